@@ -1,0 +1,5 @@
+"""Data sets for MMSegmentation."""
+
+from .camvid import CamVidDataset
+
+__all__ = ['CamVidDataset']

@@ -1,0 +1,43 @@
+"""Several ranks on a machine without a GPU, which the stock launchers do not foresee."""
+
+import os
+
+import torch
+import torch.distributed as dist
+
+# where Slurm says what torchrun says in RANK, WORLD_SIZE and LOCAL_RANK
+_SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
+
+
+def init_cpu_ranks(launcher: str) -> bool:
+    """Start a gloo process group if there is a launcher and no GPU; mmengine leaves an existing group alone.
+
+    mmengine's own start calls `torch.cuda.set_device`, which needs a GPU.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` (torchrun's environment) or ``'slurm'`` (srun's; MASTER_ADDR must be set
+            when there is more than one node, MASTER_PORT defaults to 29500).
+
+    Returns:
+        Whether this process is now a rank on a CPU.
+
+    Raises:
+        RuntimeError: the launcher's environment variables are missing.
+    """
+    if launcher == 'none' or torch.cuda.is_available():
+        return False
+    if launcher == 'slurm':
+        for name, slurm_name in _SLURM_NAMES.items():
+            if slurm_name in os.environ:
+                os.environ[name] = os.environ[slurm_name]
+        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+        os.environ.setdefault('MASTER_PORT', '29500')
+    unset = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
+    if unset:
+        raise RuntimeError(
+            f'launcher {launcher!r} without a GPU, but {", ".join(unset)} not set; '
+            'start the ranks with tools/dist_train.sh or tools/slurm_train.sh'
+        )
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    return True

@@ -1,0 +1,88 @@
+"""Hands over to the train and test tools of the toolbox that a config is for, every flag unchanged."""
+
+import importlib
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmrecall.engine.cpu_ranks import init_cpu_ranks
+from mmrecall.toolboxes import require
+
+TOOLBOXES = ('mmseg', 'mmpretrain')
+CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
+
+
+def run_stock_tool(name: str, arguments: Sequence[str]) -> None:
+    """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names.
+
+    Without a GPU, ranks of a launcher get a gloo process group and a model wrapper for the CPU; everything else is
+    the stock tool's.
+
+    Args:
+        name: ``'train'`` or ``'test'``.
+        arguments: the command line without the program; the first config file in it is the config.
+
+    Raises:
+        SystemExit: no config among the arguments, or one without a toolbox's ``default_scope``.
+        ImportError: the toolbox is not installed.
+        FileNotFoundError: it is, but without its tools.
+    """
+    path = _config_path(name, arguments)
+    config = Config.fromfile(path)
+    scope = config.get('default_scope')
+    if scope not in TOOLBOXES:
+        raise SystemExit(f"{path}: default_scope is {scope!r}; it must be one of {', '.join(map(repr, TOOLBOXES))}")
+    tool = stock_tool(scope, name)
+    arguments = list(arguments)
+    if init_cpu_ranks(_launcher(arguments)):
+        _add_options(
+            arguments,
+            'model_wrapper_cfg.device_ids=None',
+            'model_wrapper_cfg.broadcast_buffers=False',
+            f'model_wrapper_cfg.find_unused_parameters={config.get("find_unused_parameters", False)}',
+        )
+    sys.argv = [str(tool), *arguments]
+    runpy.run_path(str(tool), run_name='__main__')
+
+
+def stock_tool(toolbox: str, name: str) -> Path:
+    """Path of a stock tool: in the wheel's ``.mim`` folder, or beside the package in a source checkout."""
+    require(toolbox)
+    package = Path(importlib.import_module(toolbox).__file__ or '').parent
+    places = [package / '.mim' / 'tools' / f'{name}.py', package.parent / 'tools' / f'{name}.py']
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f'{toolbox} has no tools/{name}.py; looked for {" and ".join(map(str, places))}')
+
+
+def _config_path(name: str, arguments: Sequence[str]) -> str:
+    for argument in arguments:
+        if argument.endswith(CONFIG_SUFFIXES) and '=' not in argument:
+            if not Path(argument).is_file():
+                raise SystemExit(f'{argument}: there is no such config file')
+            return argument
+    raise SystemExit(
+        f'usage: {name}.py CONFIG [arguments of the {name} tool of the config\'s toolbox]\n'
+        f'       {name}.py CONFIG --help lists them'
+    )
+
+
+def _launcher(arguments: Sequence[str]) -> str:
+    for position, argument in enumerate(arguments):
+        if argument == '--launcher' and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith('--launcher='):
+            return argument.split('=', 1)[1]
+    return 'none'
+
+
+def _add_options(arguments: list[str], *options: str) -> None:
+    """Add to ``--cfg-options`` in front of what is there: argparse keeps only the last occurrence of the flag."""
+    if '--cfg-options' not in arguments:
+        arguments.append('--cfg-options')
+    position = len(arguments) - arguments[::-1].index('--cfg-options')
+    arguments[position:position] = options

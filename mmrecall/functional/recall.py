@@ -1,0 +1,185 @@
+"""The recall loss and its class weights (Tian et al., "Striking the Right Balance", ICRA 2022)."""
+
+import torch
+from torch import Tensor
+
+from .statistics import ClassStatistics, class_losses, sample_losses
+from .validation import NORMALIZERS, REDUCTIONS, check_choice, is_soft, valid_labels
+
+METRICS = ('recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky')
+
+# Boolean row of the paper's Table I: metric = TP / (TP + a FP + b FN)
+_ERROR_WEIGHTS = {
+    'recall': (0.0, 1.0),
+    'precision': (1.0, 0.0),
+    'f1': (0.5, 0.5),
+    'dice': (0.5, 0.5),
+    'iou': (1.0, 1.0),
+    'jaccard': (1.0, 1.0),
+}
+
+
+def recall_weights(
+    statistics: ClassStatistics,
+    metric: str = 'recall',
+    fn_floor: float = 0.0,
+    tversky_weights: tuple[float, float] = (0.5, 0.5),
+) -> Tensor:
+    """Weight of every class: its false-negative rate, w_c = FN_c / N_c = 1 - recall_c (equation 5).
+
+    The other metrics, w_c = 1 - TP_c / (TP_c + a FP_c + b FN_c) (Table I, Boolean row), are an ablation: with false
+    positives in the weight, a class that is predicted too often is encouraged further, and its false positives grow
+    (section III-C). A class that is never predicted has precision 0 and weight 1.
+
+    Args:
+        statistics: counts of the batch, from `class_statistics` or `class_losses`.
+        metric: ``'recall'``; or ``'precision'``, ``'f1'`` (= ``'dice'``), ``'iou'`` (= ``'jaccard'``), ``'tversky'``.
+        fn_floor: at least so many false negatives are assumed; 1 is what the authors' code does, so that a class
+            with every prediction right keeps the weight 1 / N_c. Only for the recall.
+        tversky_weights: (a, b), the weights of false positives and of false negatives in ``'tversky'``.
+
+    Returns:
+        (C,) float64 weights; 0 for a class without support.
+
+    Raises:
+        ValueError: an unknown metric, a negative floor or weight, a floor for another metric than the recall.
+
+    Example:
+        >>> import torch
+        >>> counts = ClassStatistics(torch.tensor([8, 2, 0]), torch.tensor([9, 1, 0]), torch.tensor([8, 1, 0]))
+        >>> recall_weights(counts)
+        tensor([0.0000, 0.5000, 0.0000], dtype=torch.float64)
+        >>> recall_weights(counts, fn_floor=1)
+        tensor([0.1250, 0.5000, 0.0000], dtype=torch.float64)
+        >>> recall_weights(counts, metric='precision')
+        tensor([0.1111, 0.0000, 0.0000], dtype=torch.float64)
+    """
+    check_weighting(metric, fn_floor, tversky_weights)
+    support, predicted, true_positives = (count.double() for count in statistics)
+    present = support > 0
+    false_negatives = support - true_positives
+    if metric == 'recall':
+        # a few float64 roundings of soft masses may leave -1e-17 instead of 0
+        return torch.where(present, false_negatives.clamp(min=fn_floor) / support.where(present, 1), 0)
+    a, b = tversky_weights if metric == 'tversky' else _ERROR_WEIGHTS[metric]
+    denominator = true_positives + a * (predicted - true_positives) + b * false_negatives
+    score = torch.where(denominator > 0, true_positives / denominator.where(denominator > 0, 1), 0)
+    return torch.where(present, (1 - score).clamp(min=0), 0)
+
+
+def recall_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    metric: str = 'recall',
+    fn_floor: float = 0.0,
+    reduction: str = 'mean',
+    normalizer: str = 'valid',
+    recall: Tensor | None = None,
+) -> Tensor:
+    """Cross entropy with every class weighted by its false-negative rate in this batch (equation 5).
+
+    loss = -sum over n of (1 - R_y(n)) log p_n(y_n), with R_c = TP_c / N_c. The weights carry no gradient; classes
+    that are absent from the batch contribute nothing. All counts are of the tensors given: in distributed training
+    use `mmrecall.models.losses.RecallLoss`, which counts over all ranks.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss; they change neither counts nor divisor.
+        class_weight: (C,) factors on top of the recall weights, at least 0.
+        metric: see `recall_weights`.
+        fn_floor: see `recall_weights`.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
+        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too, as the
+            authors' code does; ``'weight'``, the sum of the class weights over the valid samples. A divisor of 0
+            gives the loss 0.
+        recall: (C,) recall in [0, 1] to use instead of the batch's, for example a running mean.
+
+    Returns:
+        A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names,
+            ``recall`` together with another metric or a floor.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> target = torch.tensor([0, 1, 1, 255])
+        >>> recall_cross_entropy(logits, target, ignore_index=255)  # recall 1 and 1/2: 0.5 * 2.4402 / 3
+        tensor(0.4067)
+        >>> recall_cross_entropy(logits, target, ignore_index=255, reduction='none')
+        tensor([0.0000, 1.0635, 0.1566, 0.0000])
+    """
+    check_choice('reduction', reduction, REDUCTIONS)
+    check_choice('normalizer', normalizer, NORMALIZERS)
+    check_weighting(metric, fn_floor)
+    statistics, loss_sum = class_losses(logits, target, ignore_index=ignore_index, sample_weight=sample_weight)
+    if recall is None:
+        weights = recall_weights(statistics, metric, fn_floor)
+    else:
+        _check_recall(recall, len(loss_sum), metric, fn_floor)
+        weights = 1 - recall.detach().double()
+    if class_weight is not None:
+        _check_per_class('class_weight', class_weight, len(loss_sum))
+        weights = weights * class_weight
+    if reduction == 'none':
+        return sample_losses(logits, target, weights, ignore_index, sample_weight)
+    total = (weights.to(loss_sum.dtype) * loss_sum).sum()
+    if reduction == 'sum':
+        return total
+    num_samples = count_samples(statistics, target, ignore_index, normalizer)
+    return divide_loss(total, mean_divisor(num_samples, statistics.support, weights, normalizer))
+
+
+def count_samples(statistics: ClassStatistics, target: Tensor, ignore_index: int, normalizer: str) -> Tensor:
+    """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar."""
+    if normalizer == 'all':
+        count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
+        return statistics.support.new_tensor(count, dtype=torch.float64)
+    if is_soft(target):
+        return valid_labels(target, target.shape[1], ignore_index).sum(dtype=torch.float64)
+    return statistics.support.sum(dtype=torch.float64)
+
+
+def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normalizer: str) -> Tensor:
+    """What ``reduction='mean'`` divides by, a float64 scalar."""
+    return (weights.double() * support).sum() if normalizer == 'weight' else num_samples
+
+
+def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
+    """``total / divisor``, and 0 with its graph for a divisor of 0."""
+    positive = divisor > 0
+    return total * torch.where(positive, 1 / divisor.where(positive, 1), 0).to(total.dtype)
+
+
+def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, float] = (0.5, 0.5)) -> None:
+    """Raise ValueError for a metric, floor or pair of Tversky weights that is not one."""
+    check_choice('metric', metric, METRICS)
+    if not fn_floor >= 0:
+        raise ValueError(f'fn_floor is {fn_floor}; it must be at least 0')
+    if fn_floor > 0 and metric != 'recall':
+        raise ValueError(f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0")
+    if len(tversky_weights) != 2 or not all(weight >= 0 for weight in tversky_weights):
+        raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0')
+
+
+def _check_recall(recall: Tensor, num_classes: int, metric: str, fn_floor: float) -> None:
+    _check_per_class('recall', recall, num_classes)
+    if metric != 'recall' or fn_floor > 0:
+        raise ValueError(
+            f'recall is given, so nothing is left for metric={metric!r} and fn_floor={fn_floor}; leave them out'
+        )
+
+
+def _check_per_class(name: str, value: Tensor, num_classes: int) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+    if tuple(value.shape) != (num_classes,):
+        raise ValueError(f'{name} has shape {tuple(value.shape)}, but the logits have {num_classes} classes')

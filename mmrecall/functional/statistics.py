@@ -1,0 +1,189 @@
+"""Counts and summed cross entropies per class: what every class-weighted loss is made of."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .validation import check_labels, check_shapes, is_soft, valid_labels
+
+
+class ClassStatistics(NamedTuple):
+    """Counts per class of one batch (int64), or label masses (float64) if the labels are soft.
+
+    Each is a (C,) tensor. False negatives are ``support - true_positives``, false positives
+    ``predicted - true_positives``.
+    """
+
+    support: Tensor
+    """Valid samples labelled with the class, N_c = TP_c + FN_c."""
+    predicted: Tensor
+    """Valid samples predicted as the class, TP_c + FP_c; the prediction is the argmax, the lowest index on ties."""
+    true_positives: Tensor
+    """Valid samples that are both, TP_c."""
+
+
+def class_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -> ClassStatistics:
+    """Count support, predictions and true positives of every class.
+
+    Soft labels are counted by their mass: N_c is the mass of class c, TP_c its mass in the samples that are
+    predicted as c. A sample without mass is ignored.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax, any floating-point type.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
+        ignore_index: class index that is left out.
+
+    Returns:
+        (C,) tensors, int64 for class indices, float64 for soft labels; they carry no gradient.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C).
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> class_statistics(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)._asdict()
+        {'support': tensor([1, 2]), 'predicted': tensor([2, 1]), 'true_positives': tensor([1, 1])}
+    """
+    check_shapes(logits, target)
+    check_labels(target, logits.shape[1], ignore_index)
+    return count_classes(logits, target, ignore_index)
+
+
+def class_losses(
+    logits: Tensor, target: Tensor, *, ignore_index: int = -100, sample_weight: Tensor | None = None
+) -> tuple[ClassStatistics, Tensor]:
+    """Count every class and sum the cross entropy of its samples: L_c = sum of -log p_n(c) over the n labelled c.
+
+    Any class-weighted cross entropy is then ``(weights * loss_sum).sum() / divisor``: equation 1 of the recall-loss
+    paper (Tian et al., ICRA 2022) for weights of one, equation 2 for inverse frequencies, equation 5 for 1 - recall.
+    The gradient for an incoming (C,) vector g is g[y] * (softmax - onehot).
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels t, finite and at least 0, for which
+            L_c is the sum of -t_nc log p_n(c).
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss. They never change the counts.
+
+    Returns:
+        The statistics (see `class_statistics`) and the differentiable (C,) sums, in float64 if the logits are, else
+        in float32. They are accumulated in float64.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C).
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> statistics, loss_sum = class_losses(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)
+        >>> statistics.support
+        tensor([1, 2])
+        >>> loss_sum
+        tensor([0.1269, 2.4402])
+    """
+    check_shapes(logits, target, sample_weight)
+    check_labels(target, logits.shape[1], ignore_index)
+    return accumulate_classes(logits, target, ignore_index, sample_weight)
+
+
+def accumulate_classes(
+    logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None
+) -> tuple[ClassStatistics, Tensor]:
+    """`class_losses` without its checks: a label outside [0, C) is left out, and no value is read by the host."""
+    statistics = count_classes(logits, target, ignore_index)
+    logits = full_precision(logits)
+    if is_soft(target):
+        log_probability = F.log_softmax(logits, dim=1)
+        # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
+        losses = torch.where(target > 0, -target.to(logits.dtype) * log_probability, 0)
+        if sample_weight is not None:
+            losses = losses * sample_weight.unsqueeze(1)
+        return statistics, losses.sum(dim=_all_but_class(losses), dtype=torch.float64).to(logits.dtype)
+    num_classes = logits.shape[1]
+    bins = _class_bins(target, num_classes, ignore_index)
+    losses = F.cross_entropy(logits, bins, ignore_index=num_classes, reduction='none')
+    if sample_weight is not None:
+        losses = torch.where(bins < num_classes, losses * sample_weight, 0)
+    return statistics, _sum_by_class(bins, losses, num_classes).to(logits.dtype)
+
+
+def sample_losses(
+    logits: Tensor, target: Tensor, weights: Tensor, ignore_index: int, sample_weight: Tensor | None = None
+) -> Tensor:
+    """Class-weighted cross entropy of each sample, (N, ...), 0 where it is ignored."""
+    logits = full_precision(logits)
+    if is_soft(target):
+        shape = (-1,) + (1,) * (logits.ndim - 2)
+        masses = target.to(logits.dtype) * weights.to(logits.dtype).reshape(shape)
+        losses = torch.where(target > 0, -masses * F.log_softmax(logits, dim=1), 0).sum(dim=1)
+    else:
+        bins = _class_bins(target, logits.shape[1], ignore_index)
+        losses = F.cross_entropy(
+            logits, bins, weight=weights.to(logits.dtype), ignore_index=logits.shape[1], reduction='none'
+        )
+    if sample_weight is None:
+        return losses
+    return torch.where(valid_labels(target, logits.shape[1], ignore_index), losses * sample_weight, 0)
+
+
+@torch.no_grad()
+def count_classes(logits: Tensor, target: Tensor, ignore_index: int) -> ClassStatistics:
+    """`class_statistics` without its checks: a label outside [0, C) is left out, no value is read by the host."""
+    num_classes = logits.shape[1]
+    # the first index on ties, like argmax, and several times faster on a CPU
+    prediction = logits.max(dim=1).indices
+    if is_soft(target):
+        mass = target.double()
+        hit = mass.gather(1, prediction.unsqueeze(1)).squeeze(1)
+        return ClassStatistics(
+            support=mass.sum(dim=_all_but_class(mass)),
+            predicted=_sum_by_class(prediction, mass.sum(dim=1), num_classes),
+            true_positives=_sum_by_class(prediction, hit, num_classes),
+        )
+    bins = _class_bins(target, num_classes, ignore_index)
+    ignored = bins == num_classes
+    return ClassStatistics(
+        support=_count(bins, num_classes),
+        predicted=_count(prediction.masked_fill(ignored, num_classes), num_classes),
+        true_positives=_count(bins.masked_fill(bins != prediction, num_classes), num_classes),
+    )
+
+
+@torch.no_grad()
+def count_largest_mass(target: Tensor, num_classes: int) -> Tensor:
+    """(C,) number of samples whose largest label mass is the class, of those with any mass."""
+    label = target.argmax(dim=1).masked_fill(~(target.sum(dim=1) > 0), num_classes)
+    return _count(label, num_classes)
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _class_bins(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """The labels with everything that is left out in one bin more, ``num_classes``."""
+    return target.long().masked_fill(~valid_labels(target, num_classes, ignore_index), num_classes)
+
+
+def _count(bins: Tensor, num_classes: int) -> Tensor:
+    # scatter_add, because bincount waits for a GPU; int64, because float32 counts stop at 2**24
+    return _scatter_sum(bins, torch.ones_like(bins), num_classes)
+
+
+def _sum_by_class(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
+    return _scatter_sum(bins, values.double(), num_classes)
+
+
+def _scatter_sum(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
+    total = torch.zeros(num_classes + 1, dtype=values.dtype, device=values.device)
+    return total.scatter_add(0, bins.flatten(), values.flatten())[:num_classes]
+
+
+def _all_but_class(tensor: Tensor) -> list[int]:
+    return [dim for dim in range(tensor.ndim) if dim != 1]

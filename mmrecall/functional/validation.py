@@ -1,0 +1,104 @@
+"""What logits and labels must look like, and what to say when they do not."""
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ('mean', 'sum', 'none')
+NORMALIZERS = ('valid', 'all', 'weight')
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f'{name} is {value!r}; choose one of {", ".join(map(repr, choices))}')
+
+
+def is_soft(target: Tensor) -> bool:
+    """Whether the labels are a mass per class (floating point) instead of class indices."""
+    return target.is_floating_point()
+
+
+def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> None:
+    """Check types, dtypes and shapes, which needs no look at the values.
+
+    Raises:
+        TypeError: an argument is not a tensor, the logits are not floating point, or the labels are
+            neither integers nor floating point.
+        ValueError: fewer than two classes, or shapes that do not belong together.
+    """
+    for name, value in (('logits', logits), ('target', target), ('sample_weight', sample_weight)):
+        if not isinstance(value, Tensor) and not (name == 'sample_weight' and value is None):
+            raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+    if not logits.is_floating_point():
+        raise TypeError(f'logits must be floating point, got {logits.dtype}; pass the scores before the softmax')
+    if logits.ndim < 2:
+        raise ValueError(f'logits must have shape (N, C, ...), got {tuple(logits.shape)}')
+    if logits.shape[1] < 2:
+        raise ValueError(
+            f'logits have {logits.shape[1]} channel(s) (shape {tuple(logits.shape)}), but this is a softmax loss over '
+            'classes; for a binary task use two channels (num_classes=2, out_channels=2) instead of a sigmoid'
+        )
+    _check_target(logits, target)
+    samples = (logits.shape[0], *logits.shape[2:])
+    if sample_weight is not None and tuple(sample_weight.shape) != samples:
+        raise ValueError(
+            f'sample_weight has shape {tuple(sample_weight.shape)}, but logits of shape {tuple(logits.shape)} '
+            f'have one weight per sample: {samples}'
+        )
+
+
+def _check_target(logits: Tensor, target: Tensor) -> None:
+    if target.dtype == torch.bool or target.is_complex():
+        raise TypeError(f'target must hold class indices (integers) or soft labels (floats), got {target.dtype}')
+    expected = logits.shape if is_soft(target) else (logits.shape[0], *logits.shape[2:])
+    if tuple(target.shape) != tuple(expected):
+        kind = 'soft labels (a floating-point target)' if is_soft(target) else 'class indices (an integer target)'
+        raise ValueError(
+            f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} '
+            f'need {kind} of shape {tuple(expected)}'
+        )
+
+
+def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Boolean mask of the samples that count: in [0, C) and not ``ignore_index``, or with some label mass."""
+    if is_soft(target):
+        return target.sum(dim=1) > 0
+    target = target.long()
+    return (target >= 0) & (target < num_classes) & (target != ignore_index)
+
+
+def count_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Number of labels that are neither a class nor ignored; for soft labels, negative, NaN or infinite entries.
+
+    Returns:
+        An int64 scalar on the target's device; nothing is read back to the host.
+    """
+    if is_soft(target):
+        return (~((target >= 0) & (target < float('inf')))).sum()
+    # long first: a uint8 label compared with -100 would be compared with 156
+    target = target.long()
+    return (((target < 0) | (target >= num_classes)) & (target != ignore_index)).sum()
+
+
+def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) -> str:
+    """The message for labels that `count_invalid_labels` found (reads values back to the host)."""
+    count = int(count_invalid_labels(target, num_classes, ignore_index))
+    if is_soft(target):
+        bad = target[~((target >= 0) & (target < float('inf')))]
+        return (
+            f'target holds {count} soft label(s) that are negative, NaN or infinite, the first is {bad[0].item()}; '
+            'label masses must be finite and at least 0'
+        )
+    target = target.long()
+    outside = target[((target < 0) | (target >= num_classes)) & (target != ignore_index)]
+    return (
+        f'target holds {count} label(s) outside [0, {num_classes}), from {int(outside.min())} to '
+        f'{int(outside.max())}, that are not ignore_index={ignore_index}; set num_classes to the number of classes, '
+        'reduce_zero_label=True if label 0 means unlabelled, or ignore_index to the label to leave out'
+    )
+
+
+def check_labels(target: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Raise ValueError for labels outside the classes; on a GPU this waits for the device."""
+    if count_invalid_labels(target, num_classes, ignore_index) > 0:
+        raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))

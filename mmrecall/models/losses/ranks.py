@@ -1,0 +1,98 @@
+"""What crosses ranks: one small all-reduce between the local counts and the loss."""
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
+
+
+class BatchSummary(NamedTuple):
+    """What the loss must know of its batch. The same numbers, summed over ranks, describe the global batch."""
+
+    counts: tuple[Tensor, ...]
+    """(C,) each; which ones is the loss's business, but the same on every rank."""
+    num_samples: Tensor
+    """What the loss is divided by."""
+    invalid_labels: Tensor
+    """Labels that are neither a class nor ignored."""
+    nonfinite: Tensor
+    """Ranks whose logits are not all finite."""
+    failures: Tensor
+    """Ranks whose arguments were refused before anything could be counted."""
+
+
+def spans_ranks(sync: bool) -> bool:
+    """Whether there are other ranks to sum over."""
+    return sync and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def sum_over_ranks(local: BatchSummary) -> BatchSummary:
+    """The summary of the global batch: the element-wise sum over all ranks, in one all-reduce.
+
+    Every rank must come, also one whose batch is empty, ignored or refused (`announce_failure`). float64 holds counts
+    up to 2**53.
+    """
+    flat = torch.cat([count.double() for count in local.counts] + [number.double().reshape(1) for number in local[1:]])
+    dist.all_reduce(flat)
+    *counts, scalars = flat.split([len(count) for count in local.counts] + [len(local) - 1])
+    return BatchSummary(tuple(counts), *scalars.unbind())
+
+
+def announce_failure(num_counts: int, num_classes: int, device: torch.device) -> None:
+    """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
+    zeros = torch.zeros(num_classes, device=device)
+    zero = torch.zeros((), device=device)
+    sum_over_ranks(BatchSummary((zeros,) * num_counts, zero, zero, zero, failures=zero + 1))
+
+
+class LabelCheck:
+    """Raises ValueError on all ranks when a label of the (global) batch is neither a class nor ignored.
+
+    On a GPU the flags are copied to the host in the background and read at the next call, one step late, so that no
+    step waits for the device; until then the bad labels are left out.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[Tensor, torch.cuda.Event, Tensor, int, int] | None = None
+
+    def __call__(self, batch: BatchSummary, target: Tensor, num_classes: int, ignore_index: int) -> None:
+        """Check this batch, or on a GPU the one before and remember this one."""
+        flags = torch.stack([batch.invalid_labels.double(), batch.failures.double()])
+        if not flags.is_cuda:
+            _raise_for(flags, target, num_classes, ignore_index)
+            return
+        self.raise_pending()
+        host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+        host.copy_(flags, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        self._pending = (host, copied, target, num_classes, ignore_index)
+
+    def raise_pending(self) -> None:
+        """Raise for the batch before, if it is still to be judged."""
+        if self._pending is None:
+            return
+        host, copied, target, num_classes, ignore_index = self._pending
+        self._pending = None
+        copied.synchronize()
+        _raise_for(host, target, num_classes, ignore_index)
+
+    def __getstate__(self) -> dict:
+        # events cannot be pickled, and a copy has seen no batch
+        return {'_pending': None}
+
+
+def _raise_for(flags: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> None:
+    invalid_labels, failures = flags.tolist()
+    if invalid_labels > 0:
+        if count_invalid_labels(target, num_classes, ignore_index) > 0:
+            raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))
+        raise ValueError(
+            f'{int(invalid_labels)} label(s) on another rank are outside [0, {num_classes}) and not '
+            f'ignore_index={ignore_index}; that rank says which'
+        )
+    if failures > 0:
+        raise ValueError(f'{int(failures)} other rank(s) refused the arguments of this loss; they say why')

@@ -1,0 +1,38 @@
+"""Child registries of mmengine's, scope ``mmrecall``.
+
+mmengine imports this module by its name when it meets ``type='mmrecall.…'``, so the prefix works without any import
+in a config.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from .toolboxes import require
+
+require('mmengine.registry')
+
+from mmengine import registry as root  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
+
+DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmrecall')
+MODELS = Registry('model', parent=root.MODELS, scope='mmrecall')
+MODEL_WRAPPERS = Registry('model_wrapper', parent=root.MODEL_WRAPPERS, scope='mmrecall')
+
+Class = TypeVar('Class', bound=type)
+
+
+def register(registry: Registry) -> Callable[[Class], Class]:
+    """Decorator that registers a class in a registry above and in mmengine's root, for the bare name.
+
+    Example:
+        >>> import mmrecall, mmengine
+        >>> MODELS.get('RecallLoss') is mmengine.registry.MODELS.get('RecallLoss')
+        True
+    """
+
+    def decorate(cls: Class) -> Class:
+        registry.register_module(module=cls)
+        registry.parent.register_module(module=cls)
+        return cls
+
+    return decorate

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Test on several GPUs (or CPU ranks): dist_test.sh CONFIG CHECKPOINT GPUS [arguments of tools/test.py]
+set -euo pipefail
+[ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT GPUS [arguments of tools/test.py]" >&2; exit 2; }
+CONFIG=$1
+CHECKPOINT=$2
+GPUS=$3
+
+HERE=$(dirname "$0")
+PYTHONPATH="$HERE/..:${PYTHONPATH:-}" "${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+  --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" --nproc_per_node="$GPUS" \
+  "$HERE/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"

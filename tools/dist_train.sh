@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Train on several GPUs (or CPU ranks) of one node or more: dist_train.sh CONFIG GPUS [arguments of tools/train.py]
+set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: $0 CONFIG GPUS [arguments of tools/train.py]" >&2; exit 2; }
+CONFIG=$1
+GPUS=$2
+
+HERE=$(dirname "$0")
+PYTHONPATH="$HERE/..:${PYTHONPATH:-}" "${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+  --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" --nproc_per_node="$GPUS" \
+  "$HERE/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,11 @@
+"""Train the model of a config with the stock tool of the config's toolbox; all of its flags work.
+
+Example: python tools/train.py configs/deeplabv3/deeplabv3_r18w32-d16_recall_1xb8-1k_camvid-240x180.py
+"""
+
+import sys
+
+from mmrecall.engine import run_stock_tool
+
+if __name__ == '__main__':
+    run_stock_tool('train', sys.argv[1:])
