@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 torch.set_num_threads(1)
 
+from distributed import Ranks  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def _seed():
@@ -21,3 +23,19 @@ def _seed():
 def repository() -> Path:
     """Root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def two_ranks():
+    """Two processes of one gloo group."""
+    ranks = Ranks(2)
+    yield ranks
+    ranks.stop()
+
+
+@pytest.fixture(scope='session')
+def four_ranks():
+    """Four processes of one gloo group."""
+    ranks = Ranks(4)
+    yield ranks
+    ranks.stop()

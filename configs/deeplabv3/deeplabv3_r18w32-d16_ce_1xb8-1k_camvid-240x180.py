@@ -1,6 +1,6 @@
-"""A half-width DeepLabV3 ResNet-18 with cross entropy on CamVid at 240x180, trained from scratch in minutes on two cores.
+"""A half-width DeepLabV3 ResNet-18 with cross entropy on CamVid at 240x180: minutes on two cores, from scratch.
 
-    python tools/train.py configs/deeplabv3/deeplabv3_r18w32-d16_ce_1xb8-1k_camvid-240x180.py
+python tools/train.py configs/deeplabv3/deeplabv3_r18w32-d16_ce_1xb8-1k_camvid-240x180.py
 """
 
 _base_ = [

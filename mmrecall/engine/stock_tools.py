@@ -34,7 +34,7 @@ def run_stock_tool(name: str, arguments: Sequence[str]) -> None:
     config = Config.fromfile(path)
     scope = config.get('default_scope')
     if scope not in TOOLBOXES:
-        raise SystemExit(f"{path}: default_scope is {scope!r}; it must be one of {', '.join(map(repr, TOOLBOXES))}")
+        raise SystemExit(f'{path}: default_scope is {scope!r}; it must be one of {", ".join(map(repr, TOOLBOXES))}')
     tool = stock_tool(scope, name)
     arguments = list(arguments)
     if init_cpu_ranks(_launcher(arguments)):
@@ -66,7 +66,7 @@ def _config_path(name: str, arguments: Sequence[str]) -> str:
                 raise SystemExit(f'{argument}: there is no such config file')
             return argument
     raise SystemExit(
-        f'usage: {name}.py CONFIG [arguments of the {name} tool of the config\'s toolbox]\n'
+        f"usage: {name}.py CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {name}.py CONFIG --help lists them'
     )
 

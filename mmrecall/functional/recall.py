@@ -165,7 +165,9 @@ def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, 
     if not fn_floor >= 0:
         raise ValueError(f'fn_floor is {fn_floor}; it must be at least 0')
     if fn_floor > 0 and metric != 'recall':
-        raise ValueError(f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0")
+        raise ValueError(
+            f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0"
+        )
     if len(tversky_weights) != 2 or not all(weight >= 0 for weight in tversky_weights):
         raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0')
 

@@ -109,9 +109,7 @@ def test_two_class_gradient_is_equation_8():
     predictions = [oracle.prediction(row) for row in rows]
     fn1 = sum(label == 0 and guess == 1 for label, guess in zip(labels, predictions, strict=True))
     fp1 = sum(label == 1 and guess == 0 for label, guess in zip(labels, predictions, strict=True))
-    mean_of = [
-        sum(p for p, label in zip(first, labels, strict=True) if label == c) / labels.count(c) for c in (0, 1)
-    ]
+    mean_of = [sum(p for p, label in zip(first, labels, strict=True) if label == c) / labels.count(c) for c in (0, 1)]
     assert min(fn1, fp1) > 0
     assert gradient.item() == pytest.approx(fn1 * (mean_of[0] - 1) + fp1 * mean_of[1])
 

@@ -150,7 +150,9 @@ class RecallLoss(nn.Module):
     ) -> Tensor:
         """Loss of a batch; ``weight`` is (N, ...) and scales the loss only, unknown keywords are ignored."""
         reduction = self.reduction if reduction_override is None else reduction_override
-        spanning = self._is_training_step() and spans_ranks(self.sync)
+        # validation neither moves the recall nor waits for other ranks
+        training_step = self.training and torch.is_grad_enabled()
+        spanning = training_step and spans_ranks(self.sync)
         try:
             check_choice('reduction', reduction, REDUCTIONS)
             self._check_arguments(logits, target, weight, avg_factor)
@@ -165,7 +167,7 @@ class RecallLoss(nn.Module):
         if spanning:
             batch = sum_over_ranks(batch)
         self._label_check(batch, target, num_classes, ignore_index)
-        weights = self._class_weights(batch)
+        weights = self._class_weights(batch, training_step)
         if reduction == 'none':
             return self.loss_weight * sample_losses(logits, target, weights, ignore_index, weight)
         total = (weights.to(loss_sum.dtype) * loss_sum).sum()
@@ -184,9 +186,7 @@ class RecallLoss(nn.Module):
         if metric != 'recall' or fn_floor > 0:
             raise ValueError(f'alpha={alpha} averages the recall itself: leave out metric={metric!r}, {fn_floor=}')
 
-    def _check_arguments(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None, avg_factor: float | None
-    ) -> None:
+    def _check_arguments(self, logits: Tensor, target: Tensor, weight: Tensor | None, avg_factor: float | None) -> None:
         check_shapes(logits, target, weight)
         if self.num_classes is not None and logits.shape[1] != self.num_classes:
             raise ValueError(
@@ -202,10 +202,6 @@ class RecallLoss(nn.Module):
             num_classes = logits.shape[1]
         if num_classes is not None:
             announce_failure(3, num_classes, logits.device)
-
-    def _is_training_step(self) -> bool:
-        """Whether this is a step of training; validation neither moves the recall nor waits for other ranks."""
-        return self.training and torch.is_grad_enabled()
 
     @torch.no_grad()
     def _summarise(
@@ -235,13 +231,11 @@ class RecallLoss(nn.Module):
         )
 
     @torch.no_grad()
-    def _class_weights(self, batch: BatchSummary) -> Tensor:
+    def _class_weights(self, batch: BatchSummary, training_step: bool) -> Tensor:
         if self.recall is None:
-            weights = recall_weights(
-                ClassStatistics(*batch.counts), self.metric, self.fn_floor, self.tversky_weights
-            )
+            weights = recall_weights(ClassStatistics(*batch.counts), self.metric, self.fn_floor, self.tversky_weights)
         else:
-            if self._is_training_step():
+            if training_step:
                 self._move_recall(batch)
             weights = 1 - self.recall.double()
         return weights if self.class_weight is None else weights * self.class_weight
@@ -270,4 +264,5 @@ class RecallLoss(nn.Module):
         return self
 
     def extra_repr(self) -> str:
+        """What `print` shows of the loss."""
         return f'alpha={self.alpha}, metric={self.metric!r}, normalizer={self.normalizer!r}, sync={self.sync}'

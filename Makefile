@@ -1,0 +1,48 @@
+# make test            the suite on the maintained forks (onedl), in an environment of its own
+# make test-openmmlab  the suite on the stock packages; compiles mmcv the first time
+# make lint            ruff and mypy
+# PYTHON=python3.10    another interpreter for the environments (3.10 to 3.12; stock: up to 3.11)
+
+PYTHON ?= python3
+ONEDL := .venv/onedl
+OPENMMLAB := .venv/openmmlab
+PYTEST_ARGS ?= -m "not slow"
+
+.PHONY: test test-openmmlab test-slow lint format clean
+
+test: $(ONEDL)/.ready
+	$(ONEDL)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-openmmlab: $(OPENMMLAB)/.ready
+	$(OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(ONEDL)/.ready
+	$(ONEDL)/bin/ruff check .
+	$(ONEDL)/bin/ruff format --check .
+	$(ONEDL)/bin/mypy
+
+format: $(ONEDL)/.ready
+	$(ONEDL)/bin/ruff check --fix .
+	$(ONEDL)/bin/ruff format .
+
+clean:
+	rm -rf .venv
+
+# the stamp comes last: an interrupted installation starts again
+$(ONEDL)/.ready: requirements/onedl.txt requirements/test.txt requirements/lint.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) or sys.exit("Python %d.%d: this needs 3.10 to 3.12; call make with PYTHON=python3.11" % sys.version_info[:2])'
+	rm -rf $(ONEDL)
+	$(PYTHON) -m venv $(ONEDL)
+	$(ONEDL)/bin/python -m pip install --quiet --no-deps $(foreach file,$(filter %.txt,$^),-r $(file))
+	$(ONEDL)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(OPENMMLAB)/.ready: requirements/openmmlab.txt requirements/mmcv.txt requirements/test.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 11) or sys.exit("Python %d.%d: the stock packages need 3.10 or 3.11; call make with PYTHON=python3.11" % sys.version_info[:2])'
+	rm -rf $(OPENMMLAB)
+	$(PYTHON) -m venv $(OPENMMLAB)
+	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt -r requirements/test.txt
+	@echo "mmcv is compiled now unless pip has it cached: about 8 minutes on two cores"
+	MMCV_WITH_OPS=1 FORCE_CUDA=0 $(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation -r requirements/mmcv.txt
+	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,69 @@
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('mmseg.datasets')
+from mmrecall.datasets import CamVidDataset
+
+PIPELINE = [dict(type='mmseg.LoadAnnotations')]
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """Two frames as the SegNet authors lay them out, every label id in the first."""
+    for folder in ('train', 'trainannot'):
+        (tmp_path / folder).mkdir()
+    label = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for name in ('0001TP_006690', '0016E5_00390'):
+        cv2.imwrite(str(tmp_path / 'train' / f'{name}.jpg'), np.zeros((3, 4, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / 'trainannot' / f'{name}.png'), label)
+    return tmp_path
+
+
+def camvid(root, **options):
+    return CamVidDataset(
+        data_root=str(root), data_prefix=dict(img_path='train', seg_map_path='trainannot'), pipeline=PIPELINE, **options
+    )
+
+
+def test_ids_0_to_10_are_classes_and_11_is_ignored(layout):
+    data = camvid(layout)
+    assert len(data) == 2
+    assert data[0]['gt_seg_map'].flatten().tolist() == [*range(11), 255]
+    assert data.metainfo['classes'][9:] == ('Pedestrian', 'Bicyclist')
+
+
+def test_png_images_are_found_as_well(layout):
+    for image in (layout / 'train').iterdir():
+        cv2.imwrite(str(image.with_suffix('.png')), np.zeros((3, 4, 3), np.uint8))
+        image.unlink()
+    assert len(camvid(layout)) == 2
+
+
+def test_a_part_of_the_classes_leaves_the_others_out(layout):
+    data = camvid(layout, metainfo=dict(classes=('Car', 'Road')))
+    assert data[0]['gt_seg_map'].flatten().tolist() == [255, 255, 255, 1, 255, 255, 255, 255, 0, 255, 255, 255]
+
+
+def test_a_missing_label_is_named(layout):
+    (layout / 'trainannot' / '0016E5_00390.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'1 of 2.*0016E5_00390\.jpg.*trainannot.*0016E5_00390\.png'):
+        camvid(layout)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'train is missing.*trainannot'):
+        camvid(tmp_path)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    (tmp_path / 'train').mkdir()
+    with pytest.raises(FileNotFoundError, match='holds no'):
+        camvid(tmp_path)
+
+
+def test_png_beside_jpeg_must_be_decided(layout):
+    cv2.imwrite(str(layout / 'train' / 'other.png'), np.zeros((3, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match='set img_suffix'):
+        camvid(layout)
+    assert len(camvid(layout, img_suffix='.jpg')) == 2

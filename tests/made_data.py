@@ -1,0 +1,39 @@
+"""Tiny made data in the real on-disk layouts."""
+
+import cv2
+import numpy as np
+
+
+def camvid(root, frames=4, size=(48, 64)):
+    """CamVid as the SegNet authors lay it out, all three splits."""
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val', 'test'):
+        for folder in (split, f'{split}annot'):
+            (root / folder).mkdir(parents=True)
+        for frame in range(frames):
+            cv2.imwrite(str(root / split / f'{frame:04d}.jpg'), rng.integers(0, 256, (*size, 3), np.uint8))
+            cv2.imwrite(str(root / f'{split}annot' / f'{frame:04d}.png'), rng.integers(0, 12, size, np.uint8))
+
+
+def cityscapes(root, frames=4, size=(64, 128)):
+    """Cityscapes' leftImg8bit and gtFine with train ids, 255 where unlabelled."""
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        images, labels = root / 'leftImg8bit' / split / 'aachen', root / 'gtFine' / split / 'aachen'
+        for folder in (images, labels):
+            folder.mkdir(parents=True)
+        for frame in range(frames):
+            name = f'aachen_{frame:06d}_000019'
+            label = rng.integers(0, 19, size, np.uint8)
+            label[: size[0] // 4] = 255
+            cv2.imwrite(str(images / f'{name}_leftImg8bit.png'), rng.integers(0, 256, (*size, 3), np.uint8))
+            cv2.imwrite(str(labels / f'{name}_gtFine_labelTrainIds.png'), label)
+
+
+def image_folder(root, classes=3, images=4, size=32):
+    """A folder of images per class."""
+    rng = np.random.default_rng(0)
+    for name in range(classes):
+        (root / str(name)).mkdir(parents=True)
+        for image in range(images):
+            cv2.imwrite(str(root / str(name) / f'{image}.png'), rng.integers(0, 256, (size, size, 3), np.uint8))
