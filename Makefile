@@ -1,3 +1,4 @@
+# make demo            cross entropy against the recall loss on made street scenes: a table and a picture
 # make test            the suite on the maintained forks (onedl), in an environment of its own
 # make test-openmmlab  the suite on the stock packages; compiles mmcv the first time
 # make lint            ruff and mypy
@@ -8,7 +9,10 @@ ONEDL := .venv/onedl
 OPENMMLAB := .venv/openmmlab
 PYTEST_ARGS ?= -m "not slow"
 
-.PHONY: test test-openmmlab test-slow lint format clean
+.PHONY: demo test test-openmmlab lint format clean
+
+demo: $(ONEDL)/.ready
+	$(ONEDL)/bin/python tools/demo.py $(DEMO_ARGS)
 
 test: $(ONEDL)/.ready
 	$(ONEDL)/bin/python -m pytest $(PYTEST_ARGS)

@@ -16,7 +16,7 @@ from mmengine.registry import Registry  # noqa: E402
 
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmrecall')
 MODELS = Registry('model', parent=root.MODELS, scope='mmrecall')
-MODEL_WRAPPERS = Registry('model_wrapper', parent=root.MODEL_WRAPPERS, scope='mmrecall')
+TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmrecall')
 
 Class = TypeVar('Class', bound=type)
 

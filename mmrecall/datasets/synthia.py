@@ -1,0 +1,213 @@
+"""SYNTHIA video sequences: the data set, and lists of its splits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmrecall.registry import DATASETS, register
+from mmrecall.toolboxes import require
+
+require('mmseg.datasets')
+
+from mmseg.datasets import BaseSegDataset  # noqa: E402
+
+IGNORED = 255
+VOID = ('void', 'reserved 13', 'reserved 14')
+SYNTHIA_IDS: Mapping[str, int] = {
+    'void': 0, 'sky': 1, 'building': 2, 'road': 3, 'sidewalk': 4, 'fence': 5, 'vegetation': 6, 'pole': 7, 'car': 8,
+    'traffic sign': 9, 'pedestrian': 10, 'bicycle': 11, 'lane marking': 12, 'reserved 13': 13, 'reserved 14': 14,
+    'traffic light': 15,
+}  # fmt: skip
+_PALETTE = {
+    'void': [0, 0, 0], 'sky': [128, 128, 128], 'building': [128, 0, 0], 'road': [128, 64, 128],
+    'sidewalk': [0, 0, 192], 'fence': [64, 64, 128], 'vegetation': [128, 128, 0], 'pole': [192, 192, 128],
+    'car': [64, 0, 128], 'traffic sign': [192, 128, 128], 'pedestrian': [64, 64, 0], 'bicycle': [0, 128, 192],
+    'lane marking': [0, 172, 0], 'reserved 13': [32, 32, 32], 'reserved 14': [96, 96, 96],
+    'traffic light': [0, 128, 128],
+}  # fmt: skip
+_CLASSES = tuple(name for name in SYNTHIA_IDS if name not in VOID)
+
+
+@register(DATASETS)
+class SynthiaSequenceDataset(BaseSegDataset):
+    """Frames of SYNTHIA video sequences, 13 classes; void and the two reserved ids are ignored.
+
+    Layout: ``<data_root>/<sequence>/RGB/<side>/<camera>/000000.png`` and the label in
+    ``<sequence>/GT/LABELS/<side>/<camera>/000000.png``, read by `LoadSynthiaAnnotations`. Ros et al., "The SYNTHIA
+    Dataset", CVPR 2016; the recall-loss paper trains on SYNTHIA-SEQS-05-SUMMER.
+
+    Args:
+        ann_file: list of frames below ``data_root`` (``tools/dataset_converters/synthia_lists.py`` writes it): paths
+            of the images without ``.png``, one a line.
+        all_ids: the 16 ids as they are, void and reserved ones trained and scored, as in the authors' code.
+        **kwargs: of mmseg's `BaseSegDataset`.
+
+    Raises:
+        FileNotFoundError: the list, an image or a label is missing; says which.
+        ValueError: an empty list.
+    """
+
+    METAINFO = dict(classes=_CLASSES)
+
+    def __init__(self, ann_file: str, all_ids: bool = False, **kwargs: Any) -> None:
+        if all_ids:
+            kwargs['metainfo'] = dict(classes=tuple(SYNTHIA_IDS), **kwargs.get('metainfo', {}))
+        super().__init__(ann_file=ann_file, img_suffix='.png', seg_map_suffix='.png', **kwargs)
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:
+        """SYNTHIA's id to the class index; what is no class is ignored.
+
+        Example:
+            >>> SynthiaSequenceDataset.get_label_map(('road', 'bicycle'))[11]
+            1
+        """
+        classes = list(cls.METAINFO['classes'] if new_classes is None else new_classes)
+        unknown = [name for name in classes if name not in SYNTHIA_IDS]
+        if unknown:
+            raise ValueError(f'{unknown} are no classes of SYNTHIA, which has {list(SYNTHIA_IDS)}')
+        return {number: classes.index(name) if name in classes else IGNORED for name, number in SYNTHIA_IDS.items()}
+
+    def _update_palette(self) -> list[list[int]]:
+        return [_PALETTE[name] for name in self._metainfo['classes']]
+
+    def load_data_list(self) -> list[dict]:
+        """Pairs of image and label, in the order of the list."""
+        lines = _lines(Path(self.ann_file))
+        root = Path(self.data_root or '.')
+        pairs = [(root / f'{line}.png', label_path(root / f'{line}.png')) for line in lines]
+        missing = [path for pair in pairs for path in pair if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'{len(missing)} file(s) of the {len(pairs)} frames in {self.ann_file} are missing, first {missing[0]}'
+            )
+        return [
+            dict(
+                img_path=str(image),
+                seg_map_path=str(label),
+                label_map=self.label_map,
+                reduce_zero_label=False,
+                seg_fields=[],
+            )
+            for image, label in pairs
+        ]
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} is missing; write the lists of the splits with tools/dataset_converters/synthia_lists.py'
+        )
+    lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f'{path} lists no frames')
+    return lines
+
+
+def label_path(image: Path) -> Path:
+    """``<sequence>/GT/LABELS/<side>/<camera>/<frame>.png`` of ``<sequence>/RGB/<side>/<camera>/<frame>.png``."""
+    side, camera = image.parts[-3:-1]
+    return image.parents[3] / 'GT' / 'LABELS' / side / camera / image.name
+
+
+def find_cameras(root: Path, sequences: Sequence[str] = ()) -> list[Path]:
+    """Folders ``<sequence>/RGB/<side>/<camera>`` below the root, sorted, each with a label for every image.
+
+    Args:
+        root: folder of the sequences.
+        sequences: names of those to take; all by default.
+
+    Raises:
+        FileNotFoundError: a sequence, its images or a label is missing; says what.
+    """
+    root = Path(root)
+    found = [root / name for name in sequences] or sorted(path.parent for path in root.glob('*/RGB'))
+    if not found:
+        raise FileNotFoundError(f'{root} holds no sequence; expected {root}/<sequence>/RGB/<side>/<camera>/000000.png')
+    cameras = []
+    for sequence in found:
+        here = sorted(path for path in sequence.glob('RGB/*/*') if path.is_dir() and any(path.glob('*.png')))
+        if not here:
+            raise FileNotFoundError(f'{sequence} has no images; expected {sequence}/RGB/<side>/<camera>/000000.png')
+        cameras += here
+    for camera in cameras:
+        without = [label_path(image) for image in _frames(camera) if not label_path(image).is_file()]
+        if without:
+            raise FileNotFoundError(f'{len(without)} image(s) in {camera} have no label, first {without[0]}')
+    return cameras
+
+
+def _frames(camera: Path) -> list[Path]:
+    return sorted(camera.glob('*.png'))
+
+
+def split_frames(
+    frames: Sequence[str], seed: int = 0, contiguous: bool = False, block: int = 50
+) -> tuple[list[str], list[str], list[str]]:
+    """Split the frames of one camera 70/10/20 into training, validation and test, each sorted.
+
+    A random split of a video puts neighbouring, nearly equal frames on both sides. With ``contiguous``, every block
+    of frames is cut into a training, a validation and a test run, and one frame is left out at every border, so that
+    no two frames of different splits are neighbours.
+
+    Args:
+        frames: in the order of the video.
+        seed: of the random split.
+        contiguous: cut blocks instead of drawing frames.
+        block: frames in a block, at least 10.
+
+    Example:
+        >>> [len(part) for part in split_frames([f'{i:06d}' for i in range(787)])]
+        [550, 78, 159]
+    """
+    frames = sorted(frames)
+    if contiguous:
+        return _split_blocks(frames, block)
+    train, val = int(0.7 * len(frames)), int(0.1 * len(frames))
+    random.Random(seed).shuffle(frames)
+    return sorted(frames[:train]), sorted(frames[train : train + val]), sorted(frames[train + val :])
+
+
+def _split_blocks(frames: list[str], block: int) -> tuple[list[str], list[str], list[str]]:
+    if block < 10:
+        raise ValueError(f'block is {block}; a block of fewer than 10 frames cannot be split 70/10/20')
+    splits: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for start in range(0, len(frames), block):
+        part = frames[start : start + block]
+        first, second = int(0.7 * len(part)), int(0.8 * len(part))
+        # the last frame of every run is left out: its neighbour is in another split
+        for split, run in zip(splits, (part[:first], part[first:second], part[second:]), strict=True):
+            split.extend(run[:-1])
+    return splits
+
+
+def write_lists(
+    root: Path, out: Path, seed: int = 0, contiguous: bool = False, sequences: Sequence[str] = ()
+) -> dict[str, int]:
+    """Write ``train.txt``, ``val.txt`` and ``test.txt``: every camera folder split on its own.
+
+    Args:
+        root: folder of the sequences.
+        out: folder of the lists, made if it is not there.
+        seed: see `split_frames`.
+        contiguous: see `split_frames`.
+        sequences: names of the sequences to take; all by default.
+
+    Returns:
+        The number of frames in each list.
+    """
+    root, out = Path(root), Path(out)
+    splits: dict[str, list[str]] = {'train': [], 'val': [], 'test': []}
+    for camera in find_cameras(root, sequences):
+        names = [image.relative_to(root).with_suffix('').as_posix() for image in _frames(camera)]
+        for split, part in zip(splits, split_frames(names, seed, contiguous), strict=True):
+            splits[split] += part
+    out.mkdir(parents=True, exist_ok=True)
+    for split, lines in splits.items():
+        partial = out / f'{split}.txt.partial'
+        partial.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
+        partial.replace(out / f'{split}.txt')
+    return {split: len(lines) for split, lines in splits.items()}

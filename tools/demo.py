@@ -1,0 +1,181 @@
+"""Cross entropy against the recall loss on made street scenes: writes, trains, tests, prints a table, draws a picture.
+
+Everything lands below --out; what is already there is used again, and an interrupted training is resumed.
+
+Example: python tools/demo.py --out work_dirs/demo
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mmrecall.datasets import SynthiaSequenceDataset, write_street_scenes
+from mmrecall.datasets.synthia import write_lists
+from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
+from mmrecall.visualization import draw_predictions
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_{}_1xb8-1k_street-scenes-256x128.py'
+LOSSES = {'cross entropy': 'ce', 'recall loss': 'recall'}
+FRAMES = 430
+RARE = 0.005  # share of the pixels below which a class is marked
+
+
+def main() -> None:
+    """Parse the arguments and run the steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'demo', help='default: %(default)s')
+    parser.add_argument('--seed', type=int, default=0, help='of the training (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=FRAMES, help='street scenes to make (default: %(default)s)')
+    parser.add_argument('--iterations', type=int, help='instead of what the configs say')
+    arguments = parser.parse_args()
+    console = Console()
+    try:
+        _demo(arguments, console)
+    except KeyboardInterrupt:
+        raise SystemExit('interrupted; the same command goes on from here') from None
+
+
+def _demo(arguments: argparse.Namespace, console: Console) -> None:
+    data_root = arguments.out / 'street_scenes'
+    _make_data(data_root, arguments.frames)
+    predictions = {}
+    for name, loss in LOSSES.items():
+        work_dir = arguments.out / f'{loss}-seed{arguments.seed}'
+        _train_and_test(ROOT / CONFIG.format(loss), work_dir, data_root, arguments, console)
+        predictions[name] = work_dir / 'predictions'
+    data = SynthiaSequenceDataset('test.txt', data_root=str(data_root), pipeline=[], data_prefix={})
+    truths = [_read_truth(data, index) for index in range(len(data))]
+    scores = {name: _score(folder, data, truths) for name, folder in predictions.items()}
+    console.print(_table(data.metainfo['classes'], scores))
+    picture = arguments.out / f'demo-seed{arguments.seed}.png'
+    _draw(picture, data, truths, predictions, _rare(data.metainfo['classes'], scores))
+    console.print(f'Picture: {picture}')
+
+
+def _make_data(root: Path, frames: int) -> None:
+    if not (root / 'STREET-SCENES').is_dir():
+        write_street_scenes(root, frames)
+    write_lists(root, root)
+
+
+def _train_and_test(
+    config: Path, work_dir: Path, data_root: Path, arguments: argparse.Namespace, console: Console
+) -> None:
+    iterations = arguments.iterations or Config.fromfile(config).train_cfg.max_iters
+    checkpoint = work_dir / f'iter_{iterations}.pth'
+    done = work_dir / f'tested_{iterations}'
+    if done.exists():
+        return
+    options = ['--cfg-options', f'randomness.seed={arguments.seed}', f'train_cfg.max_iters={iterations}']
+    options += [f'{split}_dataloader.dataset.data_root={data_root}/' for split in ('train', 'val', 'test')]
+    if not checkpoint.exists():
+        started = time.monotonic()
+        _run('train.py', config, '--work-dir', work_dir, '--resume', *options, log=work_dir / 'train.txt')
+        console.print(f'{work_dir.name}: {iterations} iterations in {time.monotonic() - started:.0f} s')
+    folder = work_dir / 'predictions'
+    _run('test.py', config, checkpoint, '--work-dir', work_dir, '--out', folder, *options, log=work_dir / 'test.txt')
+    done.touch()
+
+
+def _run(tool: str, *arguments: object, log: Path) -> None:
+    """Run a tool of this repository; its output goes to a log, the progress to the terminal."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f'{tool} {arguments[0]} (log: {log})', flush=True)
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    with (
+        log.open('w') as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        for line in process.stdout:
+            file.write(line)
+            if 'Iter(' in line and 'INFO' in line:
+                print('  ' + line[line.index('Iter(') :].rstrip(), flush=True)
+    if process.returncode:
+        raise SystemExit(f'{tool} failed; the end of {log}:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
+
+
+def _read_truth(data: SynthiaSequenceDataset, index: int) -> tuple[Path, np.ndarray]:
+    """Image path and true classes of a frame."""
+    from mmrecall.datasets import LoadSynthiaAnnotations
+
+    info = data.get_data_info(index)
+    info['ori_shape'] = cv2.imread(info['img_path']).shape[:2]
+    return Path(info['img_path']), LoadSynthiaAnnotations().transform(info)['gt_seg_map']
+
+
+def _prediction(folder: Path, image: Path) -> np.ndarray:
+    return cv2.imread(str(folder / image.name), cv2.IMREAD_UNCHANGED)
+
+
+def _score(folder: Path, data: SynthiaSequenceDataset, truths: list[tuple[Path, np.ndarray]]) -> ClassScores:
+    pairs = ((truth, _prediction(folder, image)) for image, truth in truths)
+    return class_scores(confusion_matrix(pairs, len(data.metainfo['classes'])))
+
+
+def _rare(classes: tuple[str, ...], scores: dict[str, ClassScores]) -> list[str]:
+    share = next(iter(scores.values())).share
+    return [name for name, part in zip(classes, share, strict=True) if 0 < part < RARE]
+
+
+def _table(classes: tuple[str, ...], scores: dict[str, ClassScores]) -> Table:
+    reference, other = scores.values()
+    rare = _rare(classes, scores)
+    title = f'Test scenes, in %; * marks classes with less than {RARE:.1%} of the pixels'
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column('class', no_wrap=True)
+    for head in ('pixels', 'Acc CE', 'recall', 'diff', 'IoU CE', 'recall', 'diff'):
+        table.add_column(head, justify='right', no_wrap=True)
+    for number, name in enumerate(classes):
+        cells = _cells(*(score[number] for score in (reference.accuracy, other.accuracy, reference.iou, other.iou)))
+        table.add_row(f'{name} *' if name in rare else name, f'{100 * reference.share[number]:.2f}', *cells)
+    table.add_section()
+    means = (np.nanmean(score) for score in (reference.accuracy, other.accuracy, reference.iou, other.iou))
+    table.add_row('mean', '', *_cells(*means))
+    chosen = [list(classes).index(name) for name in rare]
+    means = (np.nanmean(score[chosen]) for score in (reference.accuracy, other.accuracy, reference.iou, other.iou))
+    table.add_row('mean of *', '', *_cells(*means))
+    return table
+
+
+def _cells(*values: float) -> list[str]:
+    accuracy, other_accuracy, iou, other_iou = (100 * value for value in values)
+    return [
+        f'{accuracy:.1f}', f'{other_accuracy:.1f}', f'{other_accuracy - accuracy:+.1f}',
+        f'{iou:.1f}', f'{other_iou:.1f}', f'{other_iou - iou:+.1f}',
+    ]  # fmt: skip
+
+
+def _draw(
+    path: Path,
+    data: SynthiaSequenceDataset,
+    truths: list[tuple[Path, np.ndarray]],
+    predictions: dict[str, Path],
+    rare: list[str],
+) -> None:
+    """The three test scenes with the most kinds of rare objects, then the most pixels of them."""
+    numbers = [data.metainfo['classes'].index(name) for name in rare]
+
+    def rank(truth: tuple[Path, np.ndarray]) -> tuple[int, int]:
+        here = np.isin(truth[1], numbers)
+        return len(np.unique(truth[1][here])), int(here.sum())
+
+    chosen = sorted(truths, key=rank, reverse=True)[:3]
+    scenes = [
+        (cv2.imread(str(image))[..., ::-1], truth, [_prediction(folder, image) for folder in predictions.values()])
+        for image, truth in chosen
+    ]
+    draw_predictions(path, scenes, list(predictions), data.metainfo['classes'], rare)
+
+
+if __name__ == '__main__':
+    main()
