@@ -2,7 +2,7 @@
 # make test            the suite on the maintained forks (onedl), in an environment of its own
 # make test-openmmlab  the suite on the stock packages; compiles mmcv the first time
 # make lint            ruff and mypy
-# PYTHON=python3.10    another interpreter for the environments (3.10 to 3.12; stock: up to 3.11)
+# PYTHON=python3.10    another interpreter for new environments (3.10 to 3.12; stock: up to 3.11); make clean first
 
 PYTHON ?= python3
 ONEDL := .venv/onedl

@@ -2,14 +2,19 @@
 
 import importlib
 
-INSTALL = 'pip install "mmrecall[onedl]" (maintained forks, PyTorch of today) or "mmrecall[openmmlab]" (stock packages)'
+INSTALL = (
+    'pip install "mmrecall[onedl]" (maintained forks) or "mmrecall[openmmlab]" (stock; mmcv first, see '
+    'docs/installation.md)'
+)
 
 
 def missing(module: str) -> str | None:
     """Import a toolbox module; why it cannot be imported, in one sentence, or None if it can."""
     try:
         importlib.import_module(module)
-    except (ImportError, AssertionError) as error:  # mmseg and mmpretrain assert the version of mmcv
+    except (
+        Exception
+    ) as error:  # a broken toolbox raises anything: AssertionError for mmcv's version, RuntimeError for its ops
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f'{module} cannot be imported ({reason}); install its toolbox: {INSTALL}'
     return None

@@ -1,6 +1,7 @@
 """Commands as a user types them."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -18,3 +19,10 @@ def run(*command, timeout=300, **environment):
         timeout=timeout,
     )
     return finished.returncode, finished.stdout
+
+
+def free_port():
+    """A port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])

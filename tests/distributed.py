@@ -1,17 +1,17 @@
 """gloo ranks for tests: processes that stay, because importing PyTorch takes longer than any test."""
 
 import os
-import socket
 import traceback
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from commands import free_port
 
 
 def _serve(rank, world_size, port, tasks, results):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world_size))
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, RANK=str(rank), WORLD_SIZE=str(world_size))
     torch.set_num_threads(1)
     dist.init_process_group('gloo', rank=rank, world_size=world_size, timeout=timedelta(seconds=60))
     while (task := tasks.get()) is not None:
@@ -49,9 +49,7 @@ class Ranks:
         return [answer for _, answer, _ in answers]
 
     def _start(self):
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
+        port = free_port()
         context = mp.get_context('spawn')
         self.results = context.Queue()
         self.tasks = [context.Queue() for _ in range(self.world_size)]

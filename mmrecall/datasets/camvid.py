@@ -55,7 +55,8 @@ class CamVidDataset(BaseSegDataset):
         """Pairs of image and label, sorted by name."""
         self.img_suffix = self.img_suffix or self._suffix_of(Path(self.data_prefix['img_path']))
         data_list = super().load_data_list()
-        without = [pair for pair in data_list if not Path(pair['seg_map_path']).is_file()]
+        # without a label folder the images are only predicted
+        without = [pair for pair in data_list if 'seg_map_path' in pair and not Path(pair['seg_map_path']).is_file()]
         if without:
             raise FileNotFoundError(
                 f'{len(without)} of {len(data_list)} images have no label; the first is {without[0]["img_path"]}, '

@@ -2,8 +2,8 @@
 
 import os
 
-import torch
 import torch.distributed as dist
+from mmengine.device import get_device
 
 # where Slurm says what torchrun says in RANK, WORLD_SIZE and LOCAL_RANK
 _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
@@ -24,7 +24,7 @@ def init_cpu_ranks(launcher: str) -> bool:
     Raises:
         RuntimeError: the launcher's environment variables are missing.
     """
-    if launcher == 'none' or torch.cuda.is_available():
+    if launcher == 'none' or get_device() != 'cpu':
         return False
     if launcher == 'slurm':
         for name, slurm_name in _SLURM_NAMES.items():

@@ -38,12 +38,7 @@ def run_stock_tool(name: str, arguments: Sequence[str]) -> None:
     tool = stock_tool(scope, name)
     arguments = list(arguments)
     if init_cpu_ranks(_launcher(arguments)):
-        _add_options(
-            arguments,
-            'model_wrapper_cfg.device_ids=None',
-            'model_wrapper_cfg.broadcast_buffers=False',
-            f'model_wrapper_cfg.find_unused_parameters={config.get("find_unused_parameters", False)}',
-        )
+        arguments += ['--cfg-options', *_cpu_wrapper_options(config)]
     sys.argv = [str(tool), *arguments]
     runpy.run_path(str(tool), run_name='__main__')
 
@@ -60,11 +55,12 @@ def stock_tool(toolbox: str, name: str) -> Path:
 
 
 def _config_path(name: str, arguments: Sequence[str]) -> str:
-    for argument in arguments:
-        if argument.endswith(CONFIG_SUFFIXES) and '=' not in argument:
-            if not Path(argument).is_file():
-                raise SystemExit(f'{argument}: there is no such config file')
-            return argument
+    candidates = [word for word in arguments if word.endswith(CONFIG_SUFFIXES) and '=' not in word]
+    for candidate in candidates:
+        if Path(candidate).is_file():
+            return candidate
+    if candidates:
+        raise SystemExit(f'{candidates[0]}: there is no such config file')
     raise SystemExit(
         f"usage: {name}.py CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {name}.py CONFIG --help lists them'
@@ -80,9 +76,10 @@ def _launcher(arguments: Sequence[str]) -> str:
     return 'none'
 
 
-def _add_options(arguments: list[str], *options: str) -> None:
-    """Add to ``--cfg-options`` in front of what is there: argparse keeps only the last occurrence of the flag."""
-    if '--cfg-options' not in arguments:
-        arguments.append('--cfg-options')
-    position = len(arguments) - arguments[::-1].index('--cfg-options')
-    arguments[position:position] = options
+def _cpu_wrapper_options(config: Config) -> list[str]:
+    """mmengine's wrapper without ``device_ids``, which DistributedDataParallel refuses for modules on a CPU."""
+    options = ['model_wrapper_cfg.device_ids=None']
+    if config.get('model_wrapper_cfg') is None:  # then what mmengine does by default
+        options.append('model_wrapper_cfg.broadcast_buffers=False')
+        options.append(f'model_wrapper_cfg.find_unused_parameters={config.get("find_unused_parameters", False)}')
+    return options

@@ -127,7 +127,7 @@ def recall_cross_entropy(
         _check_recall(recall, len(loss_sum), metric, fn_floor)
         weights = 1 - recall.detach().double()
     if class_weight is not None:
-        _check_per_class('class_weight', class_weight, len(loss_sum))
+        _check_per_class('class_weight', class_weight, len(loss_sum), float('inf'))
         weights = weights * class_weight
     if reduction == 'none':
         return sample_losses(logits, target, weights, ignore_index, sample_weight)
@@ -142,7 +142,7 @@ def count_samples(statistics: ClassStatistics, target: Tensor, ignore_index: int
     """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar."""
     if normalizer == 'all':
         count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
-        return statistics.support.new_tensor(count, dtype=torch.float64)
+        return statistics.support.new_full((), count, dtype=torch.float64)
     if is_soft(target):
         return valid_labels(target, target.shape[1], ignore_index).sum(dtype=torch.float64)
     return statistics.support.sum(dtype=torch.float64)
@@ -168,20 +168,26 @@ def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, 
         raise ValueError(
             f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0"
         )
-    if len(tversky_weights) != 2 or not all(weight >= 0 for weight in tversky_weights):
+    if (
+        not isinstance(tversky_weights, (tuple, list))
+        or len(tversky_weights) != 2
+        or not all(weight >= 0 for weight in tversky_weights)
+    ):
         raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0')
 
 
 def _check_recall(recall: Tensor, num_classes: int, metric: str, fn_floor: float) -> None:
-    _check_per_class('recall', recall, num_classes)
+    _check_per_class('recall', recall, num_classes, 1)
     if metric != 'recall' or fn_floor > 0:
         raise ValueError(
             f'recall is given, so nothing is left for metric={metric!r} and fn_floor={fn_floor}; leave them out'
         )
 
 
-def _check_per_class(name: str, value: Tensor, num_classes: int) -> None:
+def _check_per_class(name: str, value: Tensor, num_classes: int, highest: float) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
     if tuple(value.shape) != (num_classes,):
         raise ValueError(f'{name} has shape {tuple(value.shape)}, but the logits have {num_classes} classes')
+    if not bool(((value >= 0) & (value <= highest)).all()):
+        raise ValueError(f'{name} must lie between 0 and {highest}, got {value.tolist()}')

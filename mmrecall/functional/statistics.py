@@ -99,10 +99,11 @@ def accumulate_classes(
     logits = full_precision(logits)
     if is_soft(target):
         log_probability = F.log_softmax(logits, dim=1)
-        # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
-        losses = torch.where(target > 0, -target.to(logits.dtype) * log_probability, 0)
+        mass = _masses(target).to(logits.dtype)
         if sample_weight is not None:
-            losses = losses * sample_weight.unsqueeze(1)
+            mass = mass * sample_weight.unsqueeze(1)
+        # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
+        losses = torch.where(_masses(target) > 0, -mass * log_probability, 0)
         return statistics, losses.sum(dim=_all_but_class(losses), dtype=torch.float64).to(logits.dtype)
     num_classes = logits.shape[1]
     bins = _class_bins(target, num_classes, ignore_index)
@@ -119,8 +120,8 @@ def sample_losses(
     logits = full_precision(logits)
     if is_soft(target):
         shape = (-1,) + (1,) * (logits.ndim - 2)
-        masses = target.to(logits.dtype) * weights.to(logits.dtype).reshape(shape)
-        losses = torch.where(target > 0, -masses * F.log_softmax(logits, dim=1), 0).sum(dim=1)
+        mass = _masses(target).to(logits.dtype) * weights.to(logits.dtype).reshape(shape)
+        losses = torch.where(mass > 0, -mass * F.log_softmax(logits, dim=1), 0).sum(dim=1)
     else:
         bins = _class_bins(target, logits.shape[1], ignore_index)
         losses = F.cross_entropy(
@@ -138,7 +139,7 @@ def count_classes(logits: Tensor, target: Tensor, ignore_index: int) -> ClassSta
     # the first index on ties, like argmax, and several times faster on a CPU
     prediction = logits.max(dim=1).indices
     if is_soft(target):
-        mass = target.double()
+        mass = _masses(target).double()
         hit = mass.gather(1, prediction.unsqueeze(1)).squeeze(1)
         return ClassStatistics(
             support=mass.sum(dim=_all_but_class(mass)),
@@ -164,6 +165,11 @@ def count_largest_mass(target: Tensor, num_classes: int) -> Tensor:
 def full_precision(logits: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; float32 and float64 as they are."""
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _masses(target: Tensor) -> Tensor:
+    """Soft labels with everything that is left out (negative, NaN, infinite) at 0."""
+    return torch.where((target >= 0) & (target < float('inf')), target, 0)
 
 
 def _class_bins(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import made_data
 import pytest
+import torch
 from commands import run
 
 STEPS = "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1, val_interval=10)\n"
@@ -30,7 +31,9 @@ LOGGED = {
     'list of two losses, and an auxiliary head': ['decode.loss_a', 'decode.loss_b', 'aux.loss_recall'],
 }
 CLASSIFICATION = {
-    'prefix without any import': "model = dict(head=dict(loss=dict(type='mmrecall.RecallLoss', _delete_=True)))",
+    'prefix without any import': (
+        "model = dict(head=dict(loss=dict(type='mmrecall.RecallLoss', alpha=0.9, num_classes=1000, _delete_=True)))"
+    ),
     'bare name after custom_imports': (
         "custom_imports = dict(imports=['mmrecall'])\n"
         "model = dict(head=dict(loss=dict(type='RecallLoss', alpha=0.9, num_classes=1000, _delete_=True)))"
@@ -85,4 +88,5 @@ def test_mmpretrains_resnet_on_imagenet_trains(case, tmp_path):
         '--no-persistent-workers',
     )  # fmt: skip
     assert status == 0, output[-3000:]
-    assert (tmp_path / 'work' / 'iter_1.pth').is_file()
+    state = torch.load(tmp_path / 'work' / 'iter_1.pth', map_location='cpu', weights_only=False)['state_dict']
+    assert state['head.loss_module.recall'].shape == (1000,)

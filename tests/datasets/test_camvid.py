@@ -67,3 +67,9 @@ def test_png_beside_jpeg_must_be_decided(layout):
     with pytest.raises(ValueError, match='set img_suffix'):
         camvid(layout)
     assert len(camvid(layout, img_suffix='.jpg')) == 2
+
+
+def test_images_without_a_label_folder_are_for_prediction(layout):
+    data = CamVidDataset(data_root=str(layout), data_prefix=dict(img_path='train'), pipeline=[], test_mode=True)
+    assert len(data) == 2
+    assert 'seg_map_path' not in data[0]

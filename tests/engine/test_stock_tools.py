@@ -1,7 +1,8 @@
 import pytest
+from mmengine.config import Config
 
 from mmrecall.engine import init_cpu_ranks, run_stock_tool
-from mmrecall.engine.stock_tools import _add_options, _launcher, stock_tool
+from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher, stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():
@@ -28,18 +29,29 @@ def test_the_stock_tools_are_found(toolbox, name):
     assert 'Runner' in stock_tool(toolbox, name).read_text()
 
 
-def test_options_join_those_of_the_command_line():
-    arguments = ['c.py', '--cfg-options', 'a=1', '--launcher', 'pytorch']
-    _add_options(arguments, 'b=2')
-    assert arguments == ['c.py', '--cfg-options', 'b=2', 'a=1', '--launcher', 'pytorch']
-    arguments = ['c.py', '--launcher=slurm']
-    _add_options(arguments, 'b=2')
-    assert arguments == ['c.py', '--launcher=slurm', '--cfg-options', 'b=2']
-    assert _launcher(arguments) == 'slurm'
+def test_a_value_that_looks_like_a_config_is_not_taken_for_it(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text("default_scope = 'mmdet'\n")
+    with pytest.raises(SystemExit, match="default_scope is 'mmdet'"):
+        run_stock_tool('test', ['--out', 'nowhere.json', str(config)])
+
+
+@pytest.mark.parametrize('words', [['--launcher', 'slurm'], ['--launcher=slurm']])
+def test_the_launcher_is_found_in_either_spelling(words):
+    assert _launcher(['c.py', *words, '--resume']) == 'slurm'
+
+
+def test_a_config_with_a_model_wrapper_keeps_its_options_on_a_cpu():
+    assert _cpu_wrapper_options(Config(dict(model_wrapper_cfg=dict(find_unused_parameters=True)))) == [
+        'model_wrapper_cfg.device_ids=None'
+    ]
+    assert 'model_wrapper_cfg.find_unused_parameters=True' in _cpu_wrapper_options(
+        Config(dict(find_unused_parameters=True))
+    )
 
 
 def test_cpu_ranks_without_a_launcher_environment_are_refused(monkeypatch):
-    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr('mmrecall.engine.cpu_ranks.get_device', lambda: 'cpu')
     for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     assert init_cpu_ranks('none') is False

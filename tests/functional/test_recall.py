@@ -190,6 +190,8 @@ def test_autocast_in_bfloat16_equals_float32():
         (dict(recall=torch.zeros(5)), 'recall has shape'),
         (dict(recall=torch.zeros(3), metric='iou'), 'recall is given'),
         (dict(class_weight=torch.ones(2)), 'class_weight has shape'),
+        (dict(class_weight=-torch.ones(3)), 'class_weight must lie between 0'),
+        (dict(recall=torch.full((3,), 1.5)), 'recall must lie between 0 and 1'),
     ],
 )
 def test_bad_options_are_named(options, message):

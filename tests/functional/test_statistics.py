@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from oracle import counts, log_probability, random_batch, samples
 
 from mmrecall.functional import class_losses, class_statistics
+from mmrecall.functional.statistics import accumulate_classes
 
 
 def one_hot(target, num_classes, ignore_index):
@@ -79,7 +80,9 @@ def test_a_soft_true_positive_is_the_mass_of_the_predicted_class():
 def test_a_class_without_mass_may_have_probability_zero():
     logits = torch.tensor([[0.0, 1.0, float('-inf')]], requires_grad=True)
     loss_sum = class_losses(logits, torch.tensor([[0.5, 0.5, 0.0]]))[1]
+    loss_sum.sum().backward()
     assert loss_sum.isfinite().all()
+    assert logits.grad.isfinite().all()
 
 
 def test_ties_go_to_the_lowest_index():
@@ -133,6 +136,22 @@ def test_sample_weights_scale_the_loss_and_never_the_counts():
     weighted, weighted_sum = class_losses(logits, target, ignore_index=255, sample_weight=weight)
     assert [count.tolist() for count in plain] == [count.tolist() for count in weighted]
     torch.testing.assert_close(weighted_sum, 3 * plain_sum)
+
+
+def test_a_sample_without_mass_is_ignored_whatever_it_weighs():
+    logits, target = random_batch((3, 4, 5), 0.4)
+    weight = torch.rand(3, 5, dtype=torch.float64).masked_fill(target == 255, float('nan'))
+    hard = class_losses(logits, target, ignore_index=255, sample_weight=weight)[1]
+    torch.testing.assert_close(class_losses(logits, one_hot(target, 4, 255), sample_weight=weight)[1], hard)
+
+
+@pytest.mark.parametrize('bad', [-1.0, float('nan'), float('inf')])
+def test_soft_labels_that_will_be_refused_are_left_out_until_then(bad):
+    logits = torch.randn(2, 3, requires_grad=True)
+    statistics, loss_sum = accumulate_classes(logits, torch.tensor([[0.5, bad, 0.0], [0.0, 0.0, 1.0]]), 255)
+    loss_sum.sum().backward()
+    assert statistics.support.tolist() == [0.5, 0, 1]
+    assert logits.grad.isfinite().all()
 
 
 @pytest.mark.parametrize('shape', [(0, 3), (0, 3, 4, 4), (2, 3, 0, 4)])

@@ -4,7 +4,7 @@ import re
 
 import made_data
 import pytest
-from commands import run
+from commands import free_port, run
 
 CONFIG = 'deeplabv3_r18w32-d16_recall_1xb8-1k_camvid-240x180.py'
 
@@ -50,7 +50,16 @@ def test_train_then_test_hand_over_to_the_stock_tools(repository, config, small,
 def test_two_cpu_ranks_train_and_evaluate(repository, config, small, tmp_path):
     tools = repository / 'tools'
     status, output = run(
-        'bash', tools / 'dist_train.sh', config, 2, '--work-dir', tmp_path, '--cfg-options', *small, PORT='29517'
+        'bash',
+        tools / 'dist_train.sh',
+        config,
+        2,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        *small,
+        PORT=free_port(),
+        CUDA_VISIBLE_DEVICES='-1',
     )
     assert status == 0, output[-3000:]
     assert 'Distributed training: True' in output
@@ -58,7 +67,7 @@ def test_two_cpu_ranks_train_and_evaluate(repository, config, small, tmp_path):
     assert re.search(r'Iter\(val\).*mIoU: \d', output)
     status, output = run(
         'bash', tools / 'dist_test.sh', config, tmp_path / 'iter_2.pth', 2, '--work-dir', tmp_path,
-        '--cfg-options', *small, PORT='29517',
+        '--cfg-options', *small, PORT=free_port(), CUDA_VISIBLE_DEVICES='-1',
     )  # fmt: skip
     assert status == 0, output[-3000:]
     assert re.search(r'Iter\(test\).*mAcc: \d', output)

@@ -38,6 +38,6 @@ def _class_index(key: int | str, num_classes: int, classes: Sequence[str] | None
         if key not in classes:
             raise ValueError(f'class_weight names the class {key!r}, which is none of {list(classes)}')
         return list(classes).index(key)
-    if not 0 <= key < num_classes:
-        raise ValueError(f'class_weight has a weight for class {key}, but classes are 0 to {num_classes - 1}')
+    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < num_classes:
+        raise ValueError(f'class_weight has a weight for class {key!r}, but classes are 0 to {num_classes - 1}')
     return key

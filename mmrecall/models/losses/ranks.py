@@ -51,24 +51,26 @@ def announce_failure(num_counts: int, num_classes: int, device: torch.device) ->
 class LabelCheck:
     """Raises ValueError on all ranks when a label of the (global) batch is neither a class nor ignored.
 
-    On a GPU the flags are copied to the host in the background and read at the next call, one step late, so that no
-    step waits for the device; until then the bad labels are left out.
+    In training on a GPU the flags are copied to the host in the background and read at the next call, one step late,
+    so that no step waits for the device; until then the bad labels are left out.
     """
 
     def __init__(self) -> None:
         self._pending: tuple[Tensor, torch.cuda.Event, Tensor, int, int] | None = None
 
-    def __call__(self, batch: BatchSummary, target: Tensor, num_classes: int, ignore_index: int) -> None:
-        """Check this batch, or on a GPU the one before and remember this one."""
+    def __call__(
+        self, batch: BatchSummary, target: Tensor, num_classes: int, ignore_index: int, training_step: bool
+    ) -> None:
+        """Check this batch, or in training on a GPU the one before and remember this one."""
         flags = torch.stack([batch.invalid_labels.double(), batch.failures.double()])
-        if not flags.is_cuda:
+        if not flags.is_cuda or not training_step:
             _raise_for(flags, target, num_classes, ignore_index)
             return
         self.raise_pending()
         host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
         host.copy_(flags, non_blocking=True)
         copied = torch.cuda.Event()
-        copied.record()
+        copied.record(torch.cuda.current_stream(flags.device))
         self._pending = (host, copied, target, num_classes, ignore_index)
 
     def raise_pending(self) -> None:

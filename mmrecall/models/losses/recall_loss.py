@@ -72,7 +72,8 @@ class RecallLoss(nn.Module):
 
     Raises:
         ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
-            outside [0, C); on all ranks, and on a GPU one call late.
+            outside [0, C). All ranks raise together. In training on a GPU, bad labels are reported one call late, and
+            so is to its peers that a rank refused its arguments, unless the launcher ends them before.
         TypeError: in forward, integer logits, labels that are neither integers nor floating point.
 
     Example:
@@ -88,8 +89,6 @@ class RecallLoss(nn.Module):
 
     # checkpointed; equal on all ranks without a broadcast, because every rank moves it by the global counts
     recall: Tensor | None
-    # not checkpointed, it is in the config; never changes
-    class_weight: Tensor | None
 
     def __init__(
         self,
@@ -110,6 +109,8 @@ class RecallLoss(nn.Module):
         if classes is not None and num_classes not in (None, len(classes)):
             raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
         self.num_classes = num_classes if classes is None else len(classes)
+        if self.num_classes is not None and self.num_classes < 2:
+            raise ValueError(f'num_classes is {self.num_classes}; a softmax needs at least 2')
         self._check_alpha(alpha, metric, fn_floor)
         check_weighting(metric, fn_floor, tversky_weights)
         check_choice('normalizer', normalizer, NORMALIZERS)
@@ -127,11 +128,14 @@ class RecallLoss(nn.Module):
         self._loss_name = loss_name
         self.sync = sync
         self._label_check = LabelCheck()
-        self._class_weight = class_weight
+        self.class_weight = class_weight
         self.register_buffer('recall', torch.zeros(self.num_classes) if alpha < 1 else None)
-        self.register_buffer('class_weight', None, persistent=False)
-        if self.num_classes is not None:
-            self._set_class_weight(self.num_classes)
+        # made from the config when a batch tells the number of classes and the device
+        self._class_weight: Tensor | None = None
+        # the last good batch's, for an all-reduce of this rank if it refuses the next one
+        self._last_seen: tuple[int, torch.device] | None = None
+        if self.num_classes is not None and class_weight is not None:
+            class_weight_tensor(class_weight, self.num_classes, classes)
 
     @property
     def loss_name(self) -> str:
@@ -155,19 +159,24 @@ class RecallLoss(nn.Module):
         spanning = training_step and spans_ranks(self.sync)
         try:
             check_choice('reduction', reduction, REDUCTIONS)
-            self._check_arguments(logits, target, weight, avg_factor)
+            self._check_arguments(logits, target, weight, avg_factor, spanning)
+            class_weight = self._class_weight_for(logits)
         except (TypeError, ValueError):
             if spanning:
                 self._announce_failure(logits)
             raise
         num_classes = logits.shape[1]
-        self._set_class_weight(num_classes, logits.device)
+        self._last_seen = (num_classes, logits.device)
         statistics, loss_sum = accumulate_classes(logits, target, ignore_index, weight)
         batch = self._summarise(statistics, logits, target, ignore_index, avg_factor)
         if spanning:
             batch = sum_over_ranks(batch)
-        self._label_check(batch, target, num_classes, ignore_index)
+        # without gradients in a training step (a pixel sampler) one rank alone must not raise; the loss itself checks
+        if spanning or not (self.training and spans_ranks(self.sync)):
+            self._label_check(batch, target, num_classes, ignore_index, training_step)
         weights = self._class_weights(batch, training_step)
+        if class_weight is not None:
+            weights = weights * class_weight
         if reduction == 'none':
             return self.loss_weight * sample_losses(logits, target, weights, ignore_index, weight)
         total = (weights.to(loss_sum.dtype) * loss_sum).sum()
@@ -186,22 +195,31 @@ class RecallLoss(nn.Module):
         if metric != 'recall' or fn_floor > 0:
             raise ValueError(f'alpha={alpha} averages the recall itself: leave out metric={metric!r}, {fn_floor=}')
 
-    def _check_arguments(self, logits: Tensor, target: Tensor, weight: Tensor | None, avg_factor: float | None) -> None:
+    def _check_arguments(
+        self, logits: Tensor, target: Tensor, weight: Tensor | None, avg_factor: float | None, spanning: bool
+    ) -> None:
         check_shapes(logits, target, weight)
         if self.num_classes is not None and logits.shape[1] != self.num_classes:
             raise ValueError(
                 f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), but this loss was built with '
                 f'num_classes={self.num_classes}; make num_classes of the head and of the loss agree'
             )
-        if avg_factor is not None and not avg_factor >= 0:
+        if spanning and self._last_seen is not None and logits.shape[1] != self._last_seen[0]:
+            raise ValueError(
+                f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), those of the batch before had '
+                f'{self._last_seen[0]}'
+            )
+        if isinstance(avg_factor, (int, float)) and not avg_factor >= 0:
             raise ValueError(f'avg_factor is {avg_factor}; it must be a number of samples, at least 0')
 
     def _announce_failure(self, logits: Tensor) -> None:
-        num_classes = self.num_classes
-        if num_classes is None and isinstance(logits, Tensor) and logits.ndim > 1:
-            num_classes = logits.shape[1]
+        num_classes, device = self._last_seen or (self.num_classes, torch.device('cpu'))
+        if isinstance(logits, Tensor):
+            device = logits.device
+            if num_classes is None and logits.ndim > 1:
+                num_classes = logits.shape[1]
         if num_classes is not None:
-            announce_failure(3, num_classes, logits.device)
+            announce_failure(3, num_classes, device)
 
     @torch.no_grad()
     def _summarise(
@@ -214,7 +232,8 @@ class RecallLoss(nn.Module):
     ) -> BatchSummary:
         num_samples = count_samples(statistics, target, ignore_index, self.normalizer)
         if self.normalizer == 'all' and avg_factor is not None:
-            num_samples = torch.full_like(num_samples, float(avg_factor))
+            is_tensor = isinstance(avg_factor, Tensor)  # reading it would wait for the device
+            num_samples = avg_factor.to(num_samples) if is_tensor else torch.full_like(num_samples, avg_factor)
         nonfinite = torch.zeros_like(num_samples)
         counts = statistics
         if self.recall is not None:
@@ -238,29 +257,30 @@ class RecallLoss(nn.Module):
             if training_step:
                 self._move_recall(batch)
             weights = 1 - self.recall.double()
-        return weights if self.class_weight is None else weights * self.class_weight
+        return weights
 
     def _move_recall(self, batch: BatchSummary) -> None:
         batch_recall = 1 - recall_weights(ClassStatistics(*batch.counts))
         moved = self.alpha * batch_recall + (1 - self.alpha) * self.recall.double()
         present = batch.counts[1] > 0
-        usable = (batch.nonfinite == 0) & (batch.invalid_labels == 0)
+        usable = (batch.nonfinite == 0) & (batch.invalid_labels == 0) & (batch.failures == 0)
         self.recall.copy_(torch.where(present & usable, moved, self.recall))
 
-    def _set_class_weight(self, num_classes: int, device: torch.device | None = None) -> None:
-        """Turn the config's class weights into a tensor, once the number of classes is known."""
-        if self._class_weight is None:
-            return
-        if self.class_weight is None or len(self.class_weight) != num_classes:
-            self.class_weight = class_weight_tensor(self._class_weight, num_classes, self.classes).to(device)
+    def _class_weight_for(self, logits: Tensor) -> Tensor | None:
+        """The config's class weights as a tensor; no buffer, because one that appears later confuses EMA hooks."""
+        if self.class_weight is None:
+            return None
+        made, num_classes = self._class_weight, logits.shape[1]
+        if made is None or made.device != logits.device or len(made) != num_classes:
+            self._class_weight = class_weight_tensor(self.class_weight, num_classes, self.classes).to(logits.device)
+        return self._class_weight
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'RecallLoss':
-        # a step of alpha=0.001 is lost in float16: buffers follow the device, never the dtype
-        kept = dict(self._buffers)
+        # a step of alpha=0.001 is lost in float16: the buffer follows the device, never the dtype
+        kept = self.recall
         super()._apply(fn, recurse)
-        for name, buffer in kept.items():
-            if buffer is not None and buffer.dtype != self._buffers[name].dtype:
-                self._buffers[name] = buffer.to(self._buffers[name].device)
+        if kept is not None and kept.dtype != self.recall.dtype:
+            self.recall = kept.to(self.recall.device)
         return self
 
     def extra_repr(self) -> str:

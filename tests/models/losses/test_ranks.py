@@ -112,6 +112,47 @@ def test_bad_input_on_one_rank_raises_on_all_and_moves_nothing(two_ranks, case, 
     assert states == other_states == [[0, 0, 0], [0.5, 0.5, 0.5]]
 
 
+def rank_refusing_its_second_batch(rank, world_size, case):
+    loss = RecallLoss(class_weight=[1.0, 2.0, 3.0] if case == 'class_weight' else None)
+    logits, target = torch.zeros(2, 3, requires_grad=True), torch.tensor([0, 1])
+    loss(logits, target)
+    if rank == 1:
+        logits = {
+            'one dimension': torch.zeros(3),
+            'no tensor': [0.0, 1.0],
+            'other classes': torch.zeros(2, 4),
+            'one channel': torch.zeros(2, 1),
+            'class_weight': torch.zeros(2, 4),
+        }[case]
+    try:
+        loss(logits, target)
+    except (TypeError, ValueError) as error:
+        return str(error)
+
+
+@pytest.mark.parametrize('case', ['one dimension', 'no tensor', 'other classes', 'one channel', 'class_weight'])
+def test_a_rank_that_knows_the_classes_from_its_last_batch_alone_still_tells_the_others(two_ranks, case):
+    first, second = two_ranks.run(rank_refusing_its_second_batch, case)
+    assert 'other rank' in first
+    assert 'logits' in second or 'class_weight' in second
+
+
+def rank_sampling(rank, world_size):
+    loss = RecallLoss()
+    with torch.no_grad():  # as mmseg's OHEM sampler calls it in a training step
+        loss(torch.zeros(2, 3), torch.tensor([0, 9 if rank else 1]))
+    try:
+        loss(torch.zeros(2, 3, requires_grad=True), torch.tensor([0, 9 if rank else 1]))
+    except ValueError as error:
+        return str(error)
+
+
+def test_without_gradients_in_a_training_step_no_rank_raises_alone(two_ranks):
+    first, second = two_ranks.run(rank_sampling)
+    assert 'another rank' in first
+    assert 'from 9 to 9' in second
+
+
 def rank_with_poison(rank, world_size):
     loss = RecallLoss(alpha=0.5, num_classes=3)
     logits = torch.eye(3)

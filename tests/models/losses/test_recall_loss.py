@@ -137,8 +137,10 @@ def test_state_survives_save_and_load():
     assert list(loss.state_dict()) == ['recall']
 
 
-def test_batch_form_has_no_state():
-    assert list(RecallLoss(class_weight=[1.0, 2.0]).state_dict()) == []
+def test_batch_form_has_no_state_and_no_buffer_appears_later():
+    loss = RecallLoss(class_weight={1: 2.0})
+    loss(*batch_with_recall([1, 2, 1], [1, 0, 1]))
+    assert list(loss.state_dict()) == list(loss.buffers()) == []
 
 
 @pytest.mark.parametrize('cast', ['half', 'bfloat16', 'double'])
@@ -207,6 +209,9 @@ def test_call_signature_of_both_codebases():
         (dict(num_classes=3, class_weight=[1, 2]), 'class_weight has 2 entries for 3'),
         (dict(num_classes=2, class_weight=[1, -2]), 'at least 0'),
         (dict(num_classes=2, class_weight={5: 1.0}), 'class 5'),
+        (dict(num_classes=2, class_weight={0.0: 1.0}), 'class 0.0'),
+        (dict(num_classes=0, alpha=0.5), 'num_classes is 0'),
+        (dict(metric='tversky', tversky_weights=0.5), 'tversky_weights is 0.5'),
         (dict(num_classes=2, class_weight={'pole': 1.0}), 'pass the class names'),
         (dict(classes=('a', 'b'), class_weight={'pole': 1.0}), 'none of'),
         (dict(metric='tversky', tversky_weights=(1, -1)), 'tversky_weights'),
@@ -255,6 +260,34 @@ def test_on_a_gpu_a_bad_label_is_named_one_step_late_and_never_asserts_on_the_de
         loss(logits, target)
     loss(logits, target)
     assert loss.recall.tolist() == [0.25, 0.5, 0.25]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.gpu
+@pytest.mark.parametrize('soft', [False, True])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(normalizer='all'),
+        dict(normalizer='weight'),
+        dict(class_weight=[1, 2, 3]),
+        dict(alpha=0.5, num_classes=3),
+    ],
+)
+def test_on_a_gpu_no_step_waits_for_the_device(options, soft):
+    loss = RecallLoss(**options)
+    logits = torch.randn(2, 3, 8, 8, device='cuda', requires_grad=True)
+    target = torch.rand(2, 3, 8, 8, device='cuda') if soft else torch.randint(0, 3, (2, 8, 8), device='cuda')
+    loss = loss.cuda()
+    loss(logits, target).backward()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for _ in range(3):
+            loss(logits, target, avg_factor=2).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
 
 
 @settings(max_examples=40, deadline=None)
