@@ -18,16 +18,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mmrecall.datasets import SynthiaSequenceDataset, write_street_scenes
+from mmrecall.datasets import LoadSynthiaAnnotations, SynthiaSequenceDataset, write_street_scenes
 from mmrecall.datasets.synthia import write_lists
 from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
 from mmrecall.visualization import draw_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_{}_1xb8-1k_street-scenes-256x128.py'
+CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_{}_1xb8-350i_street-scenes-256x128.py'
 LOSSES = {'cross entropy': 'ce', 'recall loss': 'recall'}
 FRAMES = 430
-RARE = 0.005  # share of the pixels below which a class is marked
+# share of the pixels below which a class is marked
+RARE = 0.005
 
 
 def main() -> None:
@@ -106,8 +107,6 @@ def _run(tool: str, *arguments: object, log: Path) -> None:
 
 def _read_truth(data: SynthiaSequenceDataset, index: int) -> tuple[Path, np.ndarray]:
     """Image path and true classes of a frame."""
-    from mmrecall.datasets import LoadSynthiaAnnotations
-
     info = data.get_data_info(index)
     info['ori_shape'] = cv2.imread(info['img_path']).shape[:2]
     return Path(info['img_path']), LoadSynthiaAnnotations().transform(info)['gt_seg_map']

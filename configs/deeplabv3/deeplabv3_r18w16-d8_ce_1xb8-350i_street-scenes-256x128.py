@@ -1,14 +1,14 @@
-"""A quarter-width DeepLabV3 ResNet-18 with the recall loss on made street scenes, for `make demo`.
+"""A quarter-width DeepLabV3 ResNet-18 with cross entropy on made street scenes, for `make demo`.
 
-python tools/train.py configs/deeplabv3/deeplabv3_r18w16-d8_recall_1xb8-1k_street-scenes-256x128.py
+python tools/train.py configs/deeplabv3/deeplabv3_r18w16-d8_ce_1xb8-350i_street-scenes-256x128.py
 """
 
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/street_scenes_256x128.py',
     '../_base_/models/deeplabv3_r18w16-d8.py',
-    '../_base_/schedules/adam_1k.py',
-    '../_base_/losses/recall.py',
+    '../_base_/schedules/adam_350i.py',
+    '../_base_/losses/cross_entropy.py',
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
