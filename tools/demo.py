@@ -64,8 +64,12 @@ def _demo(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _make_data(root: Path, frames: int) -> None:
-    if not (root / 'STREET-SCENES').is_dir():
+    sequence = root / 'STREET-SCENES'
+    if not sequence.is_dir():
         write_street_scenes(root, frames)
+    there = len(list(sequence.glob('RGB/*/*/*.png')))
+    if there != frames:
+        raise SystemExit(f'{sequence} holds {there} frames, not {frames}; remove it or choose another --out')
     write_lists(root, root)
 
 
@@ -79,7 +83,9 @@ def _train_and_test(
         return
     options = ['--cfg-options', f'randomness.seed={arguments.seed}', f'train_cfg.max_iters={iterations}']
     options += [f'{split}_dataloader.dataset.data_root={data_root}/' for split in ('train', 'val', 'test')]
-    if not checkpoint.exists():
+    # mmengine names a checkpoint there once it is complete
+    last = work_dir / 'last_checkpoint'
+    if not last.exists() or Path(last.read_text()).name != checkpoint.name:
         started = time.monotonic()
         _run('train.py', config, '--work-dir', work_dir, '--resume', *options, log=work_dir / 'train.txt')
         console.print(f'{work_dir.name}: {iterations} iterations in {time.monotonic() - started:.0f} s')

@@ -1,0 +1,38 @@
+"""The demo, with few scenes and few iterations."""
+
+import re
+
+import pytest
+from commands import run
+
+pytest.importorskip('mmseg')
+
+
+def demo(repository, out, *arguments):
+    return run(
+        'python', repository / 'tools' / 'demo.py', '--out', out, '--frames', 20, '--iterations', 2, *arguments,
+        timeout=500, CUDA_VISIBLE_DEVICES='-1',
+    )  # fmt: skip
+
+
+def test_demo_trains_both_losses_and_reuses_what_is_there(repository, tmp_path):
+    status, output = demo(repository, tmp_path)
+    assert status == 0, output[-3000:]
+    assert (tmp_path / 'demo-seed0.png').is_file()
+    assert len(re.findall(r'2 iterations in', output)) == 2
+    # the table's means are those that mmseg's own metric prints
+    mean = re.search(r'mean +([\d.]+) +([\d.]+) +[+-][\d.]+ +([\d.]+) +([\d.]+)', output)
+    stock = re.findall(r'Iter\(test\).*mIoU: ([\d.]+)  mAcc: ([\d.]+)', output)
+    expected = [stock[0][1], stock[1][1], stock[0][0], stock[1][0]]
+    assert [float(value) for value in mean.groups()] == pytest.approx([float(value) for value in expected], abs=0.06)
+    again, output = demo(repository, tmp_path)
+    assert again == 0
+    assert 'train.py' not in output
+    assert mean.group() in output
+
+
+def test_scenes_of_another_number_are_not_mistaken_for_these(repository, tmp_path):
+    (tmp_path / 'street_scenes' / 'STREET-SCENES').mkdir(parents=True)
+    status, output = demo(repository, tmp_path)
+    assert status == 1
+    assert 'holds 0 frames, not 20' in output
