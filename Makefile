@@ -7,7 +7,7 @@
 PYTHON ?= python3
 ONEDL := .venv/onedl
 OPENMMLAB := .venv/openmmlab
-PYTEST_ARGS ?= -m "not slow"
+PYTEST_ARGS ?=
 
 .PHONY: demo test test-openmmlab lint format clean
 
