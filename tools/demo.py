@@ -1,11 +1,13 @@
 """Cross entropy against the recall loss on made street scenes: writes, trains, tests, prints a table, draws a picture.
 
-Everything lands below --out; what is already there is used again, and an interrupted training is resumed.
+Everything lands below --out; what is already there is used again, and an interrupted training is resumed. To start
+afresh, remove the folder.
 
 Example: python tools/demo.py --out work_dirs/demo
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument('--iterations', type=int, help='instead of what the configs say')
     arguments = parser.parse_args()
     console = Console()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _demo(arguments, console)
     except KeyboardInterrupt:
@@ -47,12 +50,14 @@ def main() -> None:
 
 
 def _demo(arguments: argparse.Namespace, console: Console) -> None:
-    data_root = arguments.out / 'street_scenes'
+    data_root = arguments.out / f'street_scenes-{arguments.frames}'
     _make_data(data_root, arguments.frames)
     predictions = {}
     for name, loss in LOSSES.items():
-        work_dir = arguments.out / f'{loss}-seed{arguments.seed}'
-        _train_and_test(ROOT / CONFIG.format(loss), work_dir, data_root, arguments, console)
+        config = ROOT / CONFIG.format(loss)
+        iterations = arguments.iterations or Config.fromfile(config).train_cfg.max_iters
+        work_dir = arguments.out / f'{loss}-{arguments.frames}f-{iterations}i-seed{arguments.seed}'
+        _train_and_test(config, work_dir, data_root, iterations, arguments.seed, console)
         predictions[name] = work_dir / 'predictions'
     data = SynthiaSequenceDataset('test.txt', data_root=str(data_root), pipeline=[], data_prefix={})
     truths = [_read_truth(data, index) for index in range(len(data))]
@@ -64,31 +69,30 @@ def _demo(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _make_data(root: Path, frames: int) -> None:
-    sequence = root / 'STREET-SCENES'
-    if not sequence.is_dir():
+    if not (root / 'STREET-SCENES').is_dir():
         write_street_scenes(root, frames)
-    there = len(list(sequence.glob('RGB/*/*/*.png')))
-    if there != frames:
-        raise SystemExit(f'{sequence} holds {there} frames, not {frames}; remove it or choose another --out')
-    write_lists(root, root)
+    try:
+        write_lists(root, root)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def _train_and_test(
-    config: Path, work_dir: Path, data_root: Path, arguments: argparse.Namespace, console: Console
+    config: Path, work_dir: Path, data_root: Path, iterations: int, seed: int, console: Console
 ) -> None:
-    iterations = arguments.iterations or Config.fromfile(config).train_cfg.max_iters
     checkpoint = work_dir / f'iter_{iterations}.pth'
-    done = work_dir / f'tested_{iterations}'
+    done = work_dir / 'tested'
     if done.exists():
         return
-    options = ['--cfg-options', f'randomness.seed={arguments.seed}', f'train_cfg.max_iters={iterations}']
+    options = ['--cfg-options', f'randomness.seed={seed}', f'train_cfg.max_iters={iterations}']
     options += [f'{split}_dataloader.dataset.data_root={data_root}/' for split in ('train', 'val', 'test')]
     # mmengine names a checkpoint there once it is complete
     last = work_dir / 'last_checkpoint'
     if not last.exists() or Path(last.read_text()).name != checkpoint.name:
-        started = time.monotonic()
+        fresh, started = not last.exists(), time.monotonic()
         _run('train.py', config, '--work-dir', work_dir, '--resume', *options, log=work_dir / 'train.txt')
-        console.print(f'{work_dir.name}: {iterations} iterations in {time.monotonic() - started:.0f} s')
+        if fresh:
+            console.print(f'{work_dir.name}: {iterations} iterations in {time.monotonic() - started:.0f} s')
     folder = work_dir / 'predictions'
     _run('test.py', config, checkpoint, '--work-dir', work_dir, '--out', folder, *options, log=work_dir / 'test.txt')
     done.touch()
@@ -100,13 +104,18 @@ def _run(tool: str, *arguments: object, log: Path) -> None:
     print(f'{tool} {arguments[0]} (log: {log})', flush=True)
     command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
     with (
-        log.open('w') as file,
+        log.open('a') as file,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
     ):
-        for line in process.stdout:
-            file.write(line)
-            if 'Iter(' in line and 'INFO' in line:
-                print('  ' + line[line.index('Iter(') :].rstrip(), flush=True)
+        try:
+            for line in process.stdout:
+                file.write(line)
+                if 'Iter(' in line and 'INFO' in line:
+                    print('  ' + line[line.index('Iter(') :].rstrip(), flush=True)
+        except BaseException:  # whatever stops the demo stops the training
+            process.terminate()
+            process.wait()
+            raise
     if process.returncode:
         raise SystemExit(f'{tool} failed; the end of {log}:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
 

@@ -28,6 +28,7 @@ _PALETTE = {
     'lane marking': [0, 172, 0], 'reserved 13': [32, 32, 32], 'reserved 14': [96, 96, 96],
     'traffic light': [0, 128, 128],
 }  # fmt: skip
+_BLOCK = 50
 _CLASSES = tuple(name for name in SYNTHIA_IDS if name not in VOID)
 
 
@@ -54,7 +55,7 @@ class SynthiaSequenceDataset(BaseSegDataset):
 
     def __init__(self, ann_file: str, all_ids: bool = False, **kwargs: Any) -> None:
         if all_ids:
-            kwargs['metainfo'] = dict(classes=tuple(SYNTHIA_IDS), **kwargs.get('metainfo', {}))
+            kwargs['metainfo'] = {**kwargs.get('metainfo', {}), 'classes': tuple(SYNTHIA_IDS)}
         super().__init__(ann_file=ann_file, img_suffix='.png', seg_map_suffix='.png', **kwargs)
 
     @classmethod
@@ -144,8 +145,21 @@ def _frames(camera: Path) -> list[Path]:
     return sorted(camera.glob('*.png'))
 
 
+def _check_same_frames(cameras: Sequence[Path]) -> None:
+    """The cameras of a sequence see one moment from several sides: it must fall into one split for all of them."""
+    first: dict[Path, Path] = {}
+    for camera in cameras:
+        other = first.setdefault(camera.parents[2], camera)
+        differing = {image.name for image in _frames(camera)} ^ {image.name for image in _frames(other)}
+        if differing:
+            raise ValueError(
+                f'{camera} and {other} differ in {len(differing)} frame(s), for example {min(differing)}; '
+                'is the sequence unpacked completely?'
+            )
+
+
 def split_frames(
-    frames: Sequence[str], seed: int = 0, contiguous: bool = False, block: int = 50
+    frames: Sequence[str], seed: int = 0, contiguous: bool = False
 ) -> tuple[list[str], list[str], list[str]]:
     """Split the frames of one camera 70/10/20 into training, validation and test, each sorted.
 
@@ -154,10 +168,9 @@ def split_frames(
     no two frames of different splits are neighbours.
 
     Args:
-        frames: in the order of the video.
+        frames: names with zero-padded numbers, in any order.
         seed: of the random split.
-        contiguous: cut blocks instead of drawing frames.
-        block: frames in a block, at least 10.
+        contiguous: cut blocks of 50 frames instead of drawing frames.
 
     Example:
         >>> [len(part) for part in split_frames([f'{i:06d}' for i in range(787)])]
@@ -165,19 +178,17 @@ def split_frames(
     """
     frames = sorted(frames)
     if contiguous:
-        return _split_blocks(frames, block)
-    train, val = int(0.7 * len(frames)), int(0.1 * len(frames))
+        return _split_blocks(frames)
+    train, val = 7 * len(frames) // 10, len(frames) // 10
     random.Random(seed).shuffle(frames)
     return sorted(frames[:train]), sorted(frames[train : train + val]), sorted(frames[train + val :])
 
 
-def _split_blocks(frames: list[str], block: int) -> tuple[list[str], list[str], list[str]]:
-    if block < 10:
-        raise ValueError(f'block is {block}; a block of fewer than 10 frames cannot be split 70/10/20')
+def _split_blocks(frames: list[str]) -> tuple[list[str], list[str], list[str]]:
     splits: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for start in range(0, len(frames), block):
-        part = frames[start : start + block]
-        first, second = int(0.7 * len(part)), int(0.8 * len(part))
+    for start in range(0, len(frames), _BLOCK):
+        part = frames[start : start + _BLOCK]
+        first, second = 7 * len(part) // 10, 8 * len(part) // 10
         # the last frame of every run is left out: its neighbour is in another split
         for split, run in zip(splits, (part[:first], part[first:second], part[second:]), strict=True):
             split.extend(run[:-1])
@@ -198,13 +209,25 @@ def write_lists(
 
     Returns:
         The number of frames in each list.
+
+    Raises:
+        FileNotFoundError: see `find_cameras`.
+        ValueError: cameras of a sequence that hold different frames, or so few frames that a split is empty.
     """
     root, out = Path(root), Path(out)
     splits: dict[str, list[str]] = {'train': [], 'val': [], 'test': []}
-    for camera in find_cameras(root, sequences):
+    cameras = find_cameras(root, sequences)
+    _check_same_frames(cameras)
+    for camera in cameras:
         names = [image.relative_to(root).with_suffix('').as_posix() for image in _frames(camera)]
         for split, part in zip(splits, split_frames(names, seed, contiguous), strict=True):
             splits[split] += part
+    empty = [split for split, lines in splits.items() if not lines]
+    if empty:
+        raise ValueError(
+            f'{root} has {sum(map(len, splits.values()))} frames to split over {len(cameras)} camera folder(s), which '
+            f'leaves none for {", ".join(empty)}; every camera needs at least {20 if contiguous else 10}'
+        )
     out.mkdir(parents=True, exist_ok=True)
     for split, lines in splits.items():
         partial = out / f'{split}.txt.partial'

@@ -53,7 +53,9 @@ def draw_predictions(
     entries = [Patch(color=palette[list(classes).index(name)] / 255, label=name) for name in highlighted]
     entries.append(Patch(color='#8a8a8a', label='all other classes (greys)'))
     figure.legend(handles=entries, loc='outside lower center', ncols=len(entries), frameon=False, fontsize=11)
-    figure.savefig(path, dpi=110)
+    partial = Path(f'{path}.partial')
+    figure.savefig(partial, dpi=110, format='png')
+    partial.replace(path)
 
 
 def _palette(classes: Sequence[str], highlighted: Sequence[str]) -> Array:

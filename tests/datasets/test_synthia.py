@@ -1,4 +1,6 @@
 import random
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -117,15 +119,93 @@ def test_another_seed_draws_another_split():
     assert split_frames(names, 0) != split_frames(names, 1)
 
 
-@pytest.mark.parametrize('frames', [10, 49, 50, 331, 787])
+def test_lists_are_the_same_bytes_on_shuffled_directory_listings(tmp_path, monkeypatch):
+    for frame in range(20):
+        for camera in ('Omni_B', 'Omni_F', 'Omni_L'):
+            write_frame(tmp_path, f'{frame:06d}', camera=camera)
+    listing = Path.glob
+    written = []
+    for seed in (0, 1, 2):
+        shuffle = random.Random(seed).sample
+
+        def shuffled(self, pattern, shuffle=shuffle):
+            found = list(listing(self, pattern))
+            return iter(shuffle(found, len(found)))
+
+        monkeypatch.setattr(Path, 'glob', shuffled)
+        for contiguous in (False, True):
+            out = tmp_path / f'lists-{seed}-{contiguous}'
+            write_lists(tmp_path, out, contiguous=contiguous)
+            written.append([(out / f'{split}.txt').read_bytes() for split in ('train', 'val', 'test')])
+    assert written[0] == written[2] == written[4]
+    assert written[1] == written[3] == written[5]
+    assert written[0] != written[1]
+
+
+def neighbours(parts):
+    """Pairs of splits that hold one frame and the next."""
+    return [(a, b) for a in range(3) for b in range(3) if a != b and {f + 1 for f in parts[a]} & parts[b]]
+
+
+@pytest.mark.parametrize('frames', [20, 49, 50, 331, 787])
 def test_block_splits_share_no_neighbouring_frames(frames):
-    parts = [set(map(int, part)) for part in split_frames([f'{i:06d}' for i in range(frames)], contiguous=True)]
-    for one in range(3):
-        for other in range(3):
-            if one != other:
-                assert not {frame + 1 for frame in parts[one]} & parts[other]
+    names = [f'{i:06d}' for i in range(frames)]
+    parts = [set(map(int, part)) for part in split_frames(names, contiguous=True)]
+    assert neighbours(parts) == []
     # every block gives up at most three frames
     assert sum(map(len, parts)) >= frames - 3 * -(-frames // 50)
+    assert neighbours([set(map(int, part)) for part in split_frames(names)]) != []
+
+
+def test_no_camera_shows_another_a_moment_of_another_split(repository, tmp_path):
+    for frame in range(40):
+        for camera in ('Omni_B', 'Omni_F'):
+            write_frame(tmp_path, f'{frame:06d}', camera=camera)
+    tool = repository / 'tools' / 'dataset_converters' / 'synthia_lists.py'
+    status, output = run('python', tool, tmp_path, '--contiguous')
+    assert status == 0, output
+    parts = []
+    for split in ('train', 'val', 'test'):
+        lines = (tmp_path / f'{split}.txt').read_text().split()
+        parts.append({int(line[-6:]) for line in lines})
+        assert len(lines) == 2 * len(parts[-1]) > 0
+    assert neighbours(parts) == []
+
+
+def test_cameras_with_different_frames_are_named(tmp_path):
+    for frame in range(20):
+        write_frame(tmp_path, f'{frame:06d}')
+        if frame:
+            write_frame(tmp_path, f'{frame:06d}', camera='Omni_B')
+    with pytest.raises(ValueError, match=r'Omni_F and .*Omni_B differ in 1 frame.*000000\.png'):
+        write_lists(tmp_path, tmp_path / 'lists')
+
+
+def test_too_few_frames_for_a_split_are_named(tmp_path):
+    for frame in range(9):
+        write_frame(tmp_path, f'{frame:06d}')
+    with pytest.raises(ValueError, match='leaves none for val; every camera needs at least 10'):
+        write_lists(tmp_path, tmp_path / 'lists')
+    assert not (tmp_path / 'lists').exists()
+
+
+def png(ids):
+    """A 16-bit RGB PNG by the file format's definition, without OpenCV: ids in red, instances in green."""
+    rows = b''.join(b'\0' + b''.join(struct.pack('>HHH', i, 300 + i, 0) for i in row) for row in ids)
+    header = struct.pack('>IIBBBBB', len(ids[0]), len(ids), 16, 2, 0, 0, 0)
+
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    signature = b'\x89PNG\r\n\x1a\n'
+    return signature + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+def test_the_class_id_is_the_red_channel_of_the_file(tmp_path):
+    label = label_path(write_frame(tmp_path))
+    label.write_bytes(png([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [15, 15, 0, 13]]))
+    expected = [*range(12), 12, 12, 255, 255]
+    assert synthia(tmp_path)[0]['gt_seg_map'].flatten().tolist() == expected
 
 
 def test_the_converter_writes_lists_that_the_data_set_reads(repository, tmp_path):

@@ -1,6 +1,9 @@
 """The demo, with few scenes and few iterations."""
 
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 from commands import run
@@ -31,8 +34,21 @@ def test_demo_trains_both_losses_and_reuses_what_is_there(repository, tmp_path):
     assert mean.group() in output
 
 
-def test_scenes_of_another_number_are_not_mistaken_for_these(repository, tmp_path):
-    (tmp_path / 'street_scenes' / 'STREET-SCENES').mkdir(parents=True)
-    status, output = demo(repository, tmp_path)
+def test_too_few_scenes_are_named(repository, tmp_path):
+    status, output = run('python', repository / 'tools' / 'demo.py', '--out', tmp_path, '--frames', 5)
     assert status == 1
-    assert 'holds 0 frames, not 20' in output
+    assert 'leaves none for val' in output
+
+
+def test_an_interrupted_demo_leaves_no_training_behind_and_goes_on(repository, tmp_path):
+    command = [sys.executable, repository / 'tools' / 'demo.py', '--out', tmp_path, '--frames', '20']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if line.startswith('train.py'):
+                break
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()  # ends when nobody writes any more, the training included
+    assert process.returncode == 143
+    assert not list(tmp_path.rglob('*.partial'))
+    status, output = demo(repository, tmp_path)
+    assert status == 0, output[-3000:]

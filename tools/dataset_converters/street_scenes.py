@@ -18,8 +18,12 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='the same seed gives the same bytes')
     parser.add_argument('--sequence', default='STREET-SCENES', help='name of the sequence (default: %(default)s)')
     arguments = parser.parse_args()
-    write_street_scenes(arguments.root, arguments.frames, arguments.seed, tuple(arguments.size), arguments.sequence)
-    print(write_lists(arguments.root, arguments.root, arguments.seed))
+    root, sequence = arguments.root, arguments.sequence
+    try:
+        write_street_scenes(root, arguments.frames, arguments.seed, tuple(arguments.size), sequence)
+        print(write_lists(root, root, arguments.seed, sequences=[sequence]))
+    except (FileExistsError, ValueError) as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ def main() -> None:
     out = arguments.out or arguments.root
     try:
         print(write_lists(arguments.root, out, arguments.seed, arguments.contiguous, arguments.sequences))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
 
 
