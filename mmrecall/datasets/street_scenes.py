@@ -46,7 +46,7 @@ def write_street_scenes(
     Args:
         root: folder of the sequence's folder.
         num_frames: number of frames, at least 1.
-        seed: the same seed gives the same bytes.
+        seed: the same seed gives the same bytes, with the same numpy and OpenCV.
         size: width and height in pixels.
         sequence: name of the sequence's folder.
         progress: show a progress bar.

@@ -10,7 +10,7 @@ from mmrecall.datasets.synthia import SYNTHIA_IDS, label_path
 RANGES = {
     'sky': (10, 25), 'building': (12, 30), 'road': (25, 40), 'sidewalk': (6, 16), 'vegetation': (8, 20),
     'lane marking': (1, 3.5), 'car': (1, 4), 'pole': (0.5, 1.6), 'fence': (0.2, 1),
-    'pedestrian': (0.1, 0.4), 'traffic sign': (0.02, 0.1), 'traffic light': (0.02, 0.1), 'bicycle': (0.01, 0.1),
+    'pedestrian': (0.1, 0.4), 'traffic sign': (0.02, 0.15), 'traffic light': (0.02, 0.1), 'bicycle': (0.01, 0.1),
 }  # fmt: skip
 
 
