@@ -89,3 +89,96 @@ def random_batch(shape=(2, 4, 5, 3), ignored=0.2, ignore_index=255, dtype=torch.
     target = torch.randint(0, shape[1], samples_shape, generator=generator)
     target[torch.rand(samples_shape, generator=generator) < ignored] = ignore_index
     return logits, target
+
+
+def probabilities(row):
+    """softmax of one row."""
+    return [math.exp(log_probability(row, c)) for c in range(len(row))]
+
+
+def labelled(logits, target, ignore_index):
+    """(row, label) of the samples that are not ignored."""
+    rows, labels = samples(logits, target)
+    return [(row, label) for row, label in zip(rows, labels, strict=True) if label != ignore_index]
+
+
+def focal_losses(logits, target, gamma, ignore_index):
+    """-(1 - p)^gamma log p of every sample (recall-loss paper, section IV-D), 0 where ignored."""
+    return [
+        0.0 if label == ignore_index else -((1 - probabilities(row)[label]) ** gamma) * log_probability(row, label)
+        for row, label in zip(*samples(logits, target), strict=True)
+    ]
+
+
+def hardest(logits, target, keep_ratio, ignore_index):
+    """The floor(keep_ratio x valid) largest cross entropies."""
+    losses = sorted((-log_probability(*pair) for pair in labelled(logits, target, ignore_index)), reverse=True)
+    return losses[: math.floor(round(keep_ratio * len(losses), 6))]
+
+
+def tversky_losses(logits, target, a, b, ignore_index, smooth=0.0):
+    """1 - index by class (Table I, with probabilities), None for a class without labels."""
+    result = []
+    for c in range(logits.shape[1]):
+        tp = fp = fn = 0.0
+        for row, label in labelled(logits, target, ignore_index):
+            p = probabilities(row)[c]
+            if label == c:
+                tp, fn = tp + p, fn + 1 - p
+            else:
+                fp += p
+        has_labels = any(label == c for _, label in labelled(logits, target, ignore_index))
+        loss = 1 - (tp + smooth) / (tp + a * fp + b * fn + smooth)
+        result.append(loss if has_labels else None)
+    return result
+
+
+def lovasz_losses(logits, target, ignore_index):
+    """Lovasz extension of the Jaccard loss by class (Berman et al., equations 6 to 9), None without labels.
+
+    The Jaccard loss of a set of wrong samples is 1 - |own without wrong| / |own and wrong|; it is evaluated anew for
+    every prefix of the sorted errors.
+    """
+    pairs = labelled(logits, target, ignore_index)
+    result = []
+    for c in range(logits.shape[1]):
+        own = {n for n, (_, label) in enumerate(pairs) if label == c}
+        if not own:
+            result.append(None)
+            continue
+        errors = [abs((label == c) - probabilities(row)[c]) for row, label in pairs]
+        wrong, before, total = set(), 0.0, 0.0
+        for n in sorted(range(len(pairs)), key=lambda n: -errors[n]):
+            wrong.add(n)
+            loss = 1 - len(own - wrong) / len(own | wrong)
+            total += errors[n] * (loss - before)
+            before = loss
+        result.append(total)
+    return result
+
+
+def ldam_losses(logits, target, class_counts, max_margin, scale, ignore_index):
+    """-log of e^(s(z_y - m_y)) / (e^(s(z_y - m_y)) + sum of the others' e^(s z)) (Cao et al., equation 12)."""
+    rarest = min(class_counts)
+    margins = [max_margin * (rarest / n) ** 0.25 for n in class_counts]
+    result = []
+    for row, label in zip(*samples(logits, target), strict=True):
+        if label == ignore_index:
+            result.append(0.0)
+            continue
+        shifted = [scale * (z - margins[label] * (c == label)) for c, z in enumerate(row)]
+        result.append(-log_probability(shifted, label))
+    return result
+
+
+def balanced_losses(logits, target, class_counts, tau, ignore_index):
+    """-log of N_y^tau e^(z_y) / sum of N_c^tau e^(z_c) (Menon et al., equation 10; Ren et al. for tau = 1)."""
+    return [
+        0.0
+        if label == ignore_index
+        else -math.log(
+            class_counts[label] ** tau * math.exp(row[label])
+            / sum(n**tau * math.exp(z) for n, z in zip(class_counts, row, strict=True))
+        )
+        for row, label in zip(*samples(logits, target), strict=True)
+    ]  # fmt: skip

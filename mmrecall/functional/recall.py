@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from .statistics import ClassStatistics, class_losses, sample_losses
-from .validation import NORMALIZERS, REDUCTIONS, check_choice, is_soft, valid_labels
+from .statistics import ClassStatistics
+from .validation import check_choice, check_per_class, check_tversky_weights
+from .weighted import check_reduction, reduce_class_losses
 
 METRICS = ('recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky')
 
@@ -117,46 +118,21 @@ def recall_cross_entropy(
         >>> recall_cross_entropy(logits, target, ignore_index=255, reduction='none')
         tensor([0.0000, 1.0635, 0.1566, 0.0000])
     """
-    check_choice('reduction', reduction, REDUCTIONS)
-    check_choice('normalizer', normalizer, NORMALIZERS)
+    check_reduction(reduction, normalizer)
     check_weighting(metric, fn_floor)
-    statistics, loss_sum = class_losses(logits, target, ignore_index=ignore_index, sample_weight=sample_weight)
-    if recall is None:
-        weights = recall_weights(statistics, metric, fn_floor)
-    else:
-        _check_recall(recall, len(loss_sum), metric, fn_floor)
-        weights = 1 - recall.detach().double()
-    if class_weight is not None:
-        _check_per_class('class_weight', class_weight, len(loss_sum), float('inf'))
-        weights = weights * class_weight
-    if reduction == 'none':
-        return sample_losses(logits, target, weights, ignore_index, sample_weight)
-    total = (weights.to(loss_sum.dtype) * loss_sum).sum()
-    if reduction == 'sum':
-        return total
-    num_samples = count_samples(statistics, target, ignore_index, normalizer)
-    return divide_loss(total, mean_divisor(num_samples, statistics.support, weights, normalizer))
 
+    def weigh(statistics: ClassStatistics) -> Tensor:
+        if recall is None:
+            weights = recall_weights(statistics, metric, fn_floor)
+        else:
+            _check_recall(recall, logits.shape[1], metric, fn_floor)
+            weights = 1 - recall.detach().double()
+        if class_weight is not None:
+            check_per_class('class_weight', class_weight, logits.shape[1])
+            weights = weights * class_weight
+        return weights
 
-def count_samples(statistics: ClassStatistics, target: Tensor, ignore_index: int, normalizer: str) -> Tensor:
-    """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar."""
-    if normalizer == 'all':
-        count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
-        return statistics.support.new_full((), count, dtype=torch.float64)
-    if is_soft(target):
-        return valid_labels(target, target.shape[1], ignore_index).sum(dtype=torch.float64)
-    return statistics.support.sum(dtype=torch.float64)
-
-
-def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normalizer: str) -> Tensor:
-    """What ``reduction='mean'`` divides by, a float64 scalar."""
-    return (weights.double() * support).sum() if normalizer == 'weight' else num_samples
-
-
-def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
-    """``total / divisor``, and 0 with its graph for a divisor of 0."""
-    positive = divisor > 0
-    return total * torch.where(positive, 1 / divisor.where(positive, 1), 0).to(total.dtype)
+    return reduce_class_losses(logits, target, weigh, ignore_index, sample_weight, reduction, normalizer)
 
 
 def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, float] = (0.5, 0.5)) -> None:
@@ -168,26 +144,12 @@ def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, 
         raise ValueError(
             f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0"
         )
-    if (
-        not isinstance(tversky_weights, (tuple, list))
-        or len(tversky_weights) != 2
-        or not all(weight >= 0 for weight in tversky_weights)
-    ):
-        raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0')
+    check_tversky_weights(tversky_weights)
 
 
 def _check_recall(recall: Tensor, num_classes: int, metric: str, fn_floor: float) -> None:
-    _check_per_class('recall', recall, num_classes, 1)
+    check_per_class('recall', recall, num_classes, highest=1)
     if metric != 'recall' or fn_floor > 0:
         raise ValueError(
             f'recall is given, so nothing is left for metric={metric!r} and fn_floor={fn_floor}; leave them out'
         )
-
-
-def _check_per_class(name: str, value: Tensor, num_classes: int, highest: float) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
-    if tuple(value.shape) != (num_classes,):
-        raise ValueError(f'{name} has shape {tuple(value.shape)}, but the logits have {num_classes} classes')
-    if not bool(((value >= 0) & (value <= highest)).all()):
-        raise ValueError(f'{name} must lie between 0 and {highest}, got {value.tolist()}')

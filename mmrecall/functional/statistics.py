@@ -99,18 +99,18 @@ def accumulate_classes(
     logits = full_precision(logits)
     if is_soft(target):
         log_probability = F.log_softmax(logits, dim=1)
-        mass = _masses(target).to(logits.dtype)
+        mass = masses(target).to(logits.dtype)
         if sample_weight is not None:
             mass = mass * sample_weight.unsqueeze(1)
         # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
-        losses = torch.where(_masses(target) > 0, -mass * log_probability, 0)
+        losses = torch.where(masses(target) > 0, -mass * log_probability, 0)
         return statistics, losses.sum(dim=_all_but_class(losses), dtype=torch.float64).to(logits.dtype)
     num_classes = logits.shape[1]
-    bins = _class_bins(target, num_classes, ignore_index)
+    bins = class_bins(target, num_classes, ignore_index)
     losses = F.cross_entropy(logits, bins, ignore_index=num_classes, reduction='none')
     if sample_weight is not None:
         losses = torch.where(bins < num_classes, losses * sample_weight, 0)
-    return statistics, _sum_by_class(bins, losses, num_classes).to(logits.dtype)
+    return statistics, sum_by_class(bins, losses, num_classes).to(logits.dtype)
 
 
 def sample_losses(
@@ -120,10 +120,10 @@ def sample_losses(
     logits = full_precision(logits)
     if is_soft(target):
         shape = (-1,) + (1,) * (logits.ndim - 2)
-        mass = _masses(target).to(logits.dtype) * weights.to(logits.dtype).reshape(shape)
+        mass = masses(target).to(logits.dtype) * weights.to(logits.dtype).reshape(shape)
         losses = torch.where(mass > 0, -mass * F.log_softmax(logits, dim=1), 0).sum(dim=1)
     else:
-        bins = _class_bins(target, logits.shape[1], ignore_index)
+        bins = class_bins(target, logits.shape[1], ignore_index)
         losses = F.cross_entropy(
             logits, bins, weight=weights.to(logits.dtype), ignore_index=logits.shape[1], reduction='none'
         )
@@ -139,14 +139,14 @@ def count_classes(logits: Tensor, target: Tensor, ignore_index: int) -> ClassSta
     # the first index on ties, like argmax, and several times faster on a CPU
     prediction = logits.max(dim=1).indices
     if is_soft(target):
-        mass = _masses(target).double()
+        mass = masses(target).double()
         hit = mass.gather(1, prediction.unsqueeze(1)).squeeze(1)
         return ClassStatistics(
             support=mass.sum(dim=_all_but_class(mass)),
-            predicted=_sum_by_class(prediction, mass.sum(dim=1), num_classes),
-            true_positives=_sum_by_class(prediction, hit, num_classes),
+            predicted=sum_by_class(prediction, mass.sum(dim=1), num_classes),
+            true_positives=sum_by_class(prediction, hit, num_classes),
         )
-    bins = _class_bins(target, num_classes, ignore_index)
+    bins = class_bins(target, num_classes, ignore_index)
     ignored = bins == num_classes
     return ClassStatistics(
         support=_count(bins, num_classes),
@@ -167,12 +167,12 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _masses(target: Tensor) -> Tensor:
+def masses(target: Tensor) -> Tensor:
     """Soft labels with everything that is left out (negative, NaN, infinite) at 0."""
     return torch.where((target >= 0) & (target < float('inf')), target, 0)
 
 
-def _class_bins(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+def class_bins(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """The labels with everything that is left out in one bin more, ``num_classes``."""
     return target.long().masked_fill(~valid_labels(target, num_classes, ignore_index), num_classes)
 
@@ -182,7 +182,8 @@ def _count(bins: Tensor, num_classes: int) -> Tensor:
     return _scatter_sum(bins, torch.ones_like(bins), num_classes)
 
 
-def _sum_by_class(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
+def sum_by_class(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
+    """(C,) float64 sums of the values in each of the bins that `class_bins` gives."""
     return _scatter_sum(bins, values.double(), num_classes)
 
 

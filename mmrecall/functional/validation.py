@@ -102,3 +102,33 @@ def check_labels(target: Tensor, num_classes: int, ignore_index: int) -> None:
     """Raise ValueError for labels outside the classes; on a GPU this waits for the device."""
     if count_invalid_labels(target, num_classes, ignore_index) > 0:
         raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))
+
+
+def check_per_class(name: str, value: Tensor, num_classes: int, highest: float = float('inf')) -> None:
+    """Raise TypeError or ValueError unless ``value`` is a (C,) tensor between 0 and ``highest``."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+    if tuple(value.shape) != (num_classes,):
+        raise ValueError(f'{name} has shape {tuple(value.shape)}, but the logits have {num_classes} classes')
+    if not bool(((value >= 0) & (value <= highest)).all()):
+        raise ValueError(f'{name} must lie between 0 and {highest}, got {value.tolist()}')
+
+
+def check_class_counts(counts: Tensor) -> None:
+    """Raise TypeError or ValueError unless the counts are a (C,) tensor, finite, at least 0 and not all 0."""
+    if not isinstance(counts, Tensor):
+        raise TypeError(f'class counts must be a tensor, got {type(counts).__name__}')
+    if counts.ndim != 1:
+        raise ValueError(f'class counts have shape {tuple(counts.shape)}; give one number per class')
+    if not bool(((counts >= 0) & (counts < float('inf'))).all()) or not bool((counts > 0).any()):
+        raise ValueError(f'class counts must be finite, at least 0 and not all 0, got {counts.tolist()}')
+
+
+def check_tversky_weights(tversky_weights: tuple[float, float]) -> None:
+    """Raise ValueError unless they are two numbers, at least 0."""
+    if (
+        not isinstance(tversky_weights, (tuple, list))
+        or len(tversky_weights) != 2
+        or not all(weight >= 0 for weight in tversky_weights)
+    ):
+        raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0')

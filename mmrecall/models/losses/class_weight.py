@@ -1,23 +1,61 @@
-"""Class weights as a config gives them: a list, or a dict by class index or name."""
+"""Class weights as a config gives them: a scheme, a list, a dict by class index or name, or a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-ClassWeight = Sequence[float] | Mapping[int | str, float]
+from mmrecall.functional.class_weights import (
+    effective_number_weights,
+    inverse_frequency_weights,
+    median_frequency_weights,
+)
+from mmrecall.models.losses.class_counts import CountedClasses, read_file
+
+ClassWeight = Sequence[float] | Mapping[int | str, float] | str
+SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number')
 
 
-def class_weight_tensor(class_weight: ClassWeight, num_classes: int, classes: Sequence[str] | None = None) -> Tensor:
+class DeviceTensor:
+    """A tensor that is made of the config, on the device of the logits, and made anew when its key changes.
+
+    No buffer, because one that appears with the first batch confuses EMA hooks.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._value: Tensor | None = None
+
+    def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor for ``key``."""
+        if self._value is None or self._key != (*key, device):
+            self._key, self._value = (*key, device), make().to(device)
+        return self._value
+
+
+def class_weight_tensor(
+    class_weight: ClassWeight,
+    num_classes: int,
+    classes: Sequence[str] | None = None,
+    counted: CountedClasses | None = None,
+    beta: float | None = None,
+) -> Tensor:
     """(C,) float64 weights; classes that a dict leaves out weigh 1.
 
     Raises:
         ValueError: a list of another length, a class that does not exist, a weight that is negative or not finite.
+        FileNotFoundError: a string that is neither a scheme nor a file.
 
     Example:
         >>> class_weight_tensor({'pole': 3.0, 0: 0.5}, 3, classes=('road', 'car', 'pole'))
         tensor([0.5000, 1.0000, 3.0000], dtype=torch.float64)
+        >>> class_weight_tensor('inverse_frequency', 2, counted=CountedClasses([90, 10], None))
+        tensor([0.2000, 1.8000], dtype=torch.float64)
     """
+    if isinstance(class_weight, str) and class_weight in SCHEMES:
+        return _weights_by_scheme(class_weight, counted, beta)
+    if isinstance(class_weight, str):
+        class_weight = read_file('class_weight', class_weight)
     if isinstance(class_weight, Mapping):
         weights = torch.ones(num_classes, dtype=torch.float64)
         for key, weight in class_weight.items():
@@ -29,6 +67,29 @@ def class_weight_tensor(class_weight: ClassWeight, num_classes: int, classes: Se
     if not bool(((weights >= 0) & weights.isfinite()).all()):
         raise ValueError(f'class_weight must be finite and at least 0, got {class_weight}')
     return weights
+
+
+def check_scheme(class_weight: ClassWeight | None, has_counts: bool, beta: float | None) -> None:
+    """Raise ValueError for a scheme without counts, or a beta without its scheme."""
+    if isinstance(class_weight, str) and class_weight in SCHEMES and not has_counts:
+        raise ValueError(
+            f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
+        )
+    if beta is not None and class_weight != 'effective_number':
+        raise ValueError(f"beta={beta} belongs to class_weight='effective_number', but that is {class_weight!r}")
+    if beta is not None and not 0 <= beta < 1:
+        raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
+
+
+def _weights_by_scheme(scheme: str, counted: CountedClasses | None, beta: float | None) -> Tensor:
+    check_scheme(scheme, counted is not None, beta)
+    counts = torch.as_tensor(counted.counts)
+    if scheme == 'inverse_frequency':
+        return inverse_frequency_weights(counts)
+    if scheme == 'median_frequency':
+        totals = counted.image_totals
+        return median_frequency_weights(counts, None if totals is None else torch.as_tensor(totals))
+    return effective_number_weights(counts, beta)
 
 
 def _class_index(key: int | str, num_classes: int, classes: Sequence[str] | None) -> int:

@@ -41,6 +41,11 @@ def sum_over_ranks(local: BatchSummary) -> BatchSummary:
     return BatchSummary(tuple(counts), *scalars.unbind())
 
 
+def own_share(loss: Tensor, num_ranks: int) -> Tensor:
+    """A loss that all ranks know, divided among them; its gradient, which is this rank's own, stays whole."""
+    return loss - loss.detach() * (1 - 1 / num_ranks)
+
+
 def announce_failure(num_counts: int, num_classes: int, device: torch.device) -> None:
     """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
     zeros = torch.zeros(num_classes, device=device)

@@ -1,0 +1,190 @@
+"""Losses that shift the logits by what is known of the training set: LDAM, logit adjustment, balanced softmax."""
+
+import torch
+from torch import Tensor
+
+from .lovasz import check_class_indices
+from .statistics import full_precision
+from .validation import check_class_counts, valid_labels
+from .weighted import weighted_cross_entropy
+
+
+def ldam_loss(
+    logits: Tensor,
+    target: Tensor,
+    class_counts: Tensor,
+    max_margin: float = 0.5,
+    scale: float = 1.0,
+    class_weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    normalizer: str = 'valid',
+) -> Tensor:
+    """LDAM loss: cross entropy of scale x (z - margin_y 1[c = y]), with margins proportional to N_c^(-1/4).
+
+    Cao et al., NeurIPS 2019, equations 12 and 13. max_margin = 0 with scale = 1 is cross entropy.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C). Margins are not defined for soft labels.
+        class_counts: (C,) training samples of every class.
+        max_margin: margin of the rarest class.
+        scale: 1 for an ordinary classifier; the authors take 30 with a cosine classifier.
+        class_weight: (C,) weights, at least 0 (deferred re-weighting).
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss; they change no divisor.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
+        normalizer: see `weighted_cross_entropy`.
+
+    Returns:
+        A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are not integers.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), counts of another
+            length or all 0, a negative margin, a scale that is not above 0.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> ldam_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([160, 10]), reduction='none')
+        tensor([0.1602, 2.5789, 0.4741])
+    """
+    check_class_indices(target)
+    margins = ldam_margins(class_counts, max_margin)
+    check_scale(scale)
+    check_length(class_counts, logits)
+    return weighted_cross_entropy(
+        subtract_margins(logits, target, margins, scale, ignore_index),
+        target,
+        class_weight,
+        ignore_index=ignore_index,
+        sample_weight=sample_weight,
+        reduction=reduction,
+        normalizer=normalizer,
+    )
+
+
+def logit_adjusted_loss(
+    logits: Tensor,
+    target: Tensor,
+    class_counts: Tensor,
+    tau: float = 1.0,
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    normalizer: str = 'valid',
+) -> Tensor:
+    """Cross entropy of z + tau log pi, where pi_c = N_c / N is the prior of the training set.
+
+    Menon et al., ICLR 2021, equation 10. Predictions are taken of z itself. tau = 1 is balanced softmax, tau = 0 cross
+    entropy. A class without training samples gets probability 0, and a label of it the loss infinity.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
+        class_counts: (C,) training samples of every class.
+        tau: at least 0.
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss; they change no divisor.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
+        normalizer: see `weighted_cross_entropy`.
+
+    Returns:
+        A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), counts of another
+            length or all 0, a negative tau.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> logit_adjusted_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([90, 10]), reduction='none')
+        tensor([0.0149, 4.2122, 1.4612])
+    """
+    offsets = logit_offsets(class_counts, tau)
+    check_length(class_counts, logits)
+    return weighted_cross_entropy(
+        add_offsets(logits, offsets),
+        target,
+        ignore_index=ignore_index,
+        sample_weight=sample_weight,
+        reduction=reduction,
+        normalizer=normalizer,
+    )
+
+
+def balanced_softmax_loss(logits: Tensor, target: Tensor, class_counts: Tensor, **options: object) -> Tensor:
+    """Balanced softmax: cross entropy of p_c proportional to N_c exp(z_c); `logit_adjusted_loss` with tau = 1.
+
+    Ren et al., NeurIPS 2020, equation 4. Keyword options as in `logit_adjusted_loss`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> balanced_softmax_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([90, 10]))
+        tensor(1.8961)
+    """
+    return logit_adjusted_loss(logits, target, class_counts, 1.0, **options)  # type: ignore[arg-type]
+
+
+def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
+    """(C,) float64 margins proportional to N_c^(-1/4), the largest of which is ``max_margin``.
+
+    A class without samples has the largest margin. Cao et al., NeurIPS 2019, equation 13.
+
+    Raises:
+        TypeError, ValueError: counts that are no tensor, negative, not finite, or all 0; a negative margin.
+
+    Example:
+        >>> import torch
+        >>> ldam_margins(torch.tensor([160, 10]))
+        tensor([0.2500, 0.5000], dtype=torch.float64)
+    """
+    check_class_counts(class_counts)
+    if not max_margin >= 0:
+        raise ValueError(f'max_margin is {max_margin}; it must be at least 0')
+    counts = class_counts.double()
+    rarest = counts.where(counts > 0, counts.max()).min()
+    return max_margin * (rarest / counts.clamp(min=float(rarest))) ** 0.25
+
+
+def logit_offsets(class_counts: Tensor, tau: float = 1.0) -> Tensor:
+    """(C,) float64 offsets tau log(N_c / N); minus infinity for a class without samples, unless tau is 0."""
+    check_class_counts(class_counts)
+    if not tau >= 0:
+        raise ValueError(f'tau is {tau}; it must be at least 0')
+    counts = class_counts.double()
+    return tau * (counts / counts.sum()).log() if tau > 0 else torch.zeros_like(counts)
+
+
+def subtract_margins(logits: Tensor, target: Tensor, margins: Tensor, scale: float, ignore_index: int) -> Tensor:
+    """Scale x (z - margin_y 1[c = y]); without checks."""
+    logits = full_precision(logits)
+    valid = valid_labels(target, logits.shape[1], ignore_index)
+    labels = target.long().masked_fill(~valid, 0)
+    own = margins.to(logits)[labels].masked_fill(~valid, 0)
+    return scale * logits.scatter_add(1, labels.unsqueeze(1), -own.unsqueeze(1))
+
+
+def add_offsets(logits: Tensor, offsets: Tensor) -> Tensor:
+    """Logits + (C,) offsets, in at least float32; without checks."""
+    logits = full_precision(logits)
+    return logits + offsets.to(logits).reshape(-1, *[1] * (logits.ndim - 2))
+
+
+def check_scale(scale: float) -> None:
+    """Raise ValueError unless the scale is above 0."""
+    if not scale > 0:
+        raise ValueError(f'scale is {scale}; it must be above 0')
+
+
+def check_length(class_counts: Tensor, logits: Tensor) -> None:
+    """Raise ValueError unless there is a count for every channel of the logits."""
+    if isinstance(logits, Tensor) and logits.ndim > 1 and len(class_counts) != logits.shape[1]:
+        raise ValueError(f'{len(class_counts)} class counts for logits of shape {tuple(logits.shape)}')

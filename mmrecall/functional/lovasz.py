@@ -1,0 +1,136 @@
+"""Lovasz-softmax loss: a convex surrogate of the IoU."""
+
+import torch
+from torch import Tensor
+
+from .region import CLASSES
+from .statistics import class_bins, full_precision
+from .validation import check_choice, check_labels, check_shapes, is_soft
+from .weighted import check_reduction, divide_loss
+
+
+def lovasz_softmax_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    per_image: bool = False,
+    classes: str = 'present',
+    reduction: str = 'mean',
+) -> Tensor:
+    """Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
+
+    Berman et al., CVPR 2018, equations 8 and 9 and algorithm 1: the errors |1[y_n = c] - p_n(c)| of class c, in
+    descending order, each times the growth of 1 - IoU when that sample becomes wrong too.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C). The loss is not defined for soft labels.
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of each sample's share; they change neither order nor IoU.
+        per_image: one loss for every image, averaged over the images that have a label; else one for the batch.
+        classes: ``'present'``: the mean over the classes with labels (in the image); ``'all'``: over all C, where an
+            absent class costs its highest probability.
+        reduction: ``'mean'``; ``'sum'`` over classes (and images); ``'none'``: (C,), or (N, C) with ``per_image``, 0
+            for a class that is left out.
+
+    Returns:
+        A scalar, or the losses; float64 if the logits are, else float32. 0 if nothing is labelled.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are not integers.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> target = torch.tensor([0, 1, 1, 255])
+        >>> lovasz_softmax_loss(logits, target, ignore_index=255, reduction='none')
+        tensor([0.5250, 0.5749])
+    """
+    check_choice('classes', classes, CLASSES)
+    check_reduction(reduction)
+    check_class_indices(target)
+    check_shapes(logits, target, sample_weight)
+    check_labels(target, logits.shape[1], ignore_index)
+    losses, counted = lovasz_losses(logits, target, ignore_index, sample_weight, per_image, classes)
+    if reduction == 'none':
+        return losses if per_image else losses[0]
+    if reduction == 'sum':
+        return losses.sum()
+    return divide_loss(mean_over_classes(losses, counted).sum(), count_groups(counted))
+
+
+def lovasz_losses(
+    logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None, per_image: bool, classes: str
+) -> tuple[Tensor, Tensor]:
+    """(G, C) losses of each group, an image or the batch, and whether the class counts there; without checks."""
+    num_classes = logits.shape[1]
+    # a trailing dimension, so that a batch of vectors has samples too
+    probability = full_precision(logits).softmax(dim=1).unsqueeze(-1).flatten(2)
+    labels = class_bins(target, num_classes, ignore_index).unsqueeze(-1).flatten(1)
+    share = None if sample_weight is None else sample_weight.unsqueeze(-1).flatten(1)
+    if not per_image:
+        probability = probability.movedim(1, 0).flatten(1).unsqueeze(0)
+        labels = labels.flatten().unsqueeze(0)
+        share = None if share is None else share.flatten().unsqueeze(0)
+    groups = [_group_losses(probability[g], labels[g], None if share is None else share[g]) for g in range(len(labels))]
+    if not groups:
+        zeros = logits.sum() * logits.new_zeros(0, num_classes)
+        return full_precision(zeros), zeros.bool()
+    losses = torch.stack(groups)
+    support = torch.stack([(labels == c).sum(dim=1) for c in range(num_classes)], dim=1)
+    # a group without labels has no loss, not even for absent classes
+    counted = support > 0 if classes == 'present' else (support.sum(dim=1, keepdim=True) > 0).expand_as(support)
+    return torch.where(counted, losses, 0), counted
+
+
+def mean_over_classes(losses: Tensor, counted: Tensor) -> Tensor:
+    """(G,) mean over the classes that count, 0 for a group without any."""
+    return losses.sum(dim=1) / counted.sum(dim=1).clamp(min=1)
+
+
+def count_groups(counted: Tensor) -> Tensor:
+    """Number of groups in which a class counts, a float64 scalar."""
+    return counted.any(dim=1).sum().double()
+
+
+def check_class_indices(target: Tensor) -> None:
+    """Raise TypeError for soft labels."""
+    if isinstance(target, Tensor) and is_soft(target):
+        raise TypeError(
+            f'target is {target.dtype}, but this loss needs class indices; it is not defined for soft labels (mixup, '
+            'label smoothing)'
+        )
+
+
+def _group_losses(probability: Tensor, labels: Tensor, share: Tensor | None) -> Tensor:
+    """(C,) Lovasz extension for probabilities (C, P) and labels (P,), C where ignored."""
+    num_classes = len(probability)
+    own = labels == torch.arange(num_classes, device=labels.device).unsqueeze(1)
+    # an ignored sample's error of 0 comes after all that matter
+    errors = torch.where(labels < num_classes, torch.where(own, 1 - probability, probability), 0)
+    order = errors.detach().argsort(dim=1, descending=True)
+    growth = _jaccard_growth(own.gather(1, order)).to(errors.dtype)
+    if share is not None:
+        errors = torch.where(labels < num_classes, errors * share, 0)
+    return (errors.gather(1, order) * growth).sum(dim=1, dtype=torch.float64).to(errors.dtype)
+
+
+def _jaccard_growth(own: Tensor) -> Tensor:
+    """By how much 1 - IoU grows with each further error, for (C, P) sorted flags of the class's own samples.
+
+    In closed form, because the difference of neighbouring IoUs in float32 is mostly rounding. int64 counts.
+    """
+    support = own.sum(dim=1, keepdim=True)
+    wrong = own.cumsum(dim=1)
+    union = support + torch.arange(1, own.shape[1] + 1, device=own.device) - wrong
+    union = union.double()
+    # an own sample shrinks the intersection by one, a foreign one grows the union by one
+    foreign = (support - wrong).double() / (union * (union - 1).clamp(min=1))
+    growth = torch.where(own, 1 / union, foreign)
+    first = torch.zeros_like(growth)
+    first[:, :1] = 1
+    # without own samples the first error takes the IoU from 1 to 0
+    return torch.where(support > 0, growth, first)

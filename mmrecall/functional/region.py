@@ -1,0 +1,150 @@
+"""Soft region losses: Tversky, and Dice and IoU (Jaccard) as its special cases."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .statistics import class_bins, full_precision, masses, sum_by_class
+from .validation import check_choice, check_labels, check_shapes, check_tversky_weights, is_soft, valid_labels
+from .weighted import check_reduction
+
+CLASSES = ('present', 'all')
+
+
+class SoftCounts(NamedTuple):
+    """Differentiable counts per class, (C,) each: sums of probabilities over the valid samples."""
+
+    support: Tensor
+    """Label mass, TP_c + FN_c."""
+    predicted: Tensor
+    """Sum of p_c, TP_c + FP_c."""
+    true_positives: Tensor
+    """Sum of p_c over the samples labelled c."""
+
+
+def tversky_loss(
+    logits: Tensor,
+    target: Tensor,
+    tversky_weights: tuple[float, float] = (0.3, 0.7),
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    classes: str = 'present',
+    smooth: float = 0.0,
+    reduction: str = 'mean',
+) -> Tensor:
+    """Soft Tversky loss: the mean over classes of 1 - TP_c / (TP_c + a FP_c + b FN_c).
+
+    Salehi et al., MLMI 2017; Table I of the recall-loss paper with probabilities for predictions. The counts are of
+    the whole batch, sums of softmax probabilities over the samples that are not ignored.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
+        tversky_weights: (a, b), the weights of false positives and false negatives; (0.5, 0.5) is soft Dice, (1, 1)
+            soft IoU.
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) how much a sample counts in the sums.
+        classes: ``'present'``: the mean over the classes that the batch has labels of; ``'all'``: over all C, where
+            an absent class costs 1 for any predicted mass (and has a gradient only with ``smooth``).
+        smooth: added to numerator and denominator, in samples.
+        reduction: ``'mean'`` or ``'sum'`` over classes, or ``'none'``: (C,), 0 for a class that is left out.
+
+    Returns:
+        A scalar, or (C,); float64 if the logits are, else float32. 0 if nothing is labelled.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names,
+            negative weights.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> target = torch.tensor([0, 1, 1, 255])
+        >>> tversky_loss(logits, target, (1, 1), ignore_index=255, reduction='none')
+        tensor([0.5903, 0.5988])
+    """
+    check_region(tversky_weights, classes, smooth)
+    check_reduction(reduction)
+    check_shapes(logits, target, sample_weight)
+    check_labels(target, logits.shape[1], ignore_index)
+    counts = soft_counts(logits, target, ignore_index, sample_weight)
+    return tversky_of_counts(counts, tversky_weights, classes, smooth, reduction).to(full_precision(logits).dtype)
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
+    """Soft Dice loss, 1 - 2 TP_c / (2 TP_c + FP_c + FN_c): `tversky_loss` with weights (0.5, 0.5).
+
+    Milletari et al., 3DV 2016, without squares in the denominator. Keyword options as in `tversky_loss`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> soft_dice_loss(logits, torch.tensor([0, 1, 1]), reduction='none')
+        tensor([0.4187, 0.4273])
+    """
+    return tversky_loss(logits, target, (0.5, 0.5), **options)  # type: ignore[arg-type]
+
+
+def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
+    """Soft IoU loss, 1 - TP_c / (TP_c + FP_c + FN_c): `tversky_loss` with weights (1, 1).
+
+    Rahman and Wang, ISVC 2016. Keyword options as in `tversky_loss`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> soft_iou_loss(logits, torch.tensor([0, 1, 1]), reduction='none')
+        tensor([0.5903, 0.5988])
+    """
+    return tversky_loss(logits, target, (1.0, 1.0), **options)  # type: ignore[arg-type]
+
+
+def soft_counts(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> SoftCounts:
+    """The soft counts of a batch, in float64; without checks."""
+    probability = full_precision(logits).softmax(dim=1)
+    valid = valid_labels(target, logits.shape[1], ignore_index)
+    share = valid.to(probability.dtype) if sample_weight is None else torch.where(valid, sample_weight, 0)
+    predicted = _sum_samples(probability * share.unsqueeze(1))
+    if is_soft(target):
+        mass = masses(target) * share.unsqueeze(1)
+        return SoftCounts(_sum_samples(mass), predicted, _sum_samples(probability * mass))
+    bins = class_bins(target, logits.shape[1], ignore_index)
+    own = probability.gather(1, bins.clamp(max=logits.shape[1] - 1).unsqueeze(1)).squeeze(1)
+    return SoftCounts(
+        support=sum_by_class(bins, share, logits.shape[1]),
+        predicted=predicted,
+        true_positives=sum_by_class(bins, own * share, logits.shape[1]),
+    )
+
+
+def tversky_of_counts(
+    counts: SoftCounts, tversky_weights: tuple[float, float], classes: str, smooth: float, reduction: str
+) -> Tensor:
+    """The Tversky loss of soft counts, float64."""
+    a, b = tversky_weights
+    support, predicted, true_positives = counts
+    false_positives, false_negatives = predicted - true_positives, support - true_positives
+    denominator = true_positives + a * false_positives + b * false_negatives + smooth
+    defined = denominator > 0
+    index = torch.where(defined, (true_positives + smooth) / denominator.where(defined, 1), 1)
+    # a batch without labels has no loss, not even for absent classes
+    counted = (support > 0) if classes == 'present' else (support.sum() > 0).expand_as(support)
+    losses = torch.where(counted, 1 - index, 0)
+    if reduction == 'none':
+        return losses
+    return losses.sum() if reduction == 'sum' else losses.sum() / counted.sum().clamp(min=1)
+
+
+def check_region(tversky_weights: tuple[float, float], classes: str, smooth: float) -> None:
+    """Raise ValueError for options that are none of a region loss."""
+    check_tversky_weights(tversky_weights)
+    check_choice('classes', classes, CLASSES)
+    if not smooth >= 0:
+        raise ValueError(f'smooth is {smooth}; it must be at least 0')
+
+
+def _sum_samples(tensor: Tensor) -> Tensor:
+    return tensor.sum(dim=[dim for dim in range(tensor.ndim) if dim != 1], dtype=torch.float64)

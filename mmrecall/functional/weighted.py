@@ -1,0 +1,127 @@
+"""Cross entropy with a weight per class, and how every class-weighted loss is reduced."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .statistics import ClassStatistics, accumulate_classes, count_classes, sample_losses
+from .validation import (
+    NORMALIZERS,
+    REDUCTIONS,
+    check_choice,
+    check_labels,
+    check_per_class,
+    check_shapes,
+    is_soft,
+    valid_labels,
+)
+
+
+def weighted_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    class_weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    normalizer: str = 'valid',
+) -> Tensor:
+    """Cross entropy with a weight per class: -sum over n of w_y(n) log p_n(y_n).
+
+    With weights of one it is equation 1 of the recall-loss paper (Tian et al., ICRA 2022), with inverse frequencies
+    equation 2. The weights by a scheme come from `inverse_frequency_weights`, `median_frequency_weights` and
+    `effective_number_weights`.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
+        class_weight: (C,) weights, at least 0; ones if left out.
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss; they change no divisor.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
+        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too;
+            ``'weight'``, the sum of the class weights over the valid samples, as PyTorch does. A divisor of 0 gives
+            the loss 0.
+
+    Returns:
+        A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names,
+            weights below 0.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> target = torch.tensor([0, 1, 1, 255])
+        >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255)
+        tensor(1.2412)
+        >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255, normalizer='weight')
+        tensor(1.0639)
+    """
+    check_reduction(reduction, normalizer)
+
+    def weigh(statistics: ClassStatistics) -> Tensor:
+        if class_weight is None:
+            return torch.ones_like(statistics.support, dtype=torch.float64)
+        check_per_class('class_weight', class_weight, logits.shape[1])
+        return class_weight.detach().double()
+
+    return reduce_class_losses(logits, target, weigh, ignore_index, sample_weight, reduction, normalizer)
+
+
+def reduce_class_losses(
+    logits: Tensor,
+    target: Tensor,
+    weigh: Callable[[ClassStatistics], Tensor],
+    ignore_index: int,
+    sample_weight: Tensor | None,
+    reduction: str,
+    normalizer: str,
+) -> Tensor:
+    """Cross entropy with the class weights that ``weigh`` makes of the batch's statistics, checked and reduced."""
+    check_shapes(logits, target, sample_weight)
+    check_labels(target, logits.shape[1], ignore_index)
+    if reduction == 'none':
+        weights = weigh(count_classes(logits, target, ignore_index))
+        return sample_losses(logits, target, weights, ignore_index, sample_weight)
+    statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight)
+    weights = weigh(statistics)
+    total = weigh_class_losses(loss_sum, weights)
+    if reduction == 'sum':
+        return total
+    num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer)
+    return divide_loss(total, mean_divisor(num_samples, statistics.support, weights, normalizer))
+
+
+def weigh_class_losses(loss_sum: Tensor, weights: Tensor) -> Tensor:
+    """The sum over classes of weight times summed loss."""
+    return (weights.to(loss_sum.dtype) * loss_sum).sum()
+
+
+def count_samples(target: Tensor, num_classes: int, ignore_index: int, normalizer: str) -> Tensor:
+    """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar."""
+    if normalizer == 'all':
+        count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
+        return torch.full((), count, dtype=torch.float64, device=target.device)
+    return valid_labels(target, num_classes, ignore_index).sum().double()
+
+
+def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normalizer: str) -> Tensor:
+    """What ``reduction='mean'`` divides by, a float64 scalar."""
+    return (weights.double() * support).sum() if normalizer == 'weight' else num_samples
+
+
+def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
+    """``total / divisor``, and 0 with its graph for a divisor of 0."""
+    positive = divisor > 0
+    return total * torch.where(positive, 1 / divisor.where(positive, 1), 0).to(total.dtype)
+
+
+def check_reduction(reduction: str, normalizer: str = 'valid') -> None:
+    """Raise ValueError for a reduction or normaliser that is not one."""
+    check_choice('reduction', reduction, REDUCTIONS)
+    check_choice('normalizer', normalizer, NORMALIZERS)

@@ -1,0 +1,184 @@
+"""What every loss here shares: OpenMMLab's call signature, validation, and the way over the ranks."""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mmrecall.functional.statistics import full_precision
+from mmrecall.functional.validation import REDUCTIONS, check_choice, check_shapes, count_invalid_labels
+from mmrecall.models.losses.ranks import BatchSummary, LabelCheck, announce_failure, spans_ranks, sum_over_ranks
+
+
+class Batch(NamedTuple):
+    """What a caller passes."""
+
+    logits: Tensor
+    target: Tensor
+    ignore_index: int
+    sample_weight: Tensor | None
+    avg_factor: float | Tensor | None
+
+
+class Measured(NamedTuple):
+    """What a loss makes of this rank's batch before it knows the others'."""
+
+    terms: Any
+    """Differentiable, for `SoftmaxLoss._combine`; they stay on this rank."""
+    num_samples: Tensor
+    """What the mean is divided by, to be summed over ranks; float64."""
+    counts: tuple[Tensor, ...] = ()
+    """(C,) each, to be summed over ranks; as many as ``num_counts``."""
+    nonfinite: Tensor | None = None
+    """Whether this rank's logits are not all finite, if the loss asks."""
+
+
+class SoftmaxLoss(nn.Module):
+    """Base of the losses over a softmax, for segmentation (N, C, H, W) and classification (N, C) alike.
+
+    Across ranks, what the loss counts and divides by is summed in one all-reduce, and a rank returns world_size x its
+    share, so that the gradient which DistributedDataParallel averages is that of one process with the whole batch.
+    With gradient accumulation every forward pass is a batch of its own.
+
+    Args:
+        num_classes: C; compared with the logits.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'``.
+        loss_weight: factor of the whole loss.
+        loss_name: name in mmseg's log; begins with ``loss_``.
+        sync: sum over all ranks in training. If False, each rank has its own statistics and divisor.
+
+    Shape:
+        - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32.
+        - target: (N, ...) integers in [0, C) or ignored, or (N, C, ...) floating-point soft labels, at least 0.
+        - output: a scalar, or one value a sample for ``reduction='none'`` (never scaled by the number of ranks).
+
+    Raises:
+        ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
+            outside [0, C). All ranks raise together. In training on a GPU, bad labels are reported one call late, and
+            so is to its peers that a rank refused its arguments, unless the launcher ends them before.
+        TypeError: in forward, integer logits, labels that are neither integers nor floating point.
+    """
+
+    num_counts = 0
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_softmax',
+        sync: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f'num_classes is {num_classes}; a softmax needs at least 2')
+        check_choice('reduction', reduction, REDUCTIONS)
+        if not loss_name.startswith('loss_'):
+            raise ValueError(f"loss_name is {loss_name!r}; mmengine adds up only what begins with 'loss_'")
+        self.num_classes = num_classes
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+        self._loss_name = loss_name
+        self.sync = sync
+        self._label_check = LabelCheck()
+        # the last good batch's, for an all-reduce of this rank if it refuses the next one
+        self._last_seen: tuple[int, torch.device] | None = None
+
+    @property
+    def loss_name(self) -> str:
+        """Name in mmseg's log."""
+        return self._loss_name
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = -100,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Loss of a batch; ``weight`` is (N, ...) and scales the loss only, unknown keywords are ignored."""
+        reduction = self.reduction if reduction_override is None else reduction_override
+        batch = Batch(logits, target, ignore_index, weight, avg_factor)
+        # validation neither moves a state nor waits for other ranks
+        training_step = self.training and torch.is_grad_enabled()
+        spanning = training_step and spans_ranks(self.sync)
+        try:
+            check_choice('reduction', reduction, REDUCTIONS)
+            self._check(batch, spanning)
+        except (TypeError, ValueError):
+            if spanning:
+                self._announce_failure(logits)
+            raise
+        self._last_seen = (logits.shape[1], logits.device)
+        measured = self._measure(batch, reduction)
+        summary = _summarise(batch, measured)
+        if spanning:
+            summary = sum_over_ranks(summary)
+        # without gradients in a training step (a pixel sampler) one rank alone must not raise; the loss itself checks
+        if spanning or not (self.training and spans_ranks(self.sync)):
+            self._label_check(summary, target, logits.shape[1], ignore_index, training_step)
+        num_ranks = dist.get_world_size() if spanning else 1
+        share = self._combine(measured.terms, batch, summary, reduction, training_step, num_ranks)
+        scale = num_ranks if reduction != 'none' else 1
+        return self.loss_weight * scale * share.to(full_precision(logits).dtype)
+
+    def _measure(self, batch: Batch, reduction: str) -> Measured:
+        """What this rank's batch contributes; without a look at values, so that nothing waits for a GPU."""
+        raise NotImplementedError
+
+    def _combine(
+        self, terms: Any, batch: Batch, summary: BatchSummary, reduction: str, training_step: bool, num_ranks: int
+    ) -> Tensor:
+        """This rank's share of the loss of the global batch: the shares of all ranks add up to it."""
+        raise NotImplementedError
+
+    def _check(self, batch: Batch, spanning: bool) -> None:
+        """Raise TypeError or ValueError for arguments that the loss cannot take."""
+        logits = batch.logits
+        check_shapes(logits, batch.target, batch.sample_weight)
+        if self.num_classes is not None and logits.shape[1] != self.num_classes:
+            raise ValueError(
+                f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), but this loss was built with '
+                f'num_classes={self.num_classes}; make num_classes of the head and of the loss agree'
+            )
+        if spanning and self._last_seen is not None and logits.shape[1] != self._last_seen[0]:
+            raise ValueError(
+                f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), those of the batch before had '
+                f'{self._last_seen[0]}'
+            )
+        if isinstance(batch.avg_factor, (int, float)) and not batch.avg_factor >= 0:
+            raise ValueError(f'avg_factor is {batch.avg_factor}; it must be a number of samples, at least 0')
+
+    def _announce_failure(self, logits: Tensor) -> None:
+        num_classes, device = self._last_seen or (self.num_classes, torch.device('cpu'))
+        if isinstance(logits, Tensor):
+            device = logits.device
+            if num_classes is None and logits.ndim > 1:
+                num_classes = logits.shape[1]
+        if num_classes is not None or not self.num_counts:
+            announce_failure(self.num_counts, num_classes or 0, device)
+
+
+@torch.no_grad()
+def _summarise(batch: Batch, measured: Measured) -> BatchSummary:
+    zero = torch.zeros((), dtype=torch.float64, device=batch.logits.device)
+    return BatchSummary(
+        counts=tuple(count.detach() for count in measured.counts),
+        num_samples=measured.num_samples,
+        invalid_labels=count_invalid_labels(batch.target, batch.logits.shape[1], batch.ignore_index),
+        nonfinite=zero if measured.nonfinite is None else measured.nonfinite,
+        failures=zero,
+    )
+
+
+def num_samples_of(batch: Batch, counted: Tensor, normalizer: str) -> Tensor:
+    """What the mean is divided by: ``avg_factor`` if it stands in for the number of all samples, else ``counted``."""
+    if normalizer != 'all' or batch.avg_factor is None:
+        return counted
+    if isinstance(batch.avg_factor, Tensor):  # reading it would wait for the device
+        return batch.avg_factor.to(counted)
+    return torch.full_like(counted, batch.avg_factor)

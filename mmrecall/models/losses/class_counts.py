@@ -1,0 +1,155 @@
+"""How many training samples every class has, as the losses that need it hold it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mmengine
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmrecall.functional.validation import check_class_counts
+
+AUTOMATIC = 'auto'
+
+
+class CountedClasses(NamedTuple):
+    """What is known of the training set."""
+
+    counts: list[int]
+    """Samples (pixels or images) of every class."""
+    image_totals: list[int] | None
+    """For every class, the labelled pixels of all images that contain it; None if nobody counted them."""
+
+
+class ClassCounts(nn.Module):
+    """Samples per class: given as a list, read from a file, or ``'auto'``, counted before training.
+
+    Args:
+        source: one number per class; a file for `read_class_counts`; or ``'auto'``: the training set is counted by
+            `mmrecall.engine.ClassCountsHook`, and the counts are kept in the checkpoint.
+        num_classes: C; needed for ``'auto'``.
+        classes: the class names in order, compared with those of a file.
+
+    Raises:
+        ValueError: no counts, counts of another length, negative, not finite, or all 0; names that differ.
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> ClassCounts([90, 10]).read(num_classes=2)
+        CountedClasses(counts=[90, 10], image_totals=None)
+    """
+
+    # checkpointed; equal on all ranks, because the hook gives every rank the count of rank 0
+    counts: Tensor | None
+    image_totals: Tensor | None
+
+    def __init__(
+        self,
+        source: Sequence[int] | str,
+        num_classes: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic = source == AUTOMATIC
+        self.num_classes = num_classes
+        self.classes = classes
+        self.known = False
+        self.version = 0
+        self._given: CountedClasses | None = None
+        if self.automatic:
+            if num_classes is None:
+                raise ValueError(f"class_counts='{AUTOMATIC}' keeps a count per class: set num_classes")
+            self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
+            self.register_buffer('image_totals', torch.zeros(num_classes, dtype=torch.long))
+            return
+        if isinstance(source, str):
+            self._given = read_class_counts(source, classes)
+        else:
+            self._given = CountedClasses(list(source), None)
+        check_class_counts(torch.as_tensor(self._given.counts))
+        self._check_length(len(self._given.counts), num_classes)
+        self.known = True
+
+    def set(self, counts: Sequence[int], image_totals: Sequence[int] | None = None) -> None:
+        """Give the counts that ``'auto'`` waits for."""
+        if not self.automatic:
+            raise ValueError(f'class_counts are given, {self._given.counts}; only {AUTOMATIC!r} is filled in')
+        counts = torch.as_tensor(counts, dtype=torch.long)
+        check_class_counts(counts)
+        self._check_length(len(counts), self.num_classes)
+        self.counts.copy_(counts)
+        self.image_totals.copy_(torch.as_tensor([0] * len(counts) if image_totals is None else image_totals))
+        self._changed()
+
+    def read(self, num_classes: int) -> CountedClasses:
+        """The counts.
+
+        Raises:
+            ValueError: they are of another number of classes, or nobody has counted yet.
+        """
+        if not self.known:
+            raise ValueError(
+                f"class_counts='{AUTOMATIC}', but nobody has counted the training set yet: add "
+                "custom_hooks=[dict(type='mmrecall.ClassCountsHook')] to the config, or give class_counts the file "
+                'that tools/analysis_tools/class_statistics.py writes'
+            )
+        if self._given is not None:
+            self._check_length(len(self._given.counts), num_classes)
+            return self._given
+        self._check_length(len(self.counts), num_classes)
+        totals = self.image_totals.tolist()
+        return CountedClasses(self.counts.tolist(), totals if any(totals) else None)
+
+    def _check_length(self, length: int, num_classes: int | None) -> None:
+        if num_classes is not None and length != num_classes:
+            raise ValueError(f'class_counts has {length} entries for {num_classes} classes')
+
+    def _changed(self) -> None:
+        self.known = bool(self.counts.any())
+        self.version += 1
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        if self.automatic:
+            self._changed()
+
+
+def read_class_counts(path: str, classes: Sequence[str] | None = None) -> CountedClasses:
+    """Read counts from a file: JSON or YAML with a list, or with ``counts`` in a dict; or a .npy array.
+
+    ``tools/analysis_tools/class_statistics.py`` writes such a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no counts, or those of other classes.
+    """
+    content = read_file('class_counts', path)
+    if not isinstance(content, Mapping):
+        return CountedClasses(list(content), None)
+    if 'counts' not in content:
+        raise ValueError(f"{path} has no 'counts', only {list(content)}")
+    names = content.get('classes')
+    if classes is not None and names is not None and list(names) != list(classes):
+        raise ValueError(f'{path} counts the classes {list(names)}, but this loss is for {list(classes)}')
+    return CountedClasses(list(content['counts']), content.get('image_totals'))
+
+
+def read_file(argument: str, path: str) -> Any:
+    """Content of a .json, .yml, .yaml or .npy file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file of another kind, or one that cannot be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{argument} is {path!r}, which is no file (and no name that {argument} knows)')
+    try:
+        if path.endswith('.npy'):
+            return np.load(path, allow_pickle=False).tolist()
+        if path.endswith(('.json', '.yml', '.yaml')):
+            return mmengine.load(path)
+    except Exception as error:
+        raise ValueError(f'{argument}: {path} cannot be read ({error})') from error
+    raise ValueError(f'{argument}: {path} must end with .json, .yml, .yaml or .npy')

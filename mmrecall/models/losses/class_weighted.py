@@ -1,0 +1,79 @@
+"""What the class-weighted cross entropies share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmrecall.functional.statistics import ClassStatistics, accumulate_classes, count_classes, sample_losses
+from mmrecall.functional.validation import NORMALIZERS, check_choice
+from mmrecall.functional.weighted import count_samples, divide_loss, mean_divisor, weigh_class_losses
+from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss, num_samples_of
+from mmrecall.models.losses.ranks import BatchSummary
+
+
+class ClassWeightedLoss(SoftmaxLoss):
+    """Base of the cross entropies with a weight per class: (weights * summed losses).sum() / divisor.
+
+    Args:
+        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too (mmseg's
+            default, and the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the
+            sum of the class weights over the valid samples (PyTorch's weighted mean).
+        classes: the class names in order, for weights by name.
+        common: see `SoftmaxLoss`.
+    """
+
+    num_counts = 3
+
+    def __init__(
+        self,
+        normalizer: str = 'valid',
+        classes: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        **common: Any,
+    ) -> None:
+        if classes is not None and num_classes not in (None, len(classes)):
+            raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
+        super().__init__(num_classes if classes is None else len(classes), **common)
+        check_choice('normalizer', normalizer, NORMALIZERS)
+        self.normalizer = normalizer
+        self.classes = classes
+
+    def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
+        """(C,) weights of the global batch."""
+        raise NotImplementedError
+
+    def _adjust(self, batch: Batch) -> Tensor:
+        """The logits of which the cross entropy is taken."""
+        return batch.logits
+
+    def _counts(self, statistics: ClassStatistics, batch: Batch) -> tuple[Tensor, ...]:
+        """What of the statistics crosses ranks, ``num_counts`` of them; the first is the support."""
+        return tuple(statistics)
+
+    def _measure(self, batch: Batch, reduction: str) -> Measured:
+        logits = self._adjust(batch)
+        target, ignore_index = batch.target, batch.ignore_index
+        if reduction == 'none':
+            statistics, terms = count_classes(logits, target, ignore_index), logits
+        else:
+            statistics, terms = accumulate_classes(logits, target, ignore_index, batch.sample_weight)
+        counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer)
+        return Measured(terms, num_samples_of(batch, counted, self.normalizer), counts=self._counts(statistics, batch))
+
+    def _combine(
+        self, terms: Tensor, batch: Batch, summary: BatchSummary, reduction: str, training_step: bool, num_ranks: int
+    ) -> Tensor:
+        with torch.no_grad():
+            weights = self._class_weights(batch, summary, training_step)
+        if reduction == 'none':
+            return sample_losses(terms, batch.target, weights, batch.ignore_index, batch.sample_weight)
+        total = weigh_class_losses(terms, weights)
+        if reduction == 'sum':
+            return total
+        return divide_loss(total, mean_divisor(summary.num_samples, summary.counts[0], weights, self.normalizer))
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the loss."""
+        return f'normalizer={self.normalizer!r}, sync={self.sync}'

@@ -1,0 +1,201 @@
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import random_batch
+
+from mmrecall.functional import lovasz_softmax_loss, soft_dice_loss, soft_iou_loss, tversky_loss
+
+
+def mean_of_present(losses):
+    present = [loss for loss in losses if loss is not None]
+    return sum(present) / len(present)
+
+
+@pytest.mark.parametrize(('a', 'b'), [(0.3, 0.7), (0.5, 0.5), (1.0, 1.0), (0.0, 1.0)])
+@pytest.mark.parametrize('smooth', [0.0, 1.0])
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+def test_tversky_equals_table_1_by_a_loop(a, b, smooth, ignored):
+    logits, target = random_batch((3, 4, 5, 2), ignored)
+    expected = oracle.tversky_losses(logits, target, a, b, 255, smooth)
+    loss = tversky_loss(logits, target, (a, b), ignore_index=255, smooth=smooth)
+    assert loss.item() == pytest.approx(mean_of_present(expected))
+
+
+def test_dice_and_iou_are_tversky_with_halves_and_ones():
+    logits, target = random_batch()
+    for function, a in ((soft_dice_loss, 0.5), (soft_iou_loss, 1.0)):
+        expected = mean_of_present(oracle.tversky_losses(logits, target, a, a, 255))
+        assert function(logits, target, ignore_index=255).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+@pytest.mark.parametrize('name', ['DiceLoss', 'JaccardLoss', 'TverskyLoss'])
+def test_equals_segmentation_models_pytorch(name, ignored):
+    losses = pytest.importorskip('segmentation_models_pytorch.losses')
+    logits, target = random_batch((2, 4, 6, 5), ignored)
+    theirs, ours = {
+        'DiceLoss': (losses.DiceLoss('multiclass', eps=1e-15, ignore_index=255), soft_dice_loss),
+        # its Jaccard loss knows no ignored pixels: it gets the valid ones alone, as one row
+        'JaccardLoss': (losses.JaccardLoss('multiclass', eps=1e-15), soft_iou_loss),
+        'TverskyLoss': (
+            losses.TverskyLoss('multiclass', alpha=0.3, beta=0.7, eps=1e-15, ignore_index=255),
+            tversky_loss,
+        ),
+    }[name]
+    their_logits, their_target = logits, target
+    if name == 'JaccardLoss':
+        valid = target != 255
+        their_logits = logits.movedim(1, -1)[valid].T[None, :, None]
+        their_target = target[valid][None, None]
+    expected = theirs(their_logits, their_target)
+    torch.testing.assert_close(ours(logits, target, ignore_index=255), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('jaccard', [False, True])
+def test_equals_monai_on_labelled_pixels(jaccard):
+    losses = pytest.importorskip('monai.losses')
+    logits, target = random_batch((2, 4, 6, 5), 0)
+    theirs = losses.DiceLoss(
+        softmax=True, to_onehot_y=True, jaccard=jaccard, smooth_nr=0, smooth_dr=0, batch=True, reduction='mean'
+    )
+    ours = soft_iou_loss if jaccard else soft_dice_loss
+    torch.testing.assert_close(ours(logits, target), theirs(logits, target[:, None]), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+def test_absent_classes_are_left_out_unless_all_are_asked_for(ignored):
+    logits, target = random_batch((2, 4, 30), ignored)
+    target[target == 2] = 255
+    expected = oracle.tversky_losses(logits, target, 0.3, 0.7, 255)
+    assert expected[2] is None
+    present = [loss for loss in expected if loss is not None]
+    per_class = tversky_loss(logits, target, ignore_index=255, reduction='none')
+    assert per_class[2] == 0
+    assert tversky_loss(logits, target, ignore_index=255).item() == pytest.approx(sum(present) / 3)
+    assert tversky_loss(logits, target, ignore_index=255, reduction='sum').item() == pytest.approx(sum(present))
+    every = tversky_loss(logits, target, ignore_index=255, classes='all')
+    assert every.item() == pytest.approx((sum(present) + 1) / 4)
+
+
+def test_with_smooth_an_absent_class_is_pushed_down():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    tversky_loss(logits, torch.tensor([0, 1]), classes='all', smooth=1.0).backward()
+    assert (logits.grad[:, 2] > 0).all()
+
+
+def test_sample_weights_are_shares_in_the_sums():
+    logits, target = random_batch((2, 4, 6), 0)
+    mask = torch.rand(target.shape) < 0.5
+    for function in (soft_dice_loss, soft_iou_loss, tversky_loss):
+        torch.testing.assert_close(
+            function(logits, target, sample_weight=mask.double()),
+            function(logits, target.masked_fill(~mask, 255), ignore_index=255),
+        )
+
+
+def test_one_hot_soft_labels_equal_integer_ones():
+    logits, target = random_batch((4, 3, 5), 0.3)
+    soft = torch.nn.functional.one_hot(target.where(target != 255, 3), 4)[..., :3].movedim(-1, 1).double()
+    torch.testing.assert_close(tversky_loss(logits, soft), tversky_loss(logits, target, ignore_index=255))
+
+
+@pytest.mark.parametrize('per_image', [False, True])
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+def test_lovasz_equals_the_definition_by_sets(per_image, ignored):
+    logits, target = random_batch((3, 4, 5, 2), ignored)
+    groups = [(logits, target)]
+    if per_image:
+        groups = [(logits[n : n + 1], target[n : n + 1]) for n in range(3)]
+    expected = [mean_of_present(oracle.lovasz_losses(*group, 255)) for group in groups]
+    loss = lovasz_softmax_loss(logits, target, ignore_index=255, per_image=per_image)
+    assert loss.item() == pytest.approx(sum(expected) / len(expected))
+
+
+@pytest.mark.parametrize('per_image', [False, True])
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+def test_lovasz_equals_segmentation_models_pytorch(per_image, ignored):
+    losses = pytest.importorskip('segmentation_models_pytorch.losses')
+    # theirs takes float32 only
+    logits, target = random_batch((3, 4, 6, 5), ignored, dtype=torch.float32)
+    theirs = losses.LovaszLoss('multiclass', per_image=per_image, ignore_index=255)
+    ours = lovasz_softmax_loss(logits, target, ignore_index=255, per_image=per_image)
+    torch.testing.assert_close(ours, theirs(logits, target), rtol=1e-5, atol=1e-6)
+
+
+def test_lovasz_gradient_equals_that_of_the_sorted_form():
+    losses = pytest.importorskip('segmentation_models_pytorch.losses')
+    logits, target = random_batch((2, 3, 6, 5), 0.2, dtype=torch.float32)
+    gradients = []
+    for function in (
+        lambda x: lovasz_softmax_loss(x, target, ignore_index=255),
+        lambda x: losses.LovaszLoss('multiclass', ignore_index=255)(x, target),
+    ):
+        leaf = logits.clone().requires_grad_()
+        function(leaf).backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+def test_lovasz_leaves_an_image_without_labels_out_of_the_mean():
+    logits, target = random_batch((3, 4, 5), 0)
+    target[1] = 255
+    others = lovasz_softmax_loss(logits[[0, 2]], target[[0, 2]], ignore_index=255, per_image=True)
+    torch.testing.assert_close(lovasz_softmax_loss(logits, target, ignore_index=255, per_image=True), others)
+
+
+def test_lovasz_over_all_classes_adds_the_highest_probability_of_an_absent_one():
+    logits, _ = random_batch((1, 3, 6), 0)
+    target = torch.tensor([[0, 1, 0, 1, 1, 0]])
+    per_class = lovasz_softmax_loss(logits, target, classes='all', reduction='none')
+    torch.testing.assert_close(per_class[:2], lovasz_softmax_loss(logits, target, reduction='none')[:2])
+    torch.testing.assert_close(per_class[2], logits.softmax(1)[0, 2].max())
+    torch.testing.assert_close(lovasz_softmax_loss(logits, target, classes='all'), per_class.mean())
+
+
+def test_lovasz_in_float32_is_exact_where_a_sample_moves_the_iou_by_less_than_its_resolution():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 2, 400_000, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, 2, (1, 400_000), generator=generator)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = logits.to(dtype).requires_grad_()
+        lovasz_softmax_loss(leaf, target).backward()
+        gradients.append(leaf.grad.double())
+    difference = (gradients[0] - gradients[1]).abs().max() / gradients[1].abs().max()
+    assert difference < 1e-3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    classes=st.integers(2, 5), pixels=st.integers(1, 12), ignored=st.sampled_from([0.0, 0.5]), seed=st.integers(0, 999)
+)
+def test_losses_equal_loops_for_any_shape(classes, pixels, ignored, seed):
+    logits, target = random_batch((1, classes, pixels), ignored, seed=seed)
+    if (target == 255).all():
+        target[0, 0] = 0
+    lovasz = mean_of_present(oracle.lovasz_losses(logits, target, 255))
+    assert lovasz_softmax_loss(logits, target, ignore_index=255).item() == pytest.approx(lovasz, abs=1e-9)
+    iou = mean_of_present(oracle.tversky_losses(logits, target, 1, 1, 255))
+    assert soft_iou_loss(logits, target, ignore_index=255).item() == pytest.approx(iou, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ('function', 'options', 'error', 'message'),
+    [
+        (tversky_loss, dict(tversky_weights=(1, -1)), ValueError, 'tversky_weights'),
+        (tversky_loss, dict(classes='some'), ValueError, "classes is 'some'"),
+        (tversky_loss, dict(smooth=-1), ValueError, 'smooth is -1'),
+        (lovasz_softmax_loss, dict(classes='some'), ValueError, "classes is 'some'"),
+        (lovasz_softmax_loss, dict(reduction='avg'), ValueError, "reduction is 'avg'"),
+    ],
+)
+def test_bad_options_are_named(function, options, error, message):
+    with pytest.raises(error, match=message):
+        function(torch.zeros(2, 3), torch.tensor([0, 1]), **options)
+
+
+def test_lovasz_of_soft_labels_is_refused():
+    with pytest.raises(TypeError, match='class indices'):
+        lovasz_softmax_loss(torch.zeros(2, 3), torch.ones(2, 3))

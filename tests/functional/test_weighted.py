@@ -1,0 +1,45 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from oracle import random_batch
+
+from mmrecall.functional import weighted_cross_entropy
+
+WEIGHT = torch.tensor([0.5, 2.0, 0.0, 1.25], dtype=torch.float64)
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+def test_equals_pytorchs_weighted_cross_entropy(ignored, reduction):
+    logits, target = random_batch(ignored=ignored)
+    ours = weighted_cross_entropy(logits, target, WEIGHT, ignore_index=255, reduction=reduction, normalizer='weight')
+    torch.testing.assert_close(ours, F.cross_entropy(logits, target, WEIGHT, ignore_index=255, reduction=reduction))
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3])
+def test_without_weights_it_is_plain_cross_entropy(ignored):
+    logits, target = random_batch(ignored=ignored)
+    for normalizer in ('valid', 'weight'):
+        ours = weighted_cross_entropy(logits, target, ignore_index=255, normalizer=normalizer)
+        torch.testing.assert_close(ours, F.cross_entropy(logits, target, ignore_index=255))
+
+
+def test_soft_labels_equal_pytorchs_with_probabilities():
+    logits, _ = random_batch((4, 4, 5), 0)
+    soft = torch.rand(4, 4, 5, dtype=torch.float64).softmax(1)
+    torch.testing.assert_close(weighted_cross_entropy(logits, soft, WEIGHT), F.cross_entropy(logits, soft, WEIGHT))
+
+
+def test_all_divides_by_ignored_samples_too():
+    logits, target = random_batch(ignored=0.3)
+    total = F.cross_entropy(logits, target, WEIGHT, ignore_index=255, reduction='sum')
+    ours = weighted_cross_entropy(logits, target, WEIGHT, ignore_index=255, normalizer='all')
+    torch.testing.assert_close(ours, total / target.numel())
+
+
+def test_weights_of_another_length_or_sign_are_named():
+    logits, target = torch.zeros(2, 3), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match='class_weight has shape'):
+        weighted_cross_entropy(logits, target, torch.ones(4))
+    with pytest.raises(ValueError, match='class_weight must lie between 0'):
+        weighted_cross_entropy(logits, target, -torch.ones(3))
