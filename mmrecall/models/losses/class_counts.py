@@ -125,7 +125,7 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None) -> Counte
         FileNotFoundError: there is no such file.
         ValueError: it holds no counts, or those of other classes.
     """
-    content = read_file('class_counts', path)
+    content = read_file('class_counts', path, repr(AUTOMATIC))
     if not isinstance(content, Mapping):
         return CountedClasses(list(content), None)
     if 'counts' not in content:
@@ -136,7 +136,7 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None) -> Counte
     return CountedClasses(list(content['counts']), content.get('image_totals'))
 
 
-def read_file(argument: str, path: str) -> Any:
+def read_file(argument: str, path: str, names: str) -> Any:
     """Content of a .json, .yml, .yaml or .npy file.
 
     Raises:
@@ -144,7 +144,7 @@ def read_file(argument: str, path: str) -> Any:
         ValueError: a file of another kind, or one that cannot be read.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{argument} is {path!r}, which is no file (and no name that {argument} knows)')
+        raise FileNotFoundError(f'{argument} is {path!r}, which is neither {names} nor a file')
     try:
         if path.endswith('.npy'):
             return np.load(path, allow_pickle=False).tolist()

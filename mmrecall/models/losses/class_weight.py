@@ -29,7 +29,8 @@ class DeviceTensor:
     def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
         """The tensor for ``key``."""
         if self._value is None or self._key != (*key, device):
-            self._key, self._value = (*key, device), make().to(device)
+            # nothing of this belongs into a compiled graph
+            self._key, self._value = (*key, device), torch.compiler.disable(make)().to(device)
         return self._value
 
 
@@ -40,11 +41,10 @@ def class_weight_tensor(
     counted: CountedClasses | None = None,
     beta: float | None = None,
 ) -> Tensor:
-    """(C,) float64 weights; classes that a dict leaves out weigh 1.
+    """(C,) float64 weights of what `resolve_class_weight` gives; classes that a dict leaves out weigh 1.
 
     Raises:
         ValueError: a list of another length, a class that does not exist, a weight that is negative or not finite.
-        FileNotFoundError: a string that is neither a scheme nor a file.
 
     Example:
         >>> class_weight_tensor({'pole': 3.0, 0: 0.5}, 3, classes=('road', 'car', 'pole'))
@@ -52,10 +52,8 @@ def class_weight_tensor(
         >>> class_weight_tensor('inverse_frequency', 2, counted=CountedClasses([90, 10], None))
         tensor([0.2000, 1.8000], dtype=torch.float64)
     """
-    if isinstance(class_weight, str) and class_weight in SCHEMES:
-        return _weights_by_scheme(class_weight, counted, beta)
     if isinstance(class_weight, str):
-        class_weight = read_file('class_weight', class_weight)
+        return _weights_by_scheme(class_weight, counted, beta)
     if isinstance(class_weight, Mapping):
         weights = torch.ones(num_classes, dtype=torch.float64)
         for key, weight in class_weight.items():
@@ -69,20 +67,31 @@ def class_weight_tensor(
     return weights
 
 
-def check_scheme(class_weight: ClassWeight | None, has_counts: bool, beta: float | None) -> None:
-    """Raise ValueError for a scheme without counts, or a beta without its scheme."""
-    if isinstance(class_weight, str) and class_weight in SCHEMES and not has_counts:
-        raise ValueError(
-            f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
-        )
+def resolve_class_weight(
+    class_weight: ClassWeight | None, has_counts: bool = False, beta: float | None = None
+) -> ClassWeight | None:
+    """The class weights with a file read, if they are one.
+
+    Raises:
+        ValueError: a scheme without counts, or a beta without its scheme or outside [0, 1).
+        FileNotFoundError: a string that is neither a scheme nor a file.
+    """
     if beta is not None and class_weight != 'effective_number':
         raise ValueError(f"beta={beta} belongs to class_weight='effective_number', but that is {class_weight!r}")
     if beta is not None and not 0 <= beta < 1:
         raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
+    if not isinstance(class_weight, str):
+        return class_weight
+    if class_weight not in SCHEMES:
+        return read_file('class_weight', class_weight, f'one of {", ".join(map(repr, SCHEMES))}')
+    if not has_counts:
+        raise ValueError(
+            f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
+        )
+    return class_weight
 
 
-def _weights_by_scheme(scheme: str, counted: CountedClasses | None, beta: float | None) -> Tensor:
-    check_scheme(scheme, counted is not None, beta)
+def _weights_by_scheme(scheme: str, counted: CountedClasses, beta: float | None) -> Tensor:
     counts = torch.as_tensor(counted.counts)
     if scheme == 'inverse_frequency':
         return inverse_frequency_weights(counts)

@@ -10,7 +10,7 @@ from mmrecall.functional.recall import check_weighting, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass
 from mmrecall.functional.validation import is_soft
 from mmrecall.models.losses.base import Batch, Measured
-from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor, check_scheme, class_weight_tensor
+from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor, class_weight_tensor, resolve_class_weight
 from mmrecall.models.losses.class_weighted import ClassWeightedLoss
 from mmrecall.models.losses.ranks import BatchSummary
 from mmrecall.registry import MODELS, register
@@ -70,7 +70,7 @@ class RecallLoss(ClassWeightedLoss):
         super().__init__(num_classes=num_classes, loss_name=loss_name, **common)
         self._check_alpha(alpha, metric, fn_floor)
         check_weighting(metric, fn_floor, tversky_weights)
-        check_scheme(class_weight, has_counts=False, beta=None)
+        self._resolved = resolve_class_weight(class_weight)
         self.alpha = alpha
         self.metric = metric
         self.tversky_weights = tversky_weights
@@ -79,7 +79,7 @@ class RecallLoss(ClassWeightedLoss):
         self._factors = DeviceTensor()
         self.register_buffer('recall', torch.zeros(self.num_classes) if alpha < 1 else None)
         if self.num_classes is not None and class_weight is not None:
-            class_weight_tensor(class_weight, self.num_classes, self.classes)
+            class_weight_tensor(self._resolved, self.num_classes, self.classes)
 
     def _check_alpha(self, alpha: float, metric: str, fn_floor: float) -> None:
         if not 0 < alpha <= 1:
@@ -134,7 +134,7 @@ class RecallLoss(ClassWeightedLoss):
         return self._factors.get(
             (num_classes,),
             batch.logits.device,
-            lambda: class_weight_tensor(self.class_weight, num_classes, self.classes),
+            lambda: class_weight_tensor(self._resolved, num_classes, self.classes),
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'RecallLoss':

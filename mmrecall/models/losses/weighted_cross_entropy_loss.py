@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrecall.models.losses.base import Batch
 from mmrecall.models.losses.class_counts import ClassCounts
-from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor, check_scheme, class_weight_tensor
+from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor, class_weight_tensor, resolve_class_weight
 from mmrecall.models.losses.class_weighted import ClassWeightedLoss
 from mmrecall.models.losses.ranks import BatchSummary
 from mmrecall.registry import MODELS, register
@@ -61,7 +61,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         **common: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, loss_name=loss_name, **common)
-        check_scheme(class_weight, class_counts is not None, beta)
+        self._resolved = resolve_class_weight(class_weight, class_counts is not None, beta)
         self.class_weight = class_weight
         self.beta = beta
         self.class_counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, self.classes)
@@ -87,7 +87,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         counted = None if self.class_counts is None else self.class_counts.read(num_classes)
         if self.class_weight is None or not self.reweighting:
             return torch.ones(num_classes, dtype=torch.float64)
-        return class_weight_tensor(self.class_weight, num_classes, self.classes, counted, self.beta)
+        return class_weight_tensor(self._resolved, num_classes, self.classes, counted, self.beta)
 
     def extra_repr(self) -> str:
         """What `print` shows of the loss."""
