@@ -30,6 +30,23 @@ def cityscapes(root, frames=4, size=(64, 128)):
             cv2.imwrite(str(labels / f'{name}_gtFine_labelTrainIds.png'), label)
 
 
+def synthia(root, frames=4, size=(48, 80)):
+    """A SYNTHIA sequence with 16-bit labels, the id in red and the instance in green, and the lists of the splits."""
+    rng = np.random.default_rng(0)
+    sequence, camera = 'SYNTHIA-SEQS-05-SUMMER', 'Stereo_Left/Omni_F'
+    images, labels = root / sequence / 'RGB' / camera, root / sequence / 'GT' / 'LABELS' / camera
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    for frame in range(3 * frames):
+        ids, instances = rng.integers(0, 16, size, np.uint16), rng.integers(0, 400, size, np.uint16)
+        cv2.imwrite(str(images / f'{frame:06d}.png'), rng.integers(0, 256, (*size, 3), np.uint8))
+        # OpenCV takes blue, green, red
+        cv2.imwrite(str(labels / f'{frame:06d}.png'), np.dstack([np.zeros_like(ids), instances, ids]))
+    for number, split in enumerate(('train', 'val', 'test')):
+        lines = [f'{sequence}/RGB/{camera}/{frame:06d}\n' for frame in range(3 * frames)[number::3]]
+        (root / f'{split}.txt').write_text(''.join(lines))
+
+
 def image_folder(root, classes=3, images=4, size=32):
     """A folder of images per class."""
     rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """DeepLabV3 ResNet-18 with cross entropy on CamVid, full size.
 
-Not trained by us yet: it needs a GPU and ImageNet weights from the network. The papers do not train on CamVid.
+The papers do not train on CamVid. Not trained by us: it needs a GPU and ImageNet weights from the network.
 
-    python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_ce_1xb8-20k_camvid-480x360.py
+    python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_ce_1xb6-20k_camvid-480x360.py
 """
 
 _base_ = [

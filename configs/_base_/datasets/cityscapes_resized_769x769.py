@@ -1,0 +1,25 @@
+"""Cityscapes resized to 769x769, as the text of the paper says (Tian et al., ICRA 2022); no scale, no crop.
+
+Labels of the test stay at 2048x1024, and predictions are scaled up to them.
+"""
+
+_base_ = './cityscapes_769x769.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=(769, 769)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
+]
+# the label is loaded after the resize: it keeps its size
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(769, 769)),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
