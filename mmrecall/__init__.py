@@ -7,21 +7,22 @@ import importlib
 from types import ModuleType
 
 from . import functional
-from .toolboxes import missing
+from .toolboxes import missing, require
 
 __version__ = '0.1.0'
 __all__ = ['functional']
 
-# subpackage: the toolbox module that it needs
-_PARTS = {'models': 'mmengine.registry', 'engine': 'mmengine.registry', 'datasets': 'mmseg.datasets'}
+_PARTS = ('models', 'engine', 'datasets')
+_NEEDS = 'mmengine.registry'
 
-for _part, _needs in _PARTS.items():
-    if missing(_needs) is None:
+if missing(_NEEDS) is None:
+    for _part in _PARTS:
         importlib.import_module(f'{__name__}.{_part}')
 
 
 def __getattr__(name: str) -> ModuleType:
-    """A part whose toolbox is missing: importing it says what to install."""
+    """A part without mmengine: importing it says what to install."""
     if name in _PARTS:
+        require(_NEEDS)
         return importlib.import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -15,6 +15,7 @@ from mmengine import registry as root  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmrecall')
+HOOKS = Registry('hook', parent=root.HOOKS, scope='mmrecall')
 MODELS = Registry('model', parent=root.MODELS, scope='mmrecall')
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmrecall')
 

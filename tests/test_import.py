@@ -26,16 +26,17 @@ def test_functional_needs_torch_alone():
 import torch, mmrecall
 from mmrecall.functional import recall_cross_entropy
 print(recall_cross_entropy(torch.zeros(2, 2), torch.tensor([0, 1])).item())
-try:
-    mmrecall.models
-except ImportError as error:
-    print(error)
+for part in ('models', 'engine', 'datasets'):
+    try:
+        getattr(mmrecall, part)
+    except ImportError as error:
+        print(error)
 """,
-        'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'cv2', 'numpy',
+        'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'cv2', 'numpy', 'rich',
     )  # fmt: skip
     assert '0.346' in output
-    assert 'mmengine.registry cannot be imported' in output
-    assert 'pip install "mmrecall[onedl]"' in output
+    assert output.count('mmengine.registry cannot be imported') == 3
+    assert output.count('pip install "mmrecall[onedl]"') == 3
 
 
 def test_losses_need_mmengine_alone():
@@ -44,15 +45,39 @@ def test_losses_need_mmengine_alone():
 import mmrecall, mmengine
 print(mmengine.registry.MODELS.build(dict(type='RecallLoss')))
 print(mmengine.registry.MODELS.build(dict(type='mmrecall.RecallLoss')))
-try:
-    mmrecall.datasets
-except ImportError as error:
-    print(error)
 """,
         'mmcv', 'mmseg', 'mmpretrain',
     )  # fmt: skip
     assert output.count('RecallLoss(alpha=1.0') == 2
-    assert 'mmseg.datasets cannot be imported' in output
+
+
+def test_class_counts_need_mmengine_alone_and_data_sets_say_what_they_need():
+    output = python(
+        """
+import mmrecall, mmengine
+from mmrecall.datasets import count_classes
+print(mmengine.registry.HOOKS.get('mmrecall.ClassCountsHook').__name__)
+print(mmengine.registry.HOOKS.get('DeferredReweightingHook').__name__)
+class Flowers:
+    metainfo = dict(classes=('a', 'b'))
+    def __len__(self): return 3
+    def get_data_info(self, index): return dict(gt_label=index % 2)
+print(count_classes(Flowers()).counts)
+try:
+    from mmrecall.datasets import CamVidDataset
+except ImportError as error:
+    print(error)
+try:
+    mmrecall.datasets.write_street_scenes
+except ImportError as error:
+    print(error)
+print(hasattr(mmrecall.datasets, 'NoDataset'))
+""",
+        'mmcv', 'mmseg', 'mmpretrain',
+    )  # fmt: skip
+    assert 'ClassCountsHook\nDeferredReweightingHook\n[2, 1]\n' in output
+    assert output.count('mmseg.datasets cannot be imported') == 2
+    assert output.rstrip().endswith('False')
 
 
 @pytest.mark.parametrize(('toolbox', 'other'), [('mmseg', 'mmpretrain'), ('mmpretrain', 'mmseg')])

@@ -18,8 +18,8 @@ _UNKNOWN = 254
 class LoadSynthiaAnnotations(BaseTransform):
     """Read a label of SYNTHIA: a 16-bit PNG whose first channel (red) is the class id.
 
-    mmseg's `LoadAnnotations` reads such a file as three channels of zeros. Needs ``seg_map_path``, ``label_map`` and
-    ``ori_shape`` (so the image comes first), adds ``gt_seg_map``, uint8 (H, W).
+    mmseg's `LoadAnnotations` reads such a file as three channels of zeros. Needs ``seg_map_path`` and ``label_map``,
+    adds ``gt_seg_map``, uint8 (H, W). After an image it needs the label in the image's size.
 
     Raises:
         FileNotFoundError: the label is missing.
@@ -31,7 +31,8 @@ class LoadSynthiaAnnotations(BaseTransform):
         """Add ``gt_seg_map``."""
         path = results['seg_map_path']
         ids = _read_ids(path)
-        if ids.shape != tuple(results['ori_shape'][:2]):
+        # without an image (when classes are counted) there is nothing to compare with
+        if 'ori_shape' in results and ids.shape != tuple(results['ori_shape'][:2]):
             raise ValueError(
                 f'{path} has {ids.shape[1]}x{ids.shape[0]} pixels, but its image {results["img_path"]} has '
                 f'{results["ori_shape"][1]}x{results["ori_shape"][0]}'

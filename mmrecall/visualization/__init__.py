@@ -1,5 +1,6 @@
 """Figures from results."""
 
+from .class_counts import class_counts_table, draw_class_counts
 from .predictions import draw_predictions
 
-__all__ = ['draw_predictions']
+__all__ = ['class_counts_table', 'draw_class_counts', 'draw_predictions']

@@ -1,4 +1,4 @@
-"""The tools as a user calls them, on made CamVid data."""
+"""The tools as a user calls them, on made data."""
 
 import re
 
@@ -7,6 +7,31 @@ import pytest
 from commands import free_port, run
 
 CONFIG = 'deeplabv3_r18w32-d16_recall_1xb8-1k_camvid-240x180.py'
+
+# config, what makes its data, the last class that its test prints, and options which make it small
+COUNTING = {
+    'cityscapes': (
+        'deeplabv3_r18-d16_weighted-ce_1xb6-90k_cityscapes-769x769.py',
+        made_data.cityscapes,
+        'bicycle',
+        [
+            'train_dataloader.dataset.pipeline.2.scales=[(128,64),(256,128)]',
+            'train_dataloader.dataset.pipeline.3.crop_size=(64,64)',
+            'model.data_preprocessor.size=(64,64)',
+        ],
+    ),
+    'synthia': (
+        'deeplabv3_r18-d16_balanced-ce_1xb6-100k_synthia-768x384.py',
+        made_data.synthia,
+        'traffic light',
+        [
+            'train_dataloader.dataset.pipeline.2.scale=(64,32)',
+            'val_dataloader.dataset.pipeline.1.scale=(64,32)',
+            'test_dataloader.dataset.pipeline.1.scale=(64,32)',
+            'model.data_preprocessor.size=(32,64)',
+        ],
+    ),
+}
 
 
 @pytest.fixture(scope='module')
@@ -44,6 +69,32 @@ def test_train_then_test_hand_over_to_the_stock_tools(repository, config, small,
     )  # fmt: skip
     assert status == 0, output[-3000:]
     assert re.search(r'Bicyclist\s*\|', output)
+    assert re.search(r'Iter\(test\).*mAcc: \d', output)
+
+
+@pytest.mark.parametrize('data', COUNTING)
+def test_losses_that_count_the_training_set_train_and_test(data, repository, tmp_path):
+    pytest.importorskip('mmseg')
+    name, make, last_class, options = COUNTING[data]
+    config, tools, work = repository / 'configs' / 'deeplabv3' / name, repository / 'tools', tmp_path / 'work'
+    make(tmp_path / 'data')
+    options = [*options, 'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.logger.interval=1']
+    options += ['model.backbone.init_cfg=None', 'model.backbone.base_channels=8', 'model.backbone.stem_channels=8']
+    options += ['model.decode_head.in_channels=64', 'model.decode_head.channels=8']
+    # SyncBN needs a GPU
+    options += ['model.backbone.norm_cfg.type=BN', 'model.decode_head.norm_cfg.type=BN']
+    for split in ('train', 'val', 'test'):
+        options += [f'{split}_dataloader.{key}' for key in ('num_workers=0', 'persistent_workers=False')]
+        options += [f'{split}_dataloader.dataset.data_root={tmp_path}/data/']
+    status, output = run('python', tools / 'train.py', config, '--work-dir', work, '--cfg-options', *options)
+    assert status == 0, output[-3000:]
+    assert re.search(r'Iter\(train\) \[2/2\].* loss: \d', output)
+    assert re.search(r'Iter\(val\).*mIoU: \d', output)
+    status, output = run(
+        'python', tools / 'test.py', config, work / 'iter_2.pth', '--work-dir', work, '--cfg-options', *options
+    )
+    assert status == 0, output[-3000:]
+    assert re.search(rf'{last_class}\s*\|', output)
     assert re.search(r'Iter\(test\).*mAcc: \d', output)
 
 

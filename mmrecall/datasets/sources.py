@@ -1,0 +1,184 @@
+"""Data sets below their wrappers, as sources of labels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
+
+Array = np.ndarray
+
+_LOADER = re.compile(r'Load\w*Annotations?')
+_IGNORED = {'pixels': 255, 'images': -100}
+# files that are looked at between two calls of on_progress
+_FILES = 64
+
+
+class Source:
+    """A data set without wrappers, and how often training meets each of its items.
+
+    Args:
+        dataset: with ``get_data_info``, of mmseg or mmpretrain.
+        times: (len(dataset),) int64.
+        ignore_index: label that is not counted; None for the data set's.
+    """
+
+    def __init__(self, dataset: Any, times: Array, ignore_index: int | None = None) -> None:
+        self.dataset = dataset
+        self.times = times
+        self.loaders = _annotation_loaders(dataset)
+        self.unit = self._unit()
+        default = getattr(dataset, 'ignore_index', _IGNORED[self.unit])
+        self.ignore_index = default if ignore_index is None else ignore_index
+
+    def count(self, index: int, num_classes: int) -> Array:
+        """(C + 1,) int64: pixels of every class in an item, then ignored ones; or its classes, 1 each."""
+        info = self.dataset.get_data_info(index)
+        file = info.get('seg_map_path', info.get('img_path', f'item {index}'))
+        if self.unit == 'pixels':
+            return self._bin(self._read_pixels(info, file), num_classes, file)
+        counts = self._bin(np.unique(info['gt_label']), num_classes, file)
+        counts[-1] = not counts[:-1].any()
+        return counts
+
+    def _unit(self) -> str:
+        if self.loaders:
+            return 'pixels'
+        if 'gt_label' in self.dataset.get_data_info(0):
+            return 'images'
+        raise ValueError(
+            f'{type(self.dataset).__name__} has neither a transform that loads annotations (Load...Annotations) in its '
+            "pipeline nor a 'gt_label' in its data; classes cannot be counted"
+        )
+
+    def _read_pixels(self, info: dict, file: str) -> Array:
+        try:
+            for loader in self.loaders:
+                info = loader(info)
+            label = info['gt_seg_map']
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # what a decoder raises does not name the file
+            raise ValueError(f'{file} cannot be read as a label ({type(error).__name__}: {error})') from error
+        if label.ndim == 3 and label.shape[-1] in (3, 4):
+            raise ValueError(
+                f'{file} is read with the shape {label.shape}, but labels are one number per pixel; take the loader '
+                'for its format'
+            )
+        return label
+
+    def _bin(self, labels: Array, num_classes: int, file: str) -> Array:
+        values, numbers = _values(labels)
+        ignored = values == self.ignore_index
+        wrong = ~ignored & ((values < 0) | (values >= num_classes) | (values % 1 != 0))
+        if wrong.any():
+            raise ValueError(
+                f'{file} has the label {values[wrong][0]} ({numbers[wrong][0]} {self.unit}), but classes are 0 to '
+                f'{num_classes - 1} and ignore_index is {self.ignore_index}; mend the file, or the label map, '
+                'reduce_zero_label or classes of the data set'
+            )
+        counts = np.zeros(num_classes + 1, np.int64)
+        counts[values[~ignored].astype(np.int64)] = numbers[~ignored]
+        counts[-1] = numbers[ignored].sum()
+        return counts
+
+
+def _values(labels: Array) -> tuple[Array, Array]:
+    """The values that occur, and how often."""
+    if labels.dtype == np.uint8:  # several times as fast
+        numbers = np.bincount(labels.ravel())
+        values = np.flatnonzero(numbers)
+        return values, numbers[values]
+    return np.unique(labels, return_counts=True)
+
+
+def _annotation_loaders(dataset: Any) -> list[Callable[[dict], dict]]:
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+    return [t for t in transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
+
+
+def find_sources(dataset: Any, ignore_index: int | None = None) -> list[Source]:
+    """The data sets below the wrappers of a training set; ``ignore_index`` None for their own.
+
+    Raises:
+        TypeError: a wrapper that is not known.
+        ValueError: an empty data set, one of unknown kind, or pixels and images together.
+    """
+    if not len(dataset):
+        raise ValueError(f'{type(dataset).__name__} is empty; there are no classes to count')
+    found = _unwrap(dataset, np.ones(len(dataset), np.int64))
+    sources = [Source(inner, times, ignore_index) for inner, times in found if len(times)]
+    if len({source.unit for source in sources}) > 1:
+        raise ValueError('the data sets that are trained together label pixels and images; count them apart')
+    return sources
+
+
+def _unwrap(dataset: Any, times: Array) -> Iterator[tuple[Any, Array]]:
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    if isinstance(dataset, ConcatDataset):
+        for inner, inner_times in zip(dataset.datasets, np.split(times, dataset.cumulative_sizes[:-1]), strict=True):
+            yield from _unwrap(inner, inner_times)
+    elif isinstance(dataset, RepeatDataset):
+        yield from _unwrap(dataset.dataset, times.reshape(-1, len(dataset.dataset)).sum(0))
+    elif isinstance(dataset, ClassBalancedDataset):
+        inner_times = np.zeros(len(dataset.dataset), np.int64)
+        np.add.at(inner_times, dataset.repeat_indices, times)
+        yield from _unwrap(dataset.dataset, inner_times)
+    elif hasattr(dataset, 'dataset') and len(dataset.dataset) == len(dataset):
+        # mmseg's MultiImageMixDataset and mmpretrain's KFoldDataset: item i is item i
+        yield from _unwrap(dataset.dataset, times)
+    elif hasattr(dataset, 'get_data_info') and not hasattr(dataset, 'dataset'):
+        yield dataset, times
+    else:
+        raise TypeError(
+            f'{type(dataset).__name__} is neither a data set with get_data_info nor a wrapper that is known (Concat, '
+            'Repeat, ClassBalanced, MultiImageMix, KFold); count the data set below it and pass a file or a list as '
+            'class_counts'
+        )
+
+
+def data_key(
+    dataset: Any, ignore_index: int | None = None, on_progress: Callable[[], None] = lambda: None
+) -> str | None:
+    """A digest of everything that class counts depend on: label files (size and time), loaders, classes, repetition.
+
+    None if a label is not a file of this machine, so that one cannot tell whether it changed.
+
+    Raises:
+        FileNotFoundError: a label file is missing; names it.
+    """
+    digest = hashlib.sha256()
+    for source in find_sources(dataset, ignore_index):
+        data = source.dataset
+        parts = [_type_name(data), source.unit, source.ignore_index, data.metainfo.get('classes')]
+        parts += [(_type_name(loader), _options(loader)) for loader in source.loaders]
+        digest.update(repr(parts).encode())
+        for index, times in enumerate(source.times.tolist()):
+            info = data.get_data_info(index)
+            if source.unit == 'images':
+                item = np.asarray(info['gt_label']).tolist()
+            else:
+                path = info.get('seg_map_path')
+                if path is None or '://' in path:
+                    return None
+                file = os.stat(path)
+                item = (path, file.st_size, file.st_mtime_ns, info.get('label_map'), info.get('reduce_zero_label'))
+            digest.update(repr((item, times)).encode())
+            if index % _FILES == 0:
+                on_progress()
+    return digest.hexdigest()
+
+
+def _type_name(thing: object) -> str:
+    return f'{type(thing).__module__}.{type(thing).__qualname__}'
+
+
+def _options(loader: object) -> list[tuple[str, Any]]:
+    # mmseg's loader takes reduce_zero_label over from the data set when it reads the first label
+    return sorted((name, value) for name, value in vars(loader).items() if name != 'reduce_zero_label')

@@ -1,0 +1,67 @@
+"""Class weights, or margins' weights, that begin late in training."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+
+from mmrecall.registry import HOOKS, register
+
+
+@register(HOOKS)
+class DeferredReweightingHook(Hook):
+    """Deferred re-weighting (DRW): the losses use their class weights only from a given epoch on.
+
+    Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019, section 3.3:
+    first the features are learned with all samples alike, then the rare classes get their weights. Works on every loss
+    with an attribute ``reweighting``: `WeightedCrossEntropyLoss` and `LDAMLoss`. Keeps no state, so it is right after a
+    resume as well.
+
+    Args:
+        begin: the first epoch, or iteration, with class weights, counted from 0. The authors: epoch 160 of 200.
+        by_epoch: whether ``begin`` is an epoch.
+
+    Raises:
+        ValueError: ``begin`` is negative, no loss of the model has ``reweighting``, or epochs are asked of a loop that
+            counts iterations.
+
+    Example:
+        >>> DeferredReweightingHook(begin=160).begin
+        160
+    """
+
+    def __init__(self, begin: int, by_epoch: bool = True) -> None:
+        if begin < 0:
+            raise ValueError(f'begin is {begin}; it is an epoch or iteration, at least 0')
+        self.begin = begin
+        self.by_epoch = by_epoch
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there is something to switch."""
+        if not _losses(runner.model):
+            raise ValueError(
+                'DeferredReweightingHook found no loss with class weights to defer; use WeightedCrossEntropyLoss or '
+                'LDAMLoss, or leave the hook out'
+            )
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError(
+                f'begin={self.begin} is an epoch, but this training counts iterations; set by_epoch=False and begin to '
+                'an iteration'
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Switch by the epoch."""
+        if self.by_epoch:
+            self._switch(runner.model, runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Switch by the iteration."""
+        if not self.by_epoch:
+            self._switch(runner.model, runner.iter)
+
+    def _switch(self, model: nn.Module, now: int) -> None:
+        for loss in _losses(model):
+            loss.reweighting = now >= self.begin
+
+
+def _losses(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if hasattr(module, 'reweighting')]

@@ -1,0 +1,184 @@
+"""Wrappers, and what a count depends on."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
+from test_label_counts import classification, segmentation, write_labels
+
+from mmrecall.datasets import count_classes, data_key
+
+
+class Flowers(BaseDataset):
+    """Images of the given labels."""
+
+    METAINFO = dict(classes=('a', 'b', 'c'))
+
+    def __init__(self, labels, **options):
+        self.labels = labels
+        super().__init__(**options)
+
+    def load_data_list(self):
+        return [dict(img_path=f'{i}.jpg', gt_label=label) for i, label in enumerate(self.labels)]
+
+    def get_cat_ids(self, index):
+        return [self.get_data_info(index)['gt_label']]
+
+
+def met(dataset):
+    """Counts as a training meets them: item by item through the wrappers' own get_data_info."""
+    labels = [dataset.get_data_info(index)['gt_label'] for index in range(len(dataset))]
+    return [labels.count(number) for number in range(3)]
+
+
+ONE, OTHER = [0, 0, 0, 0, 0, 0, 1, 1, 2], [2, 0]
+WRAPPED = {
+    'repeat': lambda: RepeatDataset(Flowers(ONE), 3),
+    'concat': lambda: ConcatDataset([Flowers(ONE), Flowers(OTHER)]),
+    'class balanced': lambda: ClassBalancedDataset(Flowers(ONE), 0.9),
+    'lazy': lambda: RepeatDataset(Flowers(ONE, lazy_init=True), 3, lazy_init=True),
+    'subset': lambda: RepeatDataset(Flowers(ONE, indices=[8, 7, 0]), 2),
+}
+
+
+@pytest.mark.parametrize('case', WRAPPED)
+def test_wrapped_data_are_counted_as_often_as_training_meets_them(case):
+    counted = count_classes(WRAPPED[case]()).counts
+    dataset = WRAPPED[case]()
+    dataset.full_init()
+    assert counted == met(dataset)
+    assert counted != count_classes(Flowers(ONE)).counts
+
+
+def test_wrappers_nest():
+    inner = ClassBalancedDataset(Flowers(ONE), 0.9)
+    nested = RepeatDataset.__new__(RepeatDataset)
+    # mmengine wraps only plain data sets that are objects, but any that are configs
+    nested.dataset, nested.times, nested._metainfo, nested._fully_initialized = inner, 4, inner.metainfo, False
+    nested.full_init()
+    assert count_classes(nested).counts == met(nested) == [4 * number for number in met(inner)]
+
+
+def test_a_repeated_file_is_read_once(tmp_path, monkeypatch):
+    data = segmentation(write_labels(tmp_path, frames=2))
+    reads = []
+    loader = data.pipeline.transforms[1]
+    read = type(loader).transform
+    monkeypatch.setattr(type(loader), 'transform', lambda self, info: reads.append(1) or read(self, info))
+    found = count_classes(RepeatDataset(data, 1000))
+    assert len(reads) == 2
+    assert found.num_images == 2000
+    assert found.counts == [1000 * number for number in count_classes(data).counts]
+
+
+def test_segmentation_data_that_are_joined_and_mixed_are_counted(tmp_path):
+    one, other = (segmentation(write_labels(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    expected = (np.array(count_classes(one).counts) + count_classes(other).counts).tolist()
+    joined = ConcatDataset([one, other], ignore_keys=['palette'])
+    assert count_classes(joined).counts == expected
+    mixed = pytest.importorskip('mmseg.datasets').MultiImageMixDataset(
+        joined, [dict(type='mmseg.RandomMosaic', prob=1.0)]
+    )
+    assert count_classes(mixed).counts == expected
+
+
+def test_a_fold_is_counted_alone(tmp_path):
+    datasets = pytest.importorskip('mmpretrain.datasets')
+    (tmp_path / 'list.txt').write_text(''.join(f'{i}.jpg {label}\n' for i, label in enumerate([0, 0, 1, 1, 2, 2])))
+    options = dict(ann_file='list.txt', data_root=str(tmp_path), classes=['a', 'b', 'c'])
+    fold = datasets.KFoldDataset(dict(type='CustomDataset', **options), fold=0, num_splits=3)
+    assert count_classes(fold).counts == met(fold) == [0, 2, 2]
+
+
+def test_the_loader_may_be_a_class_that_inherits_from_one(tmp_path):
+    transforms = pytest.importorskip('mmseg.datasets.transforms')
+
+    class Swapped(transforms.LoadAnnotations):
+        def transform(self, results):
+            results = super().transform(results)
+            results['gt_seg_map'] = np.array([1, 0, 2])[np.minimum(results['gt_seg_map'], 2)].astype(np.int64)
+            return results
+
+    data = segmentation(write_labels(tmp_path, values=(0, 1, 2)))
+    plain = count_classes(data).counts
+    data.pipeline.transforms[1] = Swapped()
+    assert count_classes(data).counts == [plain[1], plain[0], plain[2]]
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'error', 'message'),
+    [
+        (lambda: Flowers([], serialize_data=False), ValueError, 'Flowers is empty'),
+        (lambda: [1, 2], TypeError, 'list is neither a data set with get_data_info nor a wrapper'),
+    ],
+)
+def test_what_cannot_be_counted_is_named(dataset, error, message):
+    with pytest.raises(error, match=message):
+        count_classes(dataset())
+
+
+def test_data_without_labels_are_named(tmp_path):
+    data = segmentation(write_labels(tmp_path))
+    del data.pipeline.transforms[1]
+    with pytest.raises(ValueError, match=r"Plain has neither a transform that loads annotations.*nor a 'gt_label'"):
+        count_classes(data)
+
+
+def key_of_a_new_one(root, ignore_index=None, **options):
+    return data_key(segmentation(root, **options), ignore_index)
+
+
+def test_the_key_of_the_same_files_is_the_same_also_after_a_count(tmp_path):
+    data = segmentation(write_labels(tmp_path))
+    before = data_key(data)
+    count_classes(data)
+    assert before == data_key(data) == key_of_a_new_one(tmp_path)
+
+
+def test_the_key_changes_with_everything_that_counts_depend_on(tmp_path):
+    write_labels(tmp_path, values=(0, 1, 2))
+    keys = [
+        key_of_a_new_one(tmp_path),
+        key_of_a_new_one(tmp_path, reduce_zero_label=True),
+        key_of_a_new_one(tmp_path, ignore_index=7),
+        key_of_a_new_one(tmp_path, classes=('a', 'b', 'd')),
+        key_of_a_new_one(tmp_path, classes=('b', 'a'), known=('a', 'b', 'c')),
+        data_key(RepeatDataset(segmentation(tmp_path), 2)),
+        data_key(segmentation(tmp_path, indices=5)),
+    ]
+    label = tmp_path / 'labels' / '3.png'
+    os.utime(label, ns=(0, label.stat().st_mtime_ns + 1))
+    keys.append(key_of_a_new_one(tmp_path))
+    cv2.imwrite(str(label), np.zeros((9, 9), np.uint8))
+    os.utime(label, ns=(0, 0))
+    keys.append(key_of_a_new_one(tmp_path))
+    data = segmentation(tmp_path)
+    data.pipeline.transforms[1].imdecode_backend = 'cv2'
+    keys.append(data_key(data))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_key_of_images_is_that_of_their_labels(tmp_path):
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+    keys = [
+        data_key(classification(tmp_path / folder, labels))
+        for folder, labels in (('a', [0, 1]), ('b', [0, 1]), ('a', [1, 0]), ('a', [0, 1, 1]))
+    ]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+def test_labels_elsewhere_have_no_key(tmp_path, monkeypatch):
+    data = segmentation(write_labels(tmp_path), serialize_data=False)
+    data.data_list[2]['seg_map_path'] = 's3://bucket/labels/2.png'
+    assert data_key(data) is None
+
+
+def test_a_missing_label_has_no_key_but_a_name(tmp_path):
+    data = segmentation(write_labels(tmp_path))
+    (tmp_path / 'labels' / '4.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'labels/4\.png'):
+        data_key(data)
