@@ -32,9 +32,9 @@ def median_frequency_weights(counts: Tensor, image_totals: Tensor | None = None)
     """Weights median(f) / f_c (Eigen and Fergus, ICCV 2015, section 6.3.2), normalised to a sum of C.
 
     f_c is the share of class c in the images that contain it: N_c over all labelled pixels of those images. A class
-    that is rare, but large where it is, weighs less than by `inverse_frequency_weights`. Without ``image_totals`` all
-    images are taken, as many implementations do; the median then cancels and the weights are those of the inverse
-    frequency.
+    that is rare, but large where it is, weighs less than by `inverse_frequency_weights`. (Normalised, the median drops
+    out: it is a common factor.) Without ``image_totals`` the frequency is taken over all images, as many
+    implementations do, and the weights are those of the inverse frequency.
 
     Args:
         counts: (C,) samples of every class, at least 0.
@@ -59,9 +59,7 @@ def median_frequency_weights(counts: Tensor, image_totals: Tensor | None = None)
             f'image_totals must be one number per class, at least its count: got {totals.tolist()} for '
             f'{counts.tolist()}'
         )
-    present = counts > 0
-    frequency = torch.where(present, counts.double() / totals.double().where(present, 1), 0)
-    return _with_mean_one(torch.where(present, frequency[present].median() / frequency.where(present, 1), 0))
+    return inverse_frequency_weights(counts.double() / totals.double().clamp(min=1))
 
 
 def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .statistics import full_precision, masses, sample_losses
-from .validation import check_choice, check_labels, check_shapes, is_soft, valid_labels
+from .validation import check_choice, check_labels, check_number, check_shapes, is_soft, valid_labels
 from .weighted import check_reduction, count_samples, divide_loss
 
 
@@ -73,7 +73,8 @@ def top_k_cross_entropy(
     """Cross entropy of the hardest samples: the floor(keep_ratio x valid) with the highest cross entropy.
 
     Online hard example mining (Shrivastava et al., CVPR 2016), with the share of the recall-loss paper (section IV-A:
-    "top 70% samples"). Ties are broken arbitrarily. keep_ratio = 1 is cross entropy.
+    "top 70% samples"). Ties are broken arbitrarily; of very few samples none may be kept, and the loss is 0.
+    keep_ratio = 1 is cross entropy.
 
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
@@ -118,12 +119,13 @@ def focal_losses(
         losses = _focus(_cross_entropies(logits, target, ignore_index), gamma)
     else:
         mass = masses(target).to(full_precision(logits).dtype)
-        per_class = _focus(-F.log_softmax(full_precision(logits), dim=1), gamma)
         # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
-        losses = torch.where(mass > 0, mass * per_class, 0).sum(dim=1)
+        cross_entropy = torch.where(mass > 0, -F.log_softmax(full_precision(logits), dim=1), 0)
+        losses = (mass * _focus(cross_entropy, gamma)).sum(dim=1)
     if sample_weight is None:
         return losses
-    return torch.where(valid_labels(target, logits.shape[1], ignore_index), losses * sample_weight, 0)
+    valid = valid_labels(target, logits.shape[1], ignore_index)
+    return torch.where(valid, losses * sample_weight.to(losses.dtype), 0)
 
 
 def hardest_losses(
@@ -136,10 +138,10 @@ def hardest_losses(
     num_kept = (keep_ratio * valid.sum().double() + 1e-6).floor()
     order = losses.detach().masked_fill(~valid, -1).flatten().argsort(descending=True)
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-    losses = torch.where((rank < num_kept).reshape(losses.shape), losses, 0)
+    kept = (rank < num_kept).reshape(losses.shape)
     if sample_weight is not None:
-        losses = torch.where(losses > 0, losses * sample_weight, 0)
-    return losses, num_kept
+        losses = losses * sample_weight.to(losses.dtype)
+    return torch.where(kept, losses, 0), num_kept
 
 
 def sum_losses(losses: Tensor) -> Tensor:
@@ -149,8 +151,7 @@ def sum_losses(losses: Tensor) -> Tensor:
 
 def check_focal(gamma: float, normalizer: str) -> None:
     """Raise ValueError for a gamma or normaliser that is not one of the focal loss."""
-    if not gamma >= 0:
-        raise ValueError(f'gamma is {gamma}; it must be at least 0')
+    check_number('gamma', gamma)
     check_choice('normalizer', normalizer, ('valid', 'all'))
 
 

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from .lovasz import check_class_indices
 from .statistics import full_precision
-from .validation import check_class_counts, valid_labels
+from .validation import check_class_counts, check_class_indices, check_number, check_shapes, valid_labels
 from .weighted import weighted_cross_entropy
 
 
@@ -53,9 +52,10 @@ def ldam_loss(
         tensor([0.1602, 2.5789, 0.4741])
     """
     check_class_indices(target)
+    check_shapes(logits, target, sample_weight)
     margins = ldam_margins(class_counts, max_margin)
-    check_scale(scale)
-    check_length(class_counts, logits)
+    check_number('scale', scale, above_zero=True)
+    _check_length(class_counts, logits)
     return weighted_cross_entropy(
         subtract_margins(logits, target, margins, scale, ignore_index),
         target,
@@ -107,8 +107,9 @@ def logit_adjusted_loss(
         >>> logit_adjusted_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([90, 10]), reduction='none')
         tensor([0.0149, 4.2122, 1.4612])
     """
+    check_shapes(logits, target, sample_weight)
     offsets = logit_offsets(class_counts, tau)
-    check_length(class_counts, logits)
+    _check_length(class_counts, logits)
     return weighted_cross_entropy(
         add_offsets(logits, offsets),
         target,
@@ -147,8 +148,7 @@ def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
         tensor([0.2500, 0.5000], dtype=torch.float64)
     """
     check_class_counts(class_counts)
-    if not max_margin >= 0:
-        raise ValueError(f'max_margin is {max_margin}; it must be at least 0')
+    check_number('max_margin', max_margin)
     counts = class_counts.double()
     rarest = counts.where(counts > 0, counts.max()).min()
     return max_margin * (rarest / counts.clamp(min=float(rarest))) ** 0.25
@@ -157,8 +157,7 @@ def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
 def logit_offsets(class_counts: Tensor, tau: float = 1.0) -> Tensor:
     """(C,) float64 offsets tau log(N_c / N); minus infinity for a class without samples, unless tau is 0."""
     check_class_counts(class_counts)
-    if not tau >= 0:
-        raise ValueError(f'tau is {tau}; it must be at least 0')
+    check_number('tau', tau)
     counts = class_counts.double()
     return tau * (counts / counts.sum()).log() if tau > 0 else torch.zeros_like(counts)
 
@@ -169,7 +168,8 @@ def subtract_margins(logits: Tensor, target: Tensor, margins: Tensor, scale: flo
     valid = valid_labels(target, logits.shape[1], ignore_index)
     labels = target.long().masked_fill(~valid, 0)
     own = margins.to(logits)[labels].masked_fill(~valid, 0)
-    return scale * logits.scatter_add(1, labels.unsqueeze(1), -own.unsqueeze(1))
+    shifted = logits.scatter_add(1, labels.unsqueeze(1), -own.unsqueeze(1))
+    return shifted if scale == 1 else scale * shifted
 
 
 def add_offsets(logits: Tensor, offsets: Tensor) -> Tensor:
@@ -178,13 +178,6 @@ def add_offsets(logits: Tensor, offsets: Tensor) -> Tensor:
     return logits + offsets.to(logits).reshape(-1, *[1] * (logits.ndim - 2))
 
 
-def check_scale(scale: float) -> None:
-    """Raise ValueError unless the scale is above 0."""
-    if not scale > 0:
-        raise ValueError(f'scale is {scale}; it must be above 0')
-
-
-def check_length(class_counts: Tensor, logits: Tensor) -> None:
-    """Raise ValueError unless there is a count for every channel of the logits."""
-    if isinstance(logits, Tensor) and logits.ndim > 1 and len(class_counts) != logits.shape[1]:
+def _check_length(class_counts: Tensor, logits: Tensor) -> None:
+    if len(class_counts) != logits.shape[1]:
         raise ValueError(f'{len(class_counts)} class counts for logits of shape {tuple(logits.shape)}')

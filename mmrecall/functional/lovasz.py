@@ -1,12 +1,16 @@
 """Lovasz-softmax loss: a convex surrogate of the IoU."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from .region import CLASSES
 from .statistics import class_bins, full_precision
-from .validation import check_choice, check_labels, check_shapes, is_soft
+from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_labels, check_shapes
 from .weighted import check_reduction, divide_loss
+
+# scores that are sorted together
+_BLOCK = 2**20
 
 
 def lovasz_softmax_loss(
@@ -49,7 +53,7 @@ def lovasz_softmax_loss(
         >>> lovasz_softmax_loss(logits, target, ignore_index=255, reduction='none')
         tensor([0.5250, 0.5749])
     """
-    check_choice('classes', classes, CLASSES)
+    check_choice('classes', classes, AVERAGED_CLASSES)
     check_reduction(reduction)
     check_class_indices(target)
     check_shapes(logits, target, sample_weight)
@@ -77,10 +81,9 @@ def lovasz_losses(
         share = None if share is None else share.flatten().unsqueeze(0)
     groups = [_group_losses(probability[g], labels[g], None if share is None else share[g]) for g in range(len(labels))]
     if not groups:
-        zeros = logits.sum() * logits.new_zeros(0, num_classes)
-        return full_precision(zeros), zeros.bool()
-    losses = torch.stack(groups)
-    support = torch.stack([(labels == c).sum(dim=1) for c in range(num_classes)], dim=1)
+        nothing = full_precision(logits).sum() * logits.new_zeros(0, num_classes)
+        return nothing, nothing.bool()
+    losses, support = (torch.stack(parts) for parts in zip(*groups, strict=True))
     # a group without labels has no loss, not even for absent classes
     counted = support > 0 if classes == 'present' else (support.sum(dim=1, keepdim=True) > 0).expand_as(support)
     return torch.where(counted, losses, 0), counted
@@ -96,41 +99,42 @@ def count_groups(counted: Tensor) -> Tensor:
     return counted.any(dim=1).sum().double()
 
 
-def check_class_indices(target: Tensor) -> None:
-    """Raise TypeError for soft labels."""
-    if isinstance(target, Tensor) and is_soft(target):
-        raise TypeError(
-            f'target is {target.dtype}, but this loss needs class indices; it is not defined for soft labels (mixup, '
-            'label smoothing)'
-        )
-
-
-def _group_losses(probability: Tensor, labels: Tensor, share: Tensor | None) -> Tensor:
-    """(C,) Lovasz extension for probabilities (C, P) and labels (P,), C where ignored."""
+def _group_losses(probability: Tensor, labels: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(C,) Lovasz extensions and supports for probabilities (C, P) and labels (P,), C where ignored."""
     num_classes = len(probability)
-    own = labels == torch.arange(num_classes, device=labels.device).unsqueeze(1)
-    # an ignored sample's error of 0 comes after all that matter
-    errors = torch.where(labels < num_classes, torch.where(own, 1 - probability, probability), 0)
-    order = errors.detach().argsort(dim=1, descending=True)
-    growth = _jaccard_growth(own.gather(1, order)).to(errors.dtype)
-    if share is not None:
-        errors = torch.where(labels < num_classes, errors * share, 0)
-    return (errors.gather(1, order) * growth).sum(dim=1, dtype=torch.float64).to(errors.dtype)
+    valid = labels < num_classes
+    losses, supports = [], []
+    for block in _class_blocks(probability):
+        own = labels == torch.arange(block.start, block.stop, device=labels.device).unsqueeze(1)
+        # an ignored sample's error of 0 comes after all that matter
+        errors = torch.where(valid, torch.where(own, 1 - probability[block], probability[block]), 0)
+        order = errors.detach().argsort(dim=1, descending=True)
+        growth = _jaccard_growth(own.gather(1, order)).to(errors.dtype)
+        if share is not None:
+            errors = torch.where(valid, errors * share.to(errors.dtype), 0)
+        losses.append((errors.gather(1, order) * growth).sum(dim=1, dtype=torch.float64).to(errors.dtype))
+        supports.append(own.sum(dim=1))
+    return torch.cat(losses), torch.cat(supports)
+
+
+def _class_blocks(probability: Tensor) -> Iterator[slice]:
+    """Classes at a time: sorting all of a large map together takes seventeen times its memory."""
+    num_classes, num_samples = probability.shape
+    size = max(1, _BLOCK // max(num_samples, 1))
+    return (slice(start, min(start + size, num_classes)) for start in range(0, num_classes, size))
 
 
 def _jaccard_growth(own: Tensor) -> Tensor:
-    """By how much 1 - IoU grows with each further error, for (C, P) sorted flags of the class's own samples.
+    """By how much 1 - IoU grows with each further error, for (B, P) sorted flags of the class's own samples.
 
-    In closed form, because the difference of neighbouring IoUs in float32 is mostly rounding. int64 counts.
+    In closed form, because the difference of neighbouring IoUs in float32 is mostly rounding. Counts are integers.
     """
     support = own.sum(dim=1, keepdim=True)
     wrong = own.cumsum(dim=1)
-    union = support + torch.arange(1, own.shape[1] + 1, device=own.device) - wrong
-    union = union.double()
+    union = (support - wrong + torch.arange(1, own.shape[1] + 1, device=own.device)).double()
     # an own sample shrinks the intersection by one, a foreign one grows the union by one
-    foreign = (support - wrong).double() / (union * (union - 1).clamp(min=1))
+    foreign = (support - wrong) / (union * (union - 1).clamp(min=1))
     growth = torch.where(own, 1 / union, foreign)
-    first = torch.zeros_like(growth)
-    first[:, :1] = 1
     # without own samples the first error takes the IoU from 1 to 0
-    return torch.where(support > 0, growth, first)
+    growth[:, :1] = torch.where(support > 0, growth[:, :1], 1)
+    return growth

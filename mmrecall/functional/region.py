@@ -6,10 +6,17 @@ import torch
 from torch import Tensor
 
 from .statistics import class_bins, full_precision, masses, sum_by_class
-from .validation import check_choice, check_labels, check_shapes, check_tversky_weights, is_soft, valid_labels
+from .validation import (
+    AVERAGED_CLASSES,
+    check_choice,
+    check_labels,
+    check_number,
+    check_shapes,
+    check_tversky_weights,
+    is_soft,
+    valid_labels,
+)
 from .weighted import check_reduction
-
-CLASSES = ('present', 'all')
 
 
 class SoftCounts(NamedTuple):
@@ -47,7 +54,7 @@ def tversky_loss(
         ignore_index: class index that is left out.
         sample_weight: (N, ...) how much a sample counts in the sums.
         classes: ``'present'``: the mean over the classes that the batch has labels of; ``'all'``: over all C, where
-            an absent class costs 1 for any predicted mass (and has a gradient only with ``smooth``).
+            an absent class costs 1 for any predicted mass (if a > 0; it has a gradient only with ``smooth``).
         smooth: added to numerator and denominator, in samples.
         reduction: ``'mean'`` or ``'sum'`` over classes, or ``'none'``: (C,), 0 for a class that is left out.
 
@@ -104,19 +111,25 @@ def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
 
 def soft_counts(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> SoftCounts:
     """The soft counts of a batch, in float64; without checks."""
-    probability = full_precision(logits).softmax(dim=1)
     valid = valid_labels(target, logits.shape[1], ignore_index)
-    share = valid.to(probability.dtype) if sample_weight is None else torch.where(valid, sample_weight, 0)
-    predicted = _sum_samples(probability * share.unsqueeze(1))
+    share = valid.to(full_precision(logits).dtype)
+    if sample_weight is not None:
+        share = torch.where(valid, sample_weight, 0).to(share.dtype)
+    # not a product: an ignored sample may have any score, NaN too
+    probability = torch.where(valid.unsqueeze(1), full_precision(logits).softmax(dim=1), 0)
+    if sample_weight is not None:
+        probability = probability * share.unsqueeze(1)
     if is_soft(target):
-        mass = masses(target) * share.unsqueeze(1)
-        return SoftCounts(_sum_samples(mass), predicted, _sum_samples(probability * mass))
+        mass = masses(target)
+        return SoftCounts(
+            _sum_samples(mass * share.unsqueeze(1)), _sum_samples(probability), _sum_samples(probability * mass)
+        )
     bins = class_bins(target, logits.shape[1], ignore_index)
     own = probability.gather(1, bins.clamp(max=logits.shape[1] - 1).unsqueeze(1)).squeeze(1)
     return SoftCounts(
         support=sum_by_class(bins, share, logits.shape[1]),
-        predicted=predicted,
-        true_positives=sum_by_class(bins, own * share, logits.shape[1]),
+        predicted=_sum_samples(probability),
+        true_positives=sum_by_class(bins, own, logits.shape[1]),
     )
 
 
@@ -128,7 +141,8 @@ def tversky_of_counts(
     support, predicted, true_positives = counts
     false_positives, false_negatives = predicted - true_positives, support - true_positives
     denominator = true_positives + a * false_positives + b * false_negatives + smooth
-    defined = denominator > 0
+    # a NaN goes on to the loss, where it is seen
+    defined = denominator != 0
     index = torch.where(defined, (true_positives + smooth) / denominator.where(defined, 1), 1)
     # a batch without labels has no loss, not even for absent classes
     counted = (support > 0) if classes == 'present' else (support.sum() > 0).expand_as(support)
@@ -141,10 +155,10 @@ def tversky_of_counts(
 def check_region(tversky_weights: tuple[float, float], classes: str, smooth: float) -> None:
     """Raise ValueError for options that are none of a region loss."""
     check_tversky_weights(tversky_weights)
-    check_choice('classes', classes, CLASSES)
-    if not smooth >= 0:
-        raise ValueError(f'smooth is {smooth}; it must be at least 0')
+    check_choice('classes', classes, AVERAGED_CLASSES)
+    check_number('smooth', smooth)
 
 
 def _sum_samples(tensor: Tensor) -> Tensor:
-    return tensor.sum(dim=[dim for dim in range(tensor.ndim) if dim != 1], dtype=torch.float64)
+    # float64 between images; within one, the sum of PyTorch is accurate enough and needs no copy in float64
+    return tensor.unsqueeze(-1).flatten(2).sum(dim=2).double().sum(dim=0)

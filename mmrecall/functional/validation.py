@@ -5,6 +5,7 @@ from torch import Tensor
 
 REDUCTIONS = ('mean', 'sum', 'none')
 NORMALIZERS = ('valid', 'all', 'weight')
+AVERAGED_CLASSES = ('present', 'all')
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -57,6 +58,21 @@ def _check_target(logits: Tensor, target: Tensor) -> None:
             f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} '
             f'need {kind} of shape {tuple(expected)}'
         )
+
+
+def check_class_indices(target: Tensor) -> None:
+    """Raise TypeError for soft labels."""
+    if isinstance(target, Tensor) and is_soft(target):
+        raise TypeError(
+            f'target is {target.dtype}, but this loss needs class indices; it is not defined for soft labels (mixup, '
+            'label smoothing)'
+        )
+
+
+def check_number(name: str, value: float, *, above_zero: bool = False) -> None:
+    """Raise ValueError unless the number is finite and at least 0, or above 0."""
+    if not 0 <= value < float('inf') or (above_zero and value == 0):
+        raise ValueError(f'{name} is {value}; it must be finite and {"above" if above_zero else "at least"} 0')
 
 
 def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -42,8 +42,8 @@ def weighted_cross_entropy(
         sample_weight: (N, ...) factors of the loss; they change no divisor.
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
         normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too;
-            ``'weight'``, the sum of the class weights over the valid samples, as PyTorch does. A divisor of 0 gives
-            the loss 0.
+            ``'weight'``, the sum of the class weights over the valid samples, as PyTorch does for class indices. A
+            divisor of 0 gives the loss 0.
 
     Returns:
         A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.

@@ -19,12 +19,17 @@ def test_inverse_frequency_times_count_is_the_same_for_every_class(counts):
 
 
 @given(counts=COUNTS, factors=st.lists(st.integers(1, 1000), min_size=8, max_size=8))
-def test_median_frequency_equals_eigen_and_fergus_in_numpy(counts, factors):
+def test_median_frequency_is_one_over_the_share_in_the_images_with_the_class(counts, factors):
     totals = np.array(counts) * np.array(factors[: len(counts)])
-    frequency = np.array(counts) / totals
-    expected = np.sort(frequency)[(len(counts) - 1) // 2] / frequency
-    weights = median_frequency_weights(torch.tensor(counts), torch.tensor(totals))
-    np.testing.assert_allclose(weights, expected * len(counts) / expected.sum())
+    products = median_frequency_weights(torch.tensor(counts), torch.tensor(totals)).numpy() * counts / totals
+    np.testing.assert_allclose(products, products[0])
+
+
+def test_median_frequency_equals_eigen_and_fergus_normalised():
+    # their formula by hand: frequencies 0.9, 0.09, 0.2, of which the median is 0.2
+    expected = np.array([0.2 / 0.9, 0.2 / 0.09, 1.0])
+    weights = median_frequency_weights(torch.tensor([900, 90, 10]), torch.tensor([1000, 1000, 50]))
+    np.testing.assert_allclose(weights, expected * 3 / expected.sum())
 
 
 def test_median_frequency_without_image_totals_is_inverse_frequency():

@@ -11,17 +11,17 @@ from mmrecall.functional import softmax_focal_loss, top_k_cross_entropy
 @pytest.mark.parametrize('ignored', [0.0, 0.3])
 def test_focal_loss_equals_a_loop_over_the_formula(gamma, ignored):
     logits, target = random_batch((3, 4, 5, 2), ignored)
-    expected = torch.tensor(oracle.focal_losses(logits, target, gamma, 255)).double().reshape(target.shape)
+    expected = torch.tensor(oracle.focal_losses(logits, target, gamma, 255), dtype=torch.float64).reshape(target.shape)
     options = dict(ignore_index=255, gamma=gamma)
     torch.testing.assert_close(
-        softmax_focal_loss(logits, target, reduction='none', **options), expected, atol=1e-6, rtol=1e-6
+        softmax_focal_loss(logits, target, reduction='none', **options), expected, rtol=1e-12, atol=1e-12
     )
     total = expected.sum().item()
-    assert softmax_focal_loss(logits, target, reduction='sum', **options).item() == pytest.approx(total, rel=1e-6)
+    assert softmax_focal_loss(logits, target, reduction='sum', **options).item() == pytest.approx(total, rel=1e-12)
     valid = (target != 255).sum().item()
-    assert softmax_focal_loss(logits, target, **options).item() == pytest.approx(total / valid, rel=1e-6)
+    assert softmax_focal_loss(logits, target, **options).item() == pytest.approx(total / valid, rel=1e-12)
     everything = softmax_focal_loss(logits, target, normalizer='all', **options).item()
-    assert everything == pytest.approx(total / target.numel(), rel=1e-6)
+    assert everything == pytest.approx(total / target.numel(), rel=1e-12)
 
 
 @pytest.mark.parametrize('gamma', [1.0, 2.0])
@@ -66,9 +66,13 @@ def test_top_k_equals_a_sorted_list(keep_ratio, ignored):
     expected = oracle.hardest(logits, target, keep_ratio, 255)
     options = dict(keep_ratio=keep_ratio, ignore_index=255)
     losses = top_k_cross_entropy(logits, target, reduction='none', **options)
-    assert sorted(losses[losses > 0].tolist(), reverse=True) == pytest.approx(expected)
-    assert top_k_cross_entropy(logits, target, **options).item() == pytest.approx(sum(expected) / len(expected))
-    assert top_k_cross_entropy(logits, target, reduction='sum', **options).item() == pytest.approx(sum(expected))
+    assert sorted(losses[losses > 0].tolist(), reverse=True) == pytest.approx(expected, rel=1e-12)
+    assert top_k_cross_entropy(logits, target, **options).item() == pytest.approx(
+        sum(expected) / len(expected), rel=1e-12
+    )
+    assert top_k_cross_entropy(logits, target, reduction='sum', **options).item() == pytest.approx(
+        sum(expected), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize('ignored', [0.0, 0.3])
@@ -105,11 +109,27 @@ def test_sample_weights_scale_what_is_kept_and_do_not_choose():
     )
 
 
+def test_soft_labels_and_a_score_of_minus_infinity_give_a_finite_gradient():
+    logits = torch.tensor([[1.0, 0.0, float('-inf')]], requires_grad=True)
+    softmax_focal_loss(logits, torch.tensor([[0.5, 0.5, 0.0]]), 2.0).backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('weight', [None, torch.ones(3)])
+def test_nan_in_a_valid_sample_reaches_the_loss(weight):
+    logits = torch.randn(3, 4)
+    logits[1, 2] = float('nan')
+    target = torch.tensor([0, 1, 2])
+    assert softmax_focal_loss(logits, target, sample_weight=weight).isnan()
+    assert top_k_cross_entropy(logits, target, 1.0, sample_weight=weight).isnan()
+
+
 @pytest.mark.parametrize(
     ('function', 'options', 'message'),
     [
         (softmax_focal_loss, dict(gamma=-1), 'gamma is -1'),
         (softmax_focal_loss, dict(gamma=float('nan')), 'gamma is nan'),
+        (softmax_focal_loss, dict(gamma=float('inf')), 'gamma is inf'),
         (softmax_focal_loss, dict(normalizer='weight'), "normalizer is 'weight'"),
         (top_k_cross_entropy, dict(keep_ratio=0), 'keep_ratio is 0'),
         (top_k_cross_entropy, dict(keep_ratio=1.5), 'keep_ratio is 1.5'),

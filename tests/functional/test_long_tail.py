@@ -13,12 +13,12 @@ COUNTS = [500, 60, 7, 13]
 @pytest.mark.parametrize(('max_margin', 'scale'), [(0.5, 1.0), (0.5, 30.0), (0.2, 3.0)])
 def test_ldam_equals_equation_12_by_a_loop(max_margin, scale, ignored):
     logits, target = random_batch(ignored=ignored)
-    expected = torch.tensor(oracle.ldam_losses(logits, target, COUNTS, max_margin, scale, 255)).double()
+    expected = torch.tensor(oracle.ldam_losses(logits, target, COUNTS, max_margin, scale, 255), dtype=torch.float64)
     options = dict(class_counts=torch.tensor(COUNTS), max_margin=max_margin, scale=scale, ignore_index=255)
     losses = ldam_loss(logits, target, reduction='none', **options)
-    torch.testing.assert_close(losses.flatten(), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(losses.flatten(), expected, rtol=1e-12, atol=1e-12)
     mean = ldam_loss(logits, target, **options)
-    assert mean.item() == pytest.approx(expected.sum().item() / (target != 255).sum().item(), rel=1e-6)
+    assert mean.item() == pytest.approx(expected.sum().item() / (target != 255).sum().item(), rel=1e-12)
 
 
 @pytest.mark.parametrize('ignored', [0.0, 0.3])
@@ -45,9 +45,9 @@ def test_ldam_weights_are_those_of_the_weighted_mean():
 @pytest.mark.parametrize('tau', [0.0, 0.5, 1.0, 2.0])
 def test_logit_adjustment_equals_menon_by_a_loop(tau, ignored):
     logits, target = random_batch(ignored=ignored)
-    expected = torch.tensor(oracle.balanced_losses(logits, target, COUNTS, tau, 255)).double()
+    expected = torch.tensor(oracle.balanced_losses(logits, target, COUNTS, tau, 255), dtype=torch.float64)
     losses = logit_adjusted_loss(logits, target, torch.tensor(COUNTS), tau, ignore_index=255, reduction='none')
-    torch.testing.assert_close(losses.flatten(), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(losses.flatten(), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('ignored', [0.0, 0.3])
@@ -94,3 +94,18 @@ def test_bad_options_are_named(function, options, message):
 def test_ldam_of_soft_labels_is_refused():
     with pytest.raises(TypeError, match='class indices'):
         ldam_loss(torch.zeros(2, 3), torch.ones(2, 3), torch.tensor([1, 2, 3]))
+
+
+@pytest.mark.parametrize('function', [ldam_loss, logit_adjusted_loss, balanced_softmax_loss])
+@pytest.mark.parametrize(
+    ('logits', 'target', 'error', 'message'),
+    [
+        (torch.zeros(2, 3).long(), torch.tensor([0, 1]), TypeError, 'logits must be floating point'),
+        (torch.zeros(2, 3), torch.tensor([0, 1, 2]), ValueError, r'target has shape \(3,\)'),
+        ([[0.0, 1.0, 2.0]], torch.tensor([0]), TypeError, 'logits must be a tensor'),
+        (torch.zeros(2, 3), torch.tensor([0, 7]), ValueError, '7'),
+    ],
+)
+def test_bad_input_is_named(function, logits, target, error, message):
+    with pytest.raises(error, match=message):
+        function(logits, target, torch.tensor([1, 2, 3]))

@@ -20,14 +20,14 @@ def test_tversky_equals_table_1_by_a_loop(a, b, smooth, ignored):
     logits, target = random_batch((3, 4, 5, 2), ignored)
     expected = oracle.tversky_losses(logits, target, a, b, 255, smooth)
     loss = tversky_loss(logits, target, (a, b), ignore_index=255, smooth=smooth)
-    assert loss.item() == pytest.approx(mean_of_present(expected))
+    assert loss.item() == pytest.approx(mean_of_present(expected), rel=1e-12)
 
 
 def test_dice_and_iou_are_tversky_with_halves_and_ones():
     logits, target = random_batch()
     for function, a in ((soft_dice_loss, 0.5), (soft_iou_loss, 1.0)):
         expected = mean_of_present(oracle.tversky_losses(logits, target, a, a, 255))
-        assert function(logits, target, ignore_index=255).item() == pytest.approx(expected)
+        assert function(logits, target, ignore_index=255).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize('ignored', [0.0, 0.3])
@@ -110,7 +110,7 @@ def test_lovasz_equals_the_definition_by_sets(per_image, ignored):
         groups = [(logits[n : n + 1], target[n : n + 1]) for n in range(3)]
     expected = [mean_of_present(oracle.lovasz_losses(*group, 255)) for group in groups]
     loss = lovasz_softmax_loss(logits, target, ignore_index=255, per_image=per_image)
-    assert loss.item() == pytest.approx(sum(expected) / len(expected))
+    assert loss.item() == pytest.approx(sum(expected) / len(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize('per_image', [False, True])
@@ -165,6 +165,46 @@ def test_lovasz_in_float32_is_exact_where_a_sample_moves_the_iou_by_less_than_it
         gradients.append(leaf.grad.double())
     difference = (gradients[0] - gradients[1]).abs().max() / gradients[1].abs().max()
     assert difference < 1e-3
+
+
+@pytest.mark.parametrize('poison', [float('nan'), float('inf'), float('-inf')])
+@pytest.mark.parametrize('function', [tversky_loss, lovasz_softmax_loss])
+def test_what_is_scored_at_an_ignored_pixel_does_not_matter_even_if_it_is_no_number(function, poison):
+    logits, target = random_batch((2, 4, 30), 0.3)
+    poisoned = logits.clone()
+    poisoned[:, 1][target == 255] = poison
+    torch.testing.assert_close(function(poisoned, target, ignore_index=255), function(logits, target, ignore_index=255))
+
+
+@pytest.mark.parametrize('function', [tversky_loss, soft_dice_loss, soft_iou_loss, lovasz_softmax_loss])
+def test_nan_in_a_valid_sample_reaches_the_loss(function):
+    logits, target = random_batch((2, 4, 30), 0)
+    logits[0, 1, 2] = float('nan')
+    assert function(logits, target).isnan()
+
+
+def test_lovasz_in_blocks_of_classes_equals_all_at_once(monkeypatch):
+    logits, target = random_batch((2, 5, 30), 0.2)
+    whole = lovasz_softmax_loss(logits, target, ignore_index=255, reduction='none')
+    monkeypatch.setattr('mmrecall.functional.lovasz._BLOCK', 130)
+    blocks = lovasz_softmax_loss(logits, target, ignore_index=255, reduction='none')
+    assert torch.equal(whole, blocks)
+
+
+def test_lovasz_weights_scale_each_samples_share_and_neither_order_nor_iou():
+    logits, _ = random_batch((1, 2, 4), 0, seed=3)
+    target, weight = torch.tensor([[0, 1, 1, 0]]), torch.tensor([[0.5, 3.0, 1.0, 2.0]]).double()
+    expected = 0.0
+    for c in (0, 1):
+        own = {n for n in range(4) if target[0, n] == c}
+        errors = [abs((n in own) - oracle.probabilities(logits[0, :, n].tolist())[c]) for n in range(4)]
+        wrong, before = set(), 0.0
+        for n in sorted(range(4), key=lambda n: -errors[n]):
+            wrong.add(n)
+            loss = 1 - len(own - wrong) / len(own | wrong)
+            expected += weight[0, n].item() * errors[n] * (loss - before) / 2
+            before = loss
+    assert lovasz_softmax_loss(logits, target, sample_weight=weight).item() == pytest.approx(expected, rel=1e-12)
 
 
 @settings(max_examples=40, deadline=None)

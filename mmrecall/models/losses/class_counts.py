@@ -52,10 +52,9 @@ class ClassCounts(nn.Module):
         classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.automatic = source == AUTOMATIC
+        self.automatic = isinstance(source, str) and source == AUTOMATIC
         self.num_classes = num_classes
         self.classes = classes
-        self.known = False
         self.version = 0
         self._given: CountedClasses | None = None
         if self.automatic:
@@ -67,21 +66,24 @@ class ClassCounts(nn.Module):
         if isinstance(source, str):
             self._given = read_class_counts(source, classes)
         else:
-            self._given = CountedClasses(list(source), None)
-        check_class_counts(torch.as_tensor(self._given.counts))
+            self._given = _counted('class_counts', source, None)
         self._check_length(len(self._given.counts), num_classes)
-        self.known = True
+        self.num_classes = len(self._given.counts)
+
+    @property
+    def known(self) -> bool:
+        """Whether the counts are there: given, set, or loaded from a checkpoint."""
+        return self._given is not None or bool(self.counts.any())
 
     def set(self, counts: Sequence[int], image_totals: Sequence[int] | None = None) -> None:
         """Give the counts that ``'auto'`` waits for."""
         if not self.automatic:
             raise ValueError(f'class_counts are given, {self._given.counts}; only {AUTOMATIC!r} is filled in')
-        counts = torch.as_tensor(counts, dtype=torch.long)
-        check_class_counts(counts)
-        self._check_length(len(counts), self.num_classes)
-        self.counts.copy_(counts)
-        self.image_totals.copy_(torch.as_tensor([0] * len(counts) if image_totals is None else image_totals))
-        self._changed()
+        counted = _counted('class_counts', counts, image_totals)
+        self._check_length(len(counted.counts), self.num_classes)
+        self.counts.copy_(torch.as_tensor(counted.counts))
+        self.image_totals.copy_(torch.as_tensor(counted.image_totals or [0] * len(counted.counts)))
+        self.version += 1
 
     def read(self, num_classes: int) -> CountedClasses:
         """The counts.
@@ -106,14 +108,9 @@ class ClassCounts(nn.Module):
         if num_classes is not None and length != num_classes:
             raise ValueError(f'class_counts has {length} entries for {num_classes} classes')
 
-    def _changed(self) -> None:
-        self.known = bool(self.counts.any())
-        self.version += 1
-
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        if self.automatic:
-            self._changed()
+        self.version += 1
 
 
 def read_class_counts(path: str, classes: Sequence[str] | None = None) -> CountedClasses:
@@ -127,13 +124,24 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None) -> Counte
     """
     content = read_file('class_counts', path, repr(AUTOMATIC))
     if not isinstance(content, Mapping):
-        return CountedClasses(list(content), None)
+        return _counted(path, content, None)
     if 'counts' not in content:
         raise ValueError(f"{path} has no 'counts', only {list(content)}")
     names = content.get('classes')
     if classes is not None and names is not None and list(names) != list(classes):
         raise ValueError(f'{path} counts the classes {list(names)}, but this loss is for {list(classes)}')
-    return CountedClasses(list(content['counts']), content.get('image_totals'))
+    return _counted(path, content['counts'], content.get('image_totals'))
+
+
+def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:
+    for values in (counts,) if image_totals is None else (counts, image_totals):
+        if isinstance(values, (str, Mapping)) or not hasattr(values, '__len__'):
+            raise ValueError(f'{where} must be one number per class in their order, got {values!r}')
+        check_class_counts(torch.as_tensor(values))
+    if image_totals is not None and len(image_totals) != len(counts):
+        raise ValueError(f'{where} has {len(counts)} counts, but {len(image_totals)} image_totals')
+    as_list = (torch.as_tensor(values).tolist() for values in (counts, image_totals) if values is not None)
+    return CountedClasses(next(as_list), next(as_list, None))
 
 
 def read_file(argument: str, path: str, names: str) -> Any:

@@ -29,9 +29,15 @@ class DeviceTensor:
     def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
         """The tensor for ``key``."""
         if self._value is None or self._key != (*key, device):
-            # nothing of this belongs into a compiled graph
-            self._key, self._value = (*key, device), torch.compiler.disable(make)().to(device)
+            self._key, self._value = (*key, device), _make(make, device)
         return self._value
+
+
+@torch.compiler.disable
+@torch.inference_mode(False)
+def _make(make: Callable[[], Tensor], device: torch.device) -> Tensor:
+    # no part of a compiled graph, and not an inference tensor, which a later training step could not use
+    return make().to(device)
 
 
 def class_weight_tensor(
@@ -83,12 +89,42 @@ def resolve_class_weight(
     if not isinstance(class_weight, str):
         return class_weight
     if class_weight not in SCHEMES:
-        return read_file('class_weight', class_weight, f'one of {", ".join(map(repr, SCHEMES))}')
+        return _read_class_weight(class_weight, f'one of {", ".join(map(repr, SCHEMES))}')
     if not has_counts:
         raise ValueError(
             f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
         )
     return class_weight
+
+
+def class_factors(class_weight: ClassWeight | None) -> ClassWeight | None:
+    """Factors that are no scheme: a list, a dict, or a file with either, which is read.
+
+    Raises:
+        ValueError: a scheme, or a file with something else.
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(class_weight, str) and class_weight in SCHEMES:
+        raise ValueError(
+            f'class_weight={class_weight!r}: this loss takes a list, a dict or a file; schemes of class counts belong '
+            'to WeightedCrossEntropyLoss'
+        )
+    return _read_class_weight(class_weight, 'a list, a dict') if isinstance(class_weight, str) else class_weight
+
+
+def number_of_classes(class_weight: ClassWeight | None) -> int | None:
+    """How many classes a list of weights has; None if it is no list."""
+    return None if class_weight is None or isinstance(class_weight, (str, Mapping)) else len(class_weight)
+
+
+def _read_class_weight(path: str, names: str) -> ClassWeight:
+    content = read_file('class_weight', path, names)
+    if isinstance(content, Mapping):
+        # the keys of JSON are strings
+        return {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}
+    if not isinstance(content, list):
+        raise ValueError(f'class_weight: {path} must hold a list or a dict, got {content!r}')
+    return content
 
 
 def _weights_by_scheme(scheme: str, counted: CountedClasses, beta: float | None) -> Tensor:

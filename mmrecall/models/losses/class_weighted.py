@@ -19,7 +19,7 @@ class ClassWeightedLoss(SoftmaxLoss):
     Args:
         normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too (mmseg's
             default, and the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the
-            sum of the class weights over the valid samples (PyTorch's weighted mean).
+            sum of the class weights over the valid samples (PyTorch's weighted mean of class indices).
         classes: the class names in order, for weights by name.
         common: see `SoftmaxLoss`.
     """

@@ -6,14 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmrecall.functional.long_tail import (
-    add_offsets,
-    check_scale,
-    ldam_margins,
-    logit_offsets,
-    subtract_margins,
-)
-from mmrecall.functional.lovasz import check_class_indices
+from mmrecall.functional.long_tail import add_offsets, ldam_margins, logit_offsets, subtract_margins
+from mmrecall.functional.validation import check_class_indices, check_number
 from mmrecall.models.losses.base import Batch
 from mmrecall.models.losses.class_counts import ClassCounts
 from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor
@@ -58,7 +52,7 @@ class LDAMLoss(WeightedCrossEntropyLoss):
         **common: Any,
     ) -> None:
         super().__init__(class_weight, class_counts, loss_name=loss_name, **common)
-        check_scale(scale)
+        check_number('scale', scale, above_zero=True)
         ldam_margins(torch.ones(2), max_margin)
         self.max_margin = max_margin
         self.scale = scale
@@ -110,6 +104,7 @@ class LogitAdjustedLoss(ClassWeightedLoss):
         super().__init__(loss_name=loss_name, **common)
         logit_offsets(torch.ones(2), tau)
         self.class_counts = ClassCounts(class_counts, self.num_classes, self.classes)
+        self.num_classes = self.class_counts.num_classes
         self.tau = tau
         self._offsets = DeviceTensor()
 

@@ -10,7 +10,13 @@ from mmrecall.functional.recall import check_weighting, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass
 from mmrecall.functional.validation import is_soft
 from mmrecall.models.losses.base import Batch, Measured
-from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor, class_weight_tensor, resolve_class_weight
+from mmrecall.models.losses.class_weight import (
+    ClassWeight,
+    DeviceTensor,
+    class_factors,
+    class_weight_tensor,
+    number_of_classes,
+)
 from mmrecall.models.losses.class_weighted import ClassWeightedLoss
 from mmrecall.models.losses.ranks import BatchSummary
 from mmrecall.registry import MODELS, register
@@ -68,9 +74,11 @@ class RecallLoss(ClassWeightedLoss):
         **common: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, loss_name=loss_name, **common)
+        self._resolved = class_factors(class_weight)
+        if self.num_classes is None:
+            self.num_classes = number_of_classes(self._resolved)
         self._check_alpha(alpha, metric, fn_floor)
         check_weighting(metric, fn_floor, tversky_weights)
-        self._resolved = resolve_class_weight(class_weight)
         self.alpha = alpha
         self.metric = metric
         self.tversky_weights = tversky_weights

@@ -4,9 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
-from mmrecall.functional.lovasz import check_class_indices, count_groups, lovasz_losses, mean_over_classes
-from mmrecall.functional.region import CLASSES, SoftCounts, check_region, soft_counts, tversky_of_counts
-from mmrecall.functional.validation import check_choice
+from mmrecall.functional.lovasz import count_groups, lovasz_losses, mean_over_classes
+from mmrecall.functional.region import SoftCounts, check_region, soft_counts, tversky_of_counts
+from mmrecall.functional.validation import AVERAGED_CLASSES, check_choice, check_class_indices
 from mmrecall.functional.weighted import divide_loss
 from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss
 from mmrecall.models.losses.ranks import BatchSummary, own_share
@@ -23,7 +23,8 @@ class SoftTverskyLoss(SoftmaxLoss):
     Args:
         tversky_weights: (a, b), the weights of false positives and false negatives.
         classes: ``'present'``: the mean over the classes that the (global) batch has labels of; ``'all'``: over all
-            C, where an absent class costs 1 for any predicted mass (and has a gradient only with ``smooth``).
+            C, where an absent class costs 1 for any predicted mass (if a > 0; a gradient it has only with
+            ``smooth``).
         smooth: added to numerator and denominator, in samples.
         common: see `SoftmaxLoss`; ``weight`` in forward is how much a sample counts in the sums.
 
@@ -144,7 +145,7 @@ class LovaszSoftmaxLoss(SoftmaxLoss):
         self, per_image: bool = False, classes: str = 'present', loss_name: str = 'loss_lovasz', **common: Any
     ) -> None:
         super().__init__(loss_name=loss_name, **common)
-        check_choice('classes', classes, CLASSES)
+        check_choice('classes', classes, AVERAGED_CLASSES)
         self.per_image = per_image
         self.classes = classes
 

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from mmrecall.models.losses.base import Batch
 from mmrecall.models.losses.class_counts import ClassCounts
-from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor, class_weight_tensor, resolve_class_weight
+from mmrecall.models.losses.class_weight import (
+    ClassWeight,
+    DeviceTensor,
+    class_weight_tensor,
+    number_of_classes,
+    resolve_class_weight,
+)
 from mmrecall.models.losses.class_weighted import ClassWeightedLoss
 from mmrecall.models.losses.ranks import BatchSummary
 from mmrecall.registry import MODELS, register
@@ -65,6 +71,9 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         self.class_weight = class_weight
         self.beta = beta
         self.class_counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, self.classes)
+        if self.num_classes is None:
+            known = self.class_counts.num_classes if self.class_counts is not None else None
+            self.num_classes = known or number_of_classes(self._resolved)
         self._weights = DeviceTensor()
         if self.num_classes is not None and (self.class_counts is None or self.class_counts.known):
             self._make_weights(self.num_classes)

@@ -12,7 +12,7 @@ from mmrecall.functional import (
     median_frequency_weights,
     weighted_cross_entropy,
 )
-from mmrecall.models.losses import ClassCounts, LDAMLoss, LogitAdjustedLoss, WeightedCrossEntropyLoss
+from mmrecall.models.losses import ClassCounts, LDAMLoss, LogitAdjustedLoss, RecallLoss, WeightedCrossEntropyLoss
 from mmrecall.models.losses.class_counts import CountedClasses
 
 COUNTS = [700, 90, 40, 5]
@@ -118,7 +118,7 @@ def test_an_averaged_model_copies_the_counts():
         averaged = averaged_model(model, update_buffers=update_buffers)
         loss.class_counts.set(COUNTS)
         averaged.update_parameters(model)
-        assert averaged.module[1].class_counts.counts.tolist() == COUNTS
+        torch.testing.assert_close(loss_of(averaged.module[1]), loss_of(loss))
 
 
 def test_reweighting_off_is_a_weight_of_one():
@@ -156,6 +156,9 @@ def test_reweighting_off_is_a_weight_of_one():
         (dict(class_weight=[1, 2], num_classes=3), ValueError, '2 entries for 3 classes'),
         (dict(class_weight='inverse_frequency', class_counts=[1, 2], beta=0.9), ValueError, 'beta=0.9 belongs to'),
         (dict(class_weight='effective_number', class_counts=[1, 2], beta=1.0), ValueError, 'beta is 1.0'),
+        (dict(class_counts={0: 900, 1: 100}), ValueError, 'one number per class'),
+        (dict(class_counts=[[1, 2]]), ValueError, 'one number per class'),
+        (dict(class_counts=7), ValueError, 'one number per class'),
         (dict(normalizer='pixels'), ValueError, "normalizer is 'pixels'"),
     ],
 )
@@ -170,6 +173,8 @@ def test_files_that_hold_no_counts_are_named(file, tmp_path):
         (file('a.json', dict(weights=[1])), "a.json has no 'counts', only"),
         (file('b.json', dict(classes=['x', 'y'], counts=[1, 2])), r"b.json counts the classes \['x', 'y'\]"),
         (str(tmp_path / 'broken.json'), 'broken.json cannot be read'),
+        (file('d.json', dict(counts={'a': 1})), 'd.json must be one number per class'),
+        (file('e.json', dict(counts=[1, 2], image_totals=[9])), '2 counts, but 1 image_totals'),
         (file('c.txt', [1]), 'must end with .json'),
     ):
         with pytest.raises(ValueError, match=message):
@@ -177,10 +182,41 @@ def test_files_that_hold_no_counts_are_named(file, tmp_path):
 
 
 def test_counts_for_another_number_of_channels_are_named():
-    with pytest.raises(ValueError, match='2 entries for 4 classes'):
+    with pytest.raises(ValueError, match=r'4 channels.*num_classes=2'):
         loss_of(LogitAdjustedLoss(class_counts=[1, 2]))
+    with pytest.raises(ValueError, match=r'4 channels.*num_classes=3'):
+        loss_of(WeightedCrossEntropyLoss([1.0, 2.0, 3.0]))
 
 
 def test_only_automatic_counts_are_filled_in():
     with pytest.raises(ValueError, match='are given'):
         ClassCounts(COUNTS).set(COUNTS)
+
+
+def test_counts_may_be_a_numpy_array():
+    loss = WeightedCrossEntropyLoss('inverse_frequency', class_counts=np.array(COUNTS))
+    torch.testing.assert_close(loss_of(loss), loss_with(inverse_frequency_weights(torch.tensor(COUNTS))))
+
+
+def test_weights_by_index_come_from_json_too(file):
+    loss = WeightedCrossEntropyLoss(file('weights.json', {'0': 0.5, '2': 2.0, '3': 3.0}))
+    torch.testing.assert_close(loss_of(loss), loss_with(torch.tensor([0.5, 1.0, 2.0, 3.0]).double()))
+
+
+def test_a_file_that_holds_neither_a_list_nor_a_dict_is_named(file):
+    with pytest.raises(ValueError, match=r'word.yaml must hold a list or a dict'):
+        WeightedCrossEntropyLoss(file('word.yaml', 'effective_number'))
+
+
+def test_recall_loss_takes_no_scheme_of_counts():
+    with pytest.raises(ValueError, match='belong to WeightedCrossEntropyLoss'):
+        RecallLoss(class_weight='inverse_frequency')
+
+
+def test_a_first_call_in_inference_mode_does_not_spoil_training():
+    loss = WeightedCrossEntropyLoss('inverse_frequency', class_counts=COUNTS)
+    logits, target = random_batch()
+    with torch.inference_mode():
+        loss(logits, target, ignore_index=255)
+    loss(logits.requires_grad_(), target, ignore_index=255).backward()
+    assert logits.grad.isfinite().all()

@@ -203,6 +203,17 @@ class TestEveryLoss:
         factor = 0.5 if name in ('tversky', 'dice', 'iou') else 1
         torch.testing.assert_close(weighted, factor * make(name)(logits, target, ignore_index=255))
 
+    def test_every_sample_has_its_own_weight(self, name):
+        if name in REGION or name == 'lovasz per image':
+            pytest.skip('no sum over samples; see tests/functional/test_region.py')
+        logits, target = random_batch((2, CLASSES, 6))
+        weight = torch.rand(target.shape, dtype=torch.float64)
+        options = dict(ignore_index=255, reduction_override='none')
+        plain = make(name)(logits, target, **options)
+        torch.testing.assert_close(make(name)(logits, target, weight=weight, **options), plain * weight)
+        total = make(name)(logits, target, weight=weight, ignore_index=255, reduction_override='sum')
+        torch.testing.assert_close(total, (plain * weight).sum())
+
     def test_loss_name_and_unknown_keywords_are_accepted(self, name):
         logits, target = random_batch((2, CLASSES, 6))
         loss = make(name, loss_name='loss_other')
