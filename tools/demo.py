@@ -26,7 +26,7 @@ from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
 from mmrecall.visualization import draw_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_{}_1xb8-350i_street-scenes-256x128.py'
+CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_1xb8-{}-350i_street-scenes-128x256.py'
 LOSSES = {'cross entropy': 'ce', 'recall loss': 'recall'}
 FRAMES = 430
 # share of the pixels below which a class is marked

@@ -1,6 +1,6 @@
 """Test a checkpoint with the stock tool of the config's toolbox; all of its flags work.
 
-Example: python tools/test.py configs/deeplabv3/deeplabv3_r18w32-d16_recall_1xb8-1k_camvid-240x180.py CHECKPOINT
+Example: python tools/test.py configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py CHECKPOINT
 """
 
 import sys

@@ -146,5 +146,6 @@ def check_tversky_weights(tversky_weights: tuple[float, float]) -> None:
         not isinstance(tversky_weights, (tuple, list))
         or len(tversky_weights) != 2
         or not all(weight >= 0 for weight in tversky_weights)
+        or not any(tversky_weights)
     ):
-        raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0')
+        raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0 and not both 0')

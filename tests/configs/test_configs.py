@@ -22,9 +22,9 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 COMPLETE = sorted(set(CONFIGS.rglob('*.py')) - set(BASES))
 LOSSES = ('ce', 'weighted-ce', 'balanced-ce', 'softiou', 'lovasz', 'ohem', 'focal', 'recall')
-SETTINGS = ('1xb6-90k_cityscapes-769x769', '1xb6-100k_synthia-768x384', '1xb6-20k_camvid-480x360')
-COMPARISONS = [f'deeplabv3_{net}-d16_{{}}_{setting}.py' for net in ('r18', 'r101') for setting in SETTINGS]
-COMPARISONS.append('deeplabv3_r18w32-d16_{}_1xb8-1k_camvid-240x180.py')
+SETTINGS = ('1xb6-{}-90k_cityscapes-769x769', '1xb6-{}-100k_synthia-384x768', '1xb6-{}-20k_camvid-360x480')
+COMPARISONS = [f'deeplabv3_{net}-d16_{setting}.py' for net in ('r18', 'r101') for setting in SETTINGS]
+COMPARISONS.append('deeplabv3_r18w32-d16_1xb8-{}-1k_camvid-180x240.py')
 # images and sizes in the configs are all made smaller by this
 FACTOR = 16
 
@@ -150,8 +150,9 @@ def evaluate(model, loader, metric, num_classes):
 @pytest.mark.parametrize('path', COMPLETE, ids=name)
 def test_a_name_says_what_is_inside(path):
     config = Config.fromfile(path)
-    ranks, batch, count, unit, width, height = re.fullmatch(
-        r'.*_(\d+)xb(\d+)-(\d+)([ik])_[a-z-]+-(\d+)x(\d+)', path.stem
+    # mmseg's rule: ranks, batch, loss, iterations; height before width
+    ranks, batch, count, unit, height, width = re.fullmatch(
+        r'.*_(\d+)xb(\d+)-[a-z0-9.-]+-(\d+)([ik])_[a-z-]+-(\d+)x(\d+)', path.stem
     ).groups()
     assert config.train_dataloader.batch_size == int(batch)
     assert config.train_cfg.max_iters == int(count) * (1000 if unit == 'k' else 1)
@@ -194,10 +195,10 @@ def test_the_losses_of_a_comparison_are_one_line_apart(comparison):
 @pytest.mark.parametrize(
     ('config', 'image', 'label'),
     [
-        ('deeplabv3_r18-d16_ce_1xb6-90k_cityscapes-769x769.py', (64, 128), (64, 128)),
-        ('deeplabv3_r18-d16_ce_1xb6-90k_cityscapes-resized-769x769.py', (48, 48), (64, 128)),
-        ('deeplabv3_r18-d16_ce_1xb6-100k_synthia-768x384.py', (24, 48), (47, 80)),
-        ('deeplabv3_r18w32-d16_ce_1xb8-1k_camvid-240x180.py', (11, 15), (22, 30)),
+        ('deeplabv3_r18-d16_1xb6-ce-90k_cityscapes-769x769.py', (64, 128), (64, 128)),
+        ('deeplabv3_r18-d16_1xb6-ce-90k_cityscapes-resized-769x769.py', (48, 48), (64, 128)),
+        ('deeplabv3_r18-d16_1xb6-ce-100k_synthia-384x768.py', (24, 48), (47, 80)),
+        ('deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py', (11, 15), (22, 30)),
     ],
 )
 @pytest.mark.parametrize('split', ['val', 'test'])

@@ -199,7 +199,7 @@ def test_bad_options_are_named(options, message):
         recall_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1]), **options)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     sizes=st.lists(st.integers(1, 4), max_size=2),
     batch=st.integers(1, 4),

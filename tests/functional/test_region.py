@@ -207,7 +207,7 @@ def test_lovasz_weights_scale_each_samples_share_and_neither_order_nor_iou():
     assert lovasz_softmax_loss(logits, target, sample_weight=weight).item() == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     classes=st.integers(2, 5), pixels=st.integers(1, 12), ignored=st.sampled_from([0.0, 0.5]), seed=st.integers(0, 999)
 )

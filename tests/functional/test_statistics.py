@@ -192,7 +192,7 @@ def test_sample_weights_of_another_shape_are_named():
         class_losses(torch.zeros(2, 3), torch.tensor([0, 1]), sample_weight=torch.ones(3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=0, max_size=3),
     batch=st.integers(0, 4),

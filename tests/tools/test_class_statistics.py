@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commands import run
 
-CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_ce_1xb8-1k_camvid-240x180.py'
+CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py'
 TOOL = 'tools/analysis_tools/class_statistics.py'
 
 

@@ -6,12 +6,12 @@ import made_data
 import pytest
 from commands import free_port, run
 
-CONFIG = 'deeplabv3_r18w32-d16_recall_1xb8-1k_camvid-240x180.py'
+CONFIG = 'deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py'
 
 # config, what makes its data, the last class that its test prints, and options which make it small
 COUNTING = {
     'cityscapes': (
-        'deeplabv3_r18-d16_weighted-ce_1xb6-90k_cityscapes-769x769.py',
+        'deeplabv3_r18-d16_1xb6-weighted-ce-90k_cityscapes-769x769.py',
         made_data.cityscapes,
         'bicycle',
         [
@@ -21,7 +21,7 @@ COUNTING = {
         ],
     ),
     'synthia': (
-        'deeplabv3_r18-d16_balanced-ce_1xb6-100k_synthia-768x384.py',
+        'deeplabv3_r18-d16_1xb6-balanced-ce-100k_synthia-384x768.py',
         made_data.synthia,
         'traffic light',
         [

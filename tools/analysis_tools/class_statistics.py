@@ -4,7 +4,7 @@ For segmentation and classification; label map, reduce_zero_label, ignored label
 the pipeline does after loading the labels (crops, for example) is not counted.
 
 Example: python tools/analysis_tools/class_statistics.py \
-    configs/deeplabv3/deeplabv3_r18w32-d16_ce_1xb8-1k_camvid-240x180.py
+    configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py
 """
 
 import argparse

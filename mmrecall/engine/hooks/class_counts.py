@@ -1,6 +1,6 @@
 """Counting the classes before training, for losses with ``class_counts='auto'``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -37,19 +37,27 @@ class ClassCountsHook(Hook):
         waiting = automatic_counts(runner.model)
         if not waiting or (runner._resume and all(module.known for module in waiting)):
             return
+        names = runner.train_dataloader.dataset.metainfo.get('classes')
+        if names is not None:
+            _check_length(waiting, names)
         found = run_on_first_rank(lambda on_progress: _read_or_count(runner, on_progress), 'counting the classes')
+        _check_length(waiting, found.classes)
         for module in waiting:
-            if module.num_classes not in (None, len(found.counts)):
-                raise ValueError(
-                    f'a loss has num_classes={module.num_classes}, but the training set has {len(found.counts)} '
-                    f'classes: {found.classes}'
-                )
             module.set(found.counts, found.image_totals)
 
 
 def automatic_counts(model: nn.Module) -> list[ClassCounts]:
     """The ``class_counts='auto'`` of all losses of a model."""
     return [module for module in model.modules() if isinstance(module, ClassCounts) and module.automatic]
+
+
+def _check_length(waiting: list[ClassCounts], classes: Sequence[str]) -> None:
+    for module in waiting:
+        if module.num_classes != len(classes):
+            raise ValueError(
+                f'a loss has num_classes={module.num_classes}, but the training set has {len(classes)} classes: '
+                f'{list(classes)}'
+            )
 
 
 def _read_or_count(runner: Runner, on_progress: Callable[[], None]) -> LabelCounts:
@@ -70,9 +78,12 @@ def _read_or_count(runner: Runner, on_progress: Callable[[], None]) -> LabelCoun
 
 
 def _ignore_index(model: nn.Module) -> int | None:
-    """That of the decode heads whose losses wait for counts; None if there is no such head."""
-    heads = [module for module in model.modules() if hasattr(module, 'loss_decode') and automatic_counts(module)]
-    found = {head.ignore_index for head in heads}
+    """That of the decode heads, or else of the losses, that wait for counts."""
+    waiting = [module for module in model.modules() if automatic_counts(module)]
+    heads = [module for module in waiting if hasattr(module, 'loss_decode')]
+    found = {module.ignore_index for module in heads or waiting if hasattr(module, 'ignore_index')}
+    # the losses' default, which says nothing about the data
+    found -= {-100}
     if len(found) > 1:
         raise ValueError(
             f"heads with class_counts='auto' have different ignore_index: {sorted(found)}; one count cannot serve them "

@@ -40,7 +40,7 @@ class DeferredReweightingHook(Hook):
         if not _losses(runner.model):
             raise ValueError(
                 'DeferredReweightingHook found no loss with class weights to defer; use WeightedCrossEntropyLoss or '
-                'LDAMLoss, or leave the hook out'
+                "LDAMLoss with class_weight='effective_number', or leave the hook out"
             )
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ValueError(
@@ -64,4 +64,4 @@ class DeferredReweightingHook(Hook):
 
 
 def _losses(model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if hasattr(module, 'reweighting')]
+    return [module for module in model.modules() if hasattr(module, 'reweighting') and module.class_weight is not None]

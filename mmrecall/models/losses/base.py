@@ -1,5 +1,6 @@
 """What every loss here shares: OpenMMLab's call signature, validation, and the way over the ranks."""
 
+import inspect
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +44,7 @@ class SoftmaxLoss(nn.Module):
 
     Args:
         num_classes: C; compared with the logits.
+        ignore_index: label that is left out, if the caller names none: mmseg's heads do, mmpretrain's do not.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``.
         loss_weight: factor of the whole loss.
         loss_name: name in mmseg's log; begins with ``loss_``.
@@ -65,18 +67,23 @@ class SoftmaxLoss(nn.Module):
     def __init__(
         self,
         num_classes: int | None = None,
+        ignore_index: int = -100,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         loss_name: str = 'loss_softmax',
         sync: bool = True,
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        if unknown:
+            raise TypeError(_describe_unknown(type(self), unknown))
         if num_classes is not None and num_classes < 2:
             raise ValueError(f'num_classes is {num_classes}; a softmax needs at least 2')
         check_choice('reduction', reduction, REDUCTIONS)
         if not loss_name.startswith('loss_'):
             raise ValueError(f"loss_name is {loss_name!r}; mmengine adds up only what begins with 'loss_'")
         self.num_classes = num_classes
+        self.ignore_index = ignore_index
         self.reduction = reduction
         self.loss_weight = loss_weight
         self._loss_name = loss_name
@@ -97,11 +104,12 @@ class SoftmaxLoss(nn.Module):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """Loss of a batch; ``weight`` is (N, ...) and scales the loss only, unknown keywords are ignored."""
         reduction = self.reduction if reduction_override is None else reduction_override
+        ignore_index = self.ignore_index if ignore_index is None else ignore_index
         batch = Batch(logits, target, ignore_index, weight, avg_factor)
         # validation neither moves a state nor waits for other ranks
         training_step = self.training and torch.is_grad_enabled()
@@ -142,8 +150,9 @@ class SoftmaxLoss(nn.Module):
         check_shapes(logits, batch.target, batch.sample_weight)
         if self.num_classes is not None and logits.shape[1] != self.num_classes:
             raise ValueError(
-                f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), but this loss was built with '
-                f'num_classes={self.num_classes}; make num_classes of the head and of the loss agree'
+                f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), but this loss is for '
+                f'{self.num_classes} classes (its num_classes, or the length of its class_weight or class_counts); '
+                'make the head and the loss agree'
             )
         if spanning and self._last_seen is not None and logits.shape[1] != self._last_seen[0]:
             raise ValueError(
@@ -161,6 +170,17 @@ class SoftmaxLoss(nn.Module):
                 num_classes = logits.shape[1]
         if num_classes is not None or not self.num_counts:
             announce_failure(self.num_counts, num_classes or 0, device)
+
+
+def _describe_unknown(cls: type, unknown: dict[str, Any]) -> str:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
+    constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, SoftmaxLoss)]
+    parameters = [one for function in constructors for one in inspect.signature(function).parameters.values()]
+    known = sorted({one.name for one in parameters if one.kind in kinds} - {'self'})
+    return (
+        f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. If '
+        'the config inherits from one with another loss, add _delete_=True to this one'
+    )
 
 
 @torch.no_grad()

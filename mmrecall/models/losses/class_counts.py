@@ -56,6 +56,7 @@ class ClassCounts(nn.Module):
         self.num_classes = num_classes
         self.classes = classes
         self.version = 0
+        self._source = 'class_counts'
         self._given: CountedClasses | None = None
         if self.automatic:
             if num_classes is None:
@@ -67,6 +68,7 @@ class ClassCounts(nn.Module):
             self._given = read_class_counts(source, classes)
         else:
             self._given = _counted('class_counts', source, None)
+        self._source = f'class_counts {source}' if isinstance(source, str) else 'class_counts'
         self._check_length(len(self._given.counts), num_classes)
         self.num_classes = len(self._given.counts)
 
@@ -106,7 +108,7 @@ class ClassCounts(nn.Module):
 
     def _check_length(self, length: int, num_classes: int | None) -> None:
         if num_classes is not None and length != num_classes:
-            raise ValueError(f'class_counts has {length} entries for {num_classes} classes')
+            raise ValueError(f'{self._source} has {length} entries for {num_classes} classes')
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)

@@ -80,7 +80,8 @@ class TopKCrossEntropyLoss(SampleLoss):
     sample would have to cross ranks. ``avg_factor`` is not used.
 
     Args:
-        keep_ratio: above 0 and at most 1 (cross entropy).
+        keep_ratio: share of the valid samples that is kept, above 0 and at most 1 (cross entropy). Rounded down, so
+            of very few samples none may be kept, and the loss is 0.
         common: see `SoftmaxLoss`.
 
     Raises:

@@ -42,6 +42,9 @@ class LDAMLoss(WeightedCrossEntropyLoss):
         tensor(1.0711)
     """
 
+    # the margins need them
+    _counts_without_scheme = True
+
     def __init__(
         self,
         class_counts: Sequence[int] | str,
@@ -57,6 +60,10 @@ class LDAMLoss(WeightedCrossEntropyLoss):
         self.max_margin = max_margin
         self.scale = scale
         self._margins = DeviceTensor()
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the loss."""
+        return f'max_margin={self.max_margin}, scale={self.scale}, {super().extra_repr()}'
 
     def _check(self, batch: Batch, spanning: bool) -> None:
         check_class_indices(batch.target)
@@ -76,7 +83,8 @@ class LDAMLoss(WeightedCrossEntropyLoss):
 class LogitAdjustedLoss(ClassWeightedLoss):
     """Logit-adjusted cross entropy: of z + tau log pi, with pi_c = N_c / N of the training set.
 
-    Menon et al., ICLR 2021. Predictions are taken of z itself, as every head does. tau = 0 is cross entropy.
+    Menon et al., ICLR 2021. Predictions are taken of z itself, as every head does. tau = 0 is cross entropy. A class
+    without training samples gets probability 0, and a label of it the loss infinity.
 
     Args:
         class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
@@ -107,6 +115,10 @@ class LogitAdjustedLoss(ClassWeightedLoss):
         self.num_classes = self.class_counts.num_classes
         self.tau = tau
         self._offsets = DeviceTensor()
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the loss."""
+        return f'tau={self.tau}, {super().extra_repr()}'
 
     def _check(self, batch: Batch, spanning: bool) -> None:
         super()._check(batch, spanning)

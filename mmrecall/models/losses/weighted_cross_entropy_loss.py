@@ -9,6 +9,7 @@ from torch import Tensor
 from mmrecall.models.losses.base import Batch
 from mmrecall.models.losses.class_counts import ClassCounts
 from mmrecall.models.losses.class_weight import (
+    SCHEMES,
     ClassWeight,
     DeviceTensor,
     class_weight_tensor,
@@ -56,6 +57,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
 
     # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
     reweighting = True
+    _counts_without_scheme = False
 
     def __init__(
         self,
@@ -68,6 +70,11 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     ) -> None:
         super().__init__(num_classes=num_classes, loss_name=loss_name, **common)
         self._resolved = resolve_class_weight(class_weight, class_counts is not None, beta)
+        if class_counts is not None and not isinstance(self._resolved, str) and not self._counts_without_scheme:
+            raise ValueError(
+                f'class_counts are given, but class_weight={class_weight!r} is not made of them; choose '
+                f'{", ".join(map(repr, SCHEMES))}, or leave class_counts out'
+            )
         self.class_weight = class_weight
         self.beta = beta
         self.class_counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, self.classes)

@@ -149,16 +149,18 @@ def test_reweighting_off_is_a_weight_of_one():
             FileNotFoundError,
             "class_counts is 'no.json', which is neither 'auto' nor",
         ),
-        (dict(class_counts='auto'), ValueError, 'set num_classes'),
-        (dict(class_counts=[1, 2], num_classes=3), ValueError, '2 entries for 3 classes'),
-        (dict(class_counts=[1, -2]), ValueError, 'at least 0'),
-        (dict(class_counts=[0, 0]), ValueError, 'not all 0'),
+        (dict(class_weight='inverse_frequency', class_counts='auto'), ValueError, 'set num_classes'),
+        (dict(class_weight='inverse_frequency', class_counts=[1, 2], num_classes=3), ValueError, '2 entries for 3'),
+        (dict(class_weight='inverse_frequency', class_counts=[1, -2]), ValueError, 'at least 0'),
+        (dict(class_weight='inverse_frequency', class_counts=[0, 0]), ValueError, 'not all 0'),
         (dict(class_weight=[1, 2], num_classes=3), ValueError, '2 entries for 3 classes'),
         (dict(class_weight='inverse_frequency', class_counts=[1, 2], beta=0.9), ValueError, 'beta=0.9 belongs to'),
         (dict(class_weight='effective_number', class_counts=[1, 2], beta=1.0), ValueError, 'beta is 1.0'),
-        (dict(class_counts={0: 900, 1: 100}), ValueError, 'one number per class'),
-        (dict(class_counts=[[1, 2]]), ValueError, 'one number per class'),
-        (dict(class_counts=7), ValueError, 'one number per class'),
+        (dict(class_weight='inverse_frequency', class_counts={0: 900, 1: 100}), ValueError, 'one number per class'),
+        (dict(class_weight='inverse_frequency', class_counts=[[1, 2]]), ValueError, 'one number per class'),
+        (dict(class_weight='inverse_frequency', class_counts=7), ValueError, 'one number per class'),
+        (dict(class_counts=[1, 2]), ValueError, 'class_counts are given, but class_weight=None'),
+        (dict(class_weight=[1.0, 2.0], class_counts=[1, 2]), ValueError, 'class_counts are given'),
         (dict(normalizer='pixels'), ValueError, "normalizer is 'pixels'"),
     ],
 )
@@ -182,9 +184,9 @@ def test_files_that_hold_no_counts_are_named(file, tmp_path):
 
 
 def test_counts_for_another_number_of_channels_are_named():
-    with pytest.raises(ValueError, match=r'4 channels.*num_classes=2'):
+    with pytest.raises(ValueError, match=r'4 channels.*for 2 classes'):
         loss_of(LogitAdjustedLoss(class_counts=[1, 2]))
-    with pytest.raises(ValueError, match=r'4 channels.*num_classes=3'):
+    with pytest.raises(ValueError, match=r'4 channels.*for 3 classes'):
         loss_of(WeightedCrossEntropyLoss([1.0, 2.0, 3.0]))
 
 

@@ -278,8 +278,14 @@ class TestEveryLoss:
             make(name, loss_name='recall')
         with pytest.raises(ValueError, match="reduction is 'avg'"):
             make(name, reduction='avg')
-        with pytest.raises(TypeError, match='no_such_option'):
+        with pytest.raises(TypeError, match=r"has no option 'no_such_option'; it takes .*loss_weight.*_delete_=True"):
             make(name, no_such_option=1)
+
+    def test_the_ignored_label_may_be_the_losss_own_or_the_callers(self, name):
+        logits, target = random_batch((2, CLASSES, 6, 5), 0.2)
+        expected = make(name)(logits, target, ignore_index=255)
+        torch.testing.assert_close(make(name, ignore_index=255)(logits, target), expected)
+        torch.testing.assert_close(make(name, ignore_index=3)(logits, target, ignore_index=255), expected)
 
     def test_two_ranks_equal_one_process_with_the_whole_batch(self, name, two_ranks):
         images, target = whole_batch()

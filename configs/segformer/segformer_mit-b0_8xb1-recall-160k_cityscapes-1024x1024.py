@@ -1,0 +1,22 @@
+"""SegFormer-B0 with the recall loss on Cityscapes: mmseg's own recipe, the loss changed.
+
+Eight GPUs with one image each: the loss sums what it counts over all ranks, so the recall is that of eight images.
+
+With cross entropy mmseg reports a mean IoU of 76.54. Not trained by us: it needs GPUs, the data and weights from the
+network.
+
+    bash tools/dist_train.sh configs/segformer/segformer_mit-b0_8xb1-recall-160k_cityscapes-1024x1024.py 8
+"""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/cityscapes_1024x1024.py',
+    '../_base_/models/segformer_mit-b0.py',
+    '../_base_/schedules/adamw_160k.py',
+    '../_base_/losses/recall.py',
+]
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=19, loss_decode=_base_.loss),
+)
+train_dataloader = dict(batch_size=1)
