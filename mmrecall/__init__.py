@@ -12,7 +12,7 @@ from .toolboxes import missing, require
 __version__ = '0.1.0'
 __all__ = ['functional']
 
-_PARTS = ('models', 'engine', 'datasets')
+_PARTS = ('models', 'engine', 'datasets', 'evaluation')
 _NEEDS = 'mmengine.registry'
 
 if missing(_NEEDS) is None:

@@ -26,7 +26,7 @@ def test_functional_needs_torch_alone():
 import torch, mmrecall
 from mmrecall.functional import recall_cross_entropy
 print(recall_cross_entropy(torch.zeros(2, 2), torch.tensor([0, 1])).item())
-for part in ('models', 'engine', 'datasets'):
+for part in ('models', 'engine', 'datasets', 'evaluation'):
     try:
         getattr(mmrecall, part)
     except ImportError as error:
@@ -35,8 +35,8 @@ for part in ('models', 'engine', 'datasets'):
         'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'cv2', 'numpy', 'rich',
     )  # fmt: skip
     assert '0.346' in output
-    assert output.count('mmengine.registry cannot be imported') == 3
-    assert output.count('pip install "mmrecall[onedl]"') == 3
+    assert output.count('mmengine.registry cannot be imported') == 4
+    assert output.count('pip install "mmrecall[onedl]"') == 4
 
 
 def test_losses_need_mmengine_alone():
@@ -51,13 +51,15 @@ print(mmengine.registry.MODELS.build(dict(type='mmrecall.RecallLoss')))
     assert output.count('RecallLoss(alpha=1.0') == 2
 
 
-def test_class_counts_need_mmengine_alone_and_data_sets_say_what_they_need():
+def test_counts_samplers_and_metrics_need_mmengine_alone_and_data_sets_say_what_they_need():
     output = python(
         """
 import mmrecall, mmengine
 from mmrecall.datasets import count_classes
 print(mmengine.registry.HOOKS.get('mmrecall.ClassCountsHook').__name__)
 print(mmengine.registry.HOOKS.get('DeferredReweightingHook').__name__)
+print(mmengine.registry.METRICS.get('mmrecall.ShotAccuracy').__name__)
+print(mmengine.registry.DATA_SAMPLERS.get('ClassProbabilitySampler').__name__)
 class Flowers:
     metainfo = dict(classes=('a', 'b'))
     def __len__(self): return 3
@@ -67,31 +69,34 @@ try:
     from mmrecall.datasets import CamVidDataset
 except ImportError as error:
     print(error)
-try:
-    mmrecall.datasets.write_street_scenes
-except ImportError as error:
-    print(error)
+for name in ('write_street_scenes', 'PlacesLT'):
+    try:
+        getattr(mmrecall.datasets, name)
+    except ImportError as error:
+        print(error)
 print(hasattr(mmrecall.datasets, 'NoDataset'))
 """,
         'mmcv', 'mmseg', 'mmpretrain',
     )  # fmt: skip
-    assert 'ClassCountsHook\nDeferredReweightingHook\n[2, 1]\n' in output
+    assert 'ClassCountsHook\nDeferredReweightingHook\nShotAccuracy\nClassProbabilitySampler\n[2, 1]\n' in output
     assert output.count('mmseg.datasets cannot be imported') == 2
+    assert output.count('mmpretrain.datasets cannot be imported') == 1
     assert output.rstrip().endswith('False')
 
 
 @pytest.mark.parametrize(('toolbox', 'other'), [('mmseg', 'mmpretrain'), ('mmpretrain', 'mmseg')])
 def test_each_codebase_alone_is_enough_for_its_half(toolbox, other):
     pytest.importorskip(toolbox)
+    name = dict(mmseg='CamVidDataset', mmpretrain='PlacesLT')[toolbox]
     output = python(
         f"""
-from {toolbox}.registry import MODELS
+from {toolbox}.registry import DATASETS, METRICS, MODELS
 print(MODELS.build(dict(type='mmrecall.RecallLoss')))
-if '{toolbox}' == 'mmseg':
-    from mmseg.registry import DATASETS
-    print(DATASETS.get('mmrecall.CamVidDataset').__name__)
+print(DATASETS.get('mmrecall.{name}'))
+print(METRICS.build(dict(type='mmrecall.ShotAccuracy', class_counts=[1, 2])))
 """,
         other,
     )
     assert 'RecallLoss(alpha=1.0' in output
-    assert toolbox != 'mmseg' or 'CamVidDataset' in output
+    assert f"{name}'>" in output
+    assert 'ShotAccuracy object' in output

@@ -1,13 +1,26 @@
-"""Class counts of any training set; for MMSegmentation, data sets and a generator of street scenes."""
+"""Class counts and samplers of any training set; data sets of MMSegmentation and MMPretrain; what makes data."""
 
 from mmrecall.toolboxes import missing, require
 
 require('mmengine.dataset')
 
 from .class_counts import LabelCounts, count_classes  # noqa: E402
+from .label_lists import shot_groups  # noqa: E402
+from .samplers import ClassProbabilitySampler, class_probabilities  # noqa: E402
 from .sources import data_key  # noqa: E402
+from .subsampling import draw_long_tail, long_tailed_counts, write_long_tail  # noqa: E402
 
-__all__ = ['LabelCounts', 'count_classes', 'data_key']
+__all__ = [
+    'ClassProbabilitySampler',
+    'LabelCounts',
+    'class_probabilities',
+    'count_classes',
+    'data_key',
+    'draw_long_tail',
+    'long_tailed_counts',
+    'shot_groups',
+    'write_long_tail',
+]
 
 _SEGMENTATION = [
     'CamVidDataset',
@@ -16,6 +29,7 @@ _SEGMENTATION = [
     'street_scene',
     'write_street_scenes',
 ]
+_CLASSIFICATION = ['INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
 
 if missing('mmseg.datasets') is None:
     from .camvid import CamVidDataset  # noqa: F401
@@ -25,9 +39,16 @@ if missing('mmseg.datasets') is None:
 
     __all__ += _SEGMENTATION
 
+if missing('mmpretrain.datasets') is None:
+    from .long_tail import ImageNetLT, INaturalist2018, LongTailList, PlacesLT  # noqa: F401
+
+    __all__ += _CLASSIFICATION
+
 
 def __getattr__(name: str) -> None:
     """A data set whose toolbox is missing: importing it says what to install."""
     if name in _SEGMENTATION:
         require('mmseg.datasets')
+    if name in _CLASSIFICATION:
+        require('mmpretrain.datasets')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

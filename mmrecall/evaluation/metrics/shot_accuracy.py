@@ -1,0 +1,164 @@
+"""Accuracy of classes with many, some and few training images."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmrecall.datasets.label_lists import read_list, shot_groups
+from mmrecall.functional.validation import check_class_counts
+from mmrecall.models.losses import read_class_counts
+from mmrecall.registry import METRICS, register
+
+Array = np.ndarray
+
+_GROUPS = ('many', 'medium', 'few')
+_COUNT_FILES = ('.json', '.yml', '.yaml', '.npy')
+
+
+class Outcome(NamedTuple):
+    """What is kept of an image."""
+
+    label: int
+    place: int
+    """Of the true class when the scores are sorted, from 0; the lower class number first where scores are equal."""
+
+
+@register(METRICS)
+class ShotAccuracy(BaseMetric):
+    """Accuracy, in percent, over all images and over classes with many, some and few training images.
+
+    ``shot/top1`` and ``shot/topK`` are shares of the images; ``shot/mean_class`` is the mean of the classes' top-1
+    accuracies, and ``shot/many`` (above 100 training images), ``shot/medium`` and ``shot/few`` (below 20) are this mean
+    over a group. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019. Classes without a
+    tested image are in no mean, and a group that has none left is not in the result, which is said once.
+
+    Args:
+        class_counts: training images: one number per class; the training set's list of "path label", the same file as
+            its ``ann_file``; or a file for `mmrecall.models.losses.read_class_counts` (.json, .yml, .yaml or .npy),
+            which ``tools/analysis_tools/class_statistics.py`` writes.
+        topk: every K.
+        many: classes with more training images are ``many``.
+        few: classes with fewer training images are ``few``.
+        out_dir: folder that the results of every class are written to, ``shot_accuracy.csv``, at every evaluation anew.
+        collect_device: of mmengine's `BaseMetric`.
+        prefix: of the names of the results.
+
+    Raises:
+        FileNotFoundError: there is no such file or list.
+        ValueError: counts of another number of classes than the scores, a K above it, a label that is no class, or a
+            prediction without scores.
+    """
+
+    default_prefix = 'shot'
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | str,
+        topk: Sequence[int] = (1, 5),
+        many: int = 100,
+        few: int = 20,
+        out_dir: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        # a list does not tell how many classes follow the last that it names
+        self.from_list = isinstance(class_counts, str) and not class_counts.endswith(_COUNT_FILES)
+        self.counts = _training_images(class_counts)
+        shot_groups(self.counts, many, few)
+        self.topk = tuple(topk)
+        self.many = many
+        self.few = few
+        self.out_dir = out_dir
+        self.said = False
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep label and place of every image."""
+        for sample in data_samples:
+            if sample.get('pred_score') is None:
+                raise ValueError(f'a prediction has no pred_score, only {list(sample)}; ShotAccuracy needs the scores')
+        scores = torch.stack([sample['pred_score'] for sample in data_samples])
+        labels = torch.stack([torch.as_tensor(sample['gt_label']).reshape(-1) for sample in data_samples])
+        self._check(labels, scores.shape[1])
+        labels = labels[:, 0].to(scores.device)
+        places = _places(scores, labels)
+        self.results += [Outcome(*pair) for pair in zip(labels.tolist(), places.tolist(), strict=True)]
+
+    def compute_metrics(self, results: list[Outcome]) -> dict[str, float]:
+        """Percentages by name."""
+        labels, places = np.array(results, np.int64).reshape(-1, 2).T
+        metrics = {f'top{k}': 100 * float(np.mean(places < k)) for k in self.topk}
+        tested = np.bincount(labels, minlength=len(self.counts))
+        correct = np.bincount(labels[places == 0], minlength=len(self.counts))
+        groups = shot_groups(self.counts, self.many, self.few)
+        accuracy = 100 * correct[tested > 0] / tested[tested > 0]
+        groups_tested = np.array(groups)[tested > 0]
+        metrics['mean_class'] = float(accuracy.mean())
+        metrics |= {name: float(accuracy[groups_tested == name].mean()) for name in _GROUPS if name in groups_tested}
+        self._say_what_is_missing(metrics)
+        if self.out_dir is not None:
+            self._write(Path(self.out_dir) / 'shot_accuracy.csv', groups, tested, correct)
+        return metrics
+
+    def _check(self, labels: Tensor, num_classes: int) -> None:
+        if self.from_list and len(self.counts) < num_classes:
+            self.counts += [0] * (num_classes - len(self.counts))
+        if len(self.counts) != num_classes:
+            raise ValueError(f'class_counts has {len(self.counts)} entries, the scores are of {num_classes} classes')
+        if max(self.topk) > num_classes:
+            raise ValueError(f'topk is {self.topk}, but there are {num_classes} classes')
+        if labels.shape[1] != 1:
+            raise ValueError(f'an image has {labels.shape[1]} labels; ShotAccuracy is for one class per image')
+        if labels.min() < 0 or labels.max() >= num_classes:
+            wrong = labels[(labels < 0) | (labels >= num_classes)][0]
+            raise ValueError(f'an image has the label {int(wrong)}, but classes are 0 to {num_classes - 1}')
+
+    def _say_what_is_missing(self, metrics: dict[str, float]) -> None:
+        without = [name for name in _GROUPS if name not in metrics]
+        if without and not self.said:
+            print_log(
+                f'ShotAccuracy: no tested class is {" or ".join(without)}-shot (many: above {self.many} training '
+                f'images, few: below {self.few})',
+                logger='current',
+            )
+        self.said = True
+
+    def _write(self, path: Path, groups: Sequence[str], tested: Array, correct: Array) -> None:
+        names = (self.dataset_meta or {}).get('classes') or [str(number) for number in range(len(groups))]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open('w', newline='', encoding='utf-8') as file:
+            table = csv.writer(file)
+            table.writerow(['label', 'class', 'group', 'training_images', 'tested_images', 'correct', 'accuracy'])
+            rows = zip(names, groups, self.counts, tested.tolist(), correct.tolist(), strict=True)
+            for label, (name, group, images, number, right) in enumerate(rows):
+                accuracy = f'{100 * right / number:.2f}' if number else ''
+                table.writerow([label, name, group, images, number, right, accuracy])
+
+
+def _training_images(class_counts: Sequence[int] | str) -> list[int]:
+    if not isinstance(class_counts, str):
+        counts = list(class_counts)
+    elif class_counts.endswith(_COUNT_FILES):
+        counts = read_class_counts(class_counts).counts
+    else:
+        counts = np.bincount([image.label for image in read_list(class_counts).images]).tolist()
+    check_class_counts(torch.as_tensor(counts))
+    return counts
+
+
+def _places(scores: Tensor, labels: Tensor) -> Tensor:
+    """(N,) int64: how many classes are put before the true one."""
+    own = scores.gather(1, labels[:, None])
+    # NaN is put before everything, so that a network that broke down is never right
+    before = ~(scores <= own)
+    equal_and_lower = (scores == own) & (torch.arange(scores.shape[1], device=scores.device) < labels[:, None])
+    return (before | equal_and_lower).sum(1)

@@ -1,0 +1,171 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmrecall.datasets.label_lists import (
+    image_labels,
+    read_class_names,
+    read_competition_json,
+    read_list,
+    shot_groups,
+)
+
+
+def write(path, text):
+    path.write_text(text, encoding='utf-8')
+    return str(path)
+
+
+def names(tmp_path, *lines, num_classes=None):
+    return read_list(write(tmp_path / 'list.txt', '\n'.join(lines)), num_classes).classes
+
+
+# a path of one line, without white space at its ends
+paths = st.text(st.characters(codec='utf-8', exclude_categories=['C', 'Z']) | st.just(' '), min_size=1).map(
+    lambda text: f'a/{text}.jpg'
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=st.lists(st.tuples(paths, st.integers(0, 9)), min_size=1), gap=st.sampled_from([' ', '\t', '   ']))
+def test_what_is_written_is_read_also_with_spaces_in_paths(pairs, gap, tmp_path):
+    path = write(tmp_path / 'list.txt', ''.join(f'{name}{gap}{label}\n' for name, label in pairs))
+    found = read_list(path, 10).images
+    assert [(image.path, image.label) for image in found] == pairs
+    assert [image.place for image in found] == [f'line {number}' for number in range(1, len(pairs) + 1)]
+
+
+def test_blank_lines_and_windows_line_ends_do_no_harm(tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'a/1.jpg 0\r\n\r\nb/2.jpg 1\r\n\r\n')
+    found = read_list(str(tmp_path / 'list.txt')).images
+    assert [(image.path, image.label, image.place) for image in found] == [
+        ('a/1.jpg', 0, 'line 1'),
+        ('b/2.jpg', 1, 'line 3'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('a.jpg', '\'a.jpg\' is not "path label"'),
+        ('a.jpg 1.0', '\'a.jpg 1.0\' is not "path label"'),
+        ('a.jpg 1_0', 'is not "path label"'),
+        ('7', "'7' is not"),
+        ('a.jpg -1', r'a\.jpg has the label -1, but classes are 0 to 2'),
+        ('a.jpg 3', r'a\.jpg has the label 3, but classes are 0 to 2'),
+    ],
+)
+def test_a_wrong_line_is_named_with_the_file(line, message, tmp_path):
+    path = write(tmp_path / 'list.txt', f'first.jpg 0\n{line}\n')
+    with pytest.raises(ValueError, match=rf'list\.txt, line 2: .*{message}'):
+        read_list(path, 3)
+
+
+def test_a_negative_label_is_refused_also_when_the_classes_are_unknown(tmp_path):
+    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes begin with 0'):
+        read_list(write(tmp_path / 'list.txt', 'a.jpg -2'))
+
+
+def test_a_missing_list_and_an_empty_one_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'the list .*none\.txt is missing'):
+        read_list(str(tmp_path / 'none.txt'))
+    with pytest.raises(ValueError, match=r'list\.txt lists no images'):
+        read_list(write(tmp_path / 'list.txt', '\n\n'))
+
+
+def test_a_class_is_called_by_its_folder_without_what_all_share(tmp_path):
+    assert names(tmp_path, 'train/cat/1.jpg 0', 'train/dog/1.jpg 1', 'train/cat/2.jpg 0') == ['cat', 'dog']
+    assert names(tmp_path, 'x/Plantae/7/1.jpg 0', 'x/Aves/2/1.jpg 1') == ['Plantae/7', 'Aves/2']
+    assert names(tmp_path, 'train/cat/1.jpg 0') == ['cat']
+
+
+def test_a_class_without_a_folder_of_its_own_is_called_by_its_number(tmp_path):
+    assert names(tmp_path, 'val/1.jpg 0', 'val/2.jpg 1') == ['0', '1']
+    assert names(tmp_path, '1.jpg 0', '2.jpg 1') == ['0', '1']
+    assert names(tmp_path, 'cat/1.jpg 0', 'dog/1.jpg 1', 'wolf/1.jpg 1') == ['cat', '1']
+    assert names(tmp_path, 'cat/1.jpg 0', 'wolf/1.jpg 3', num_classes=5) == ['cat', '1', '2', 'wolf', '4']
+
+
+COMPETITION = dict(
+    images=[dict(id=7, file_name='x/Aves/2/a.jpg'), dict(id=9, file_name='x/Fungi/0/b.jpg')],
+    annotations=[dict(id=1, image_id=9, category_id=0), dict(id=2, image_id=7, category_id=2)],
+    categories=[dict(id=0, name='Amanita'), dict(id=2, name='Corvus')],
+)
+
+
+def competition(tmp_path, **changes):
+    return write(tmp_path / 'train2018.json', json.dumps({**COMPETITION, **changes}))
+
+
+def test_the_competitions_json_gives_images_by_id_and_names_by_category(tmp_path):
+    found = read_competition_json(competition(tmp_path), 4)
+    assert [(image.path, image.label) for image in found.images] == [('x/Fungi/0/b.jpg', 0), ('x/Aves/2/a.jpg', 2)]
+    assert found.classes == ['Amanita', '1', 'Corvus', '3']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(annotations=[]), "has no 'annotations'"),
+        (dict(annotations=[dict(image_id=8, category_id=0)]), r'annotations\[0\]: no image has the id 8'),
+        (dict(annotations=[dict(image_id=7, category_id=4)]), r'annotations\[0\]: .*a\.jpg has the label 4'),
+        (dict(annotations=[dict(image_id=7, category_id='4')]), r"annotations\[0\]: category_id is '4'"),
+        (dict(annotations=[dict(image_id=7)]), r"annotations\[0\] has no 'category_id'"),
+        (dict(images=[dict(id=7)]), r"images\[0\] has no 'file_name'"),
+    ],
+)
+def test_a_wrong_entry_of_the_json_is_named(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=rf'train2018\.json.*{message}'):
+        read_competition_json(competition(tmp_path, **changes), 4)
+
+
+def test_what_is_no_json_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r'a\.json is not JSON'):
+        read_competition_json(write(tmp_path / 'a.json', 'a.jpg 1'), 4)
+
+
+def test_class_names_are_the_last_part_of_a_line_with_tabs(tmp_path):
+    path = write(tmp_path / 'classes.txt', 'n02123394\tPersian cat\nn02231487\twalking stick, stick insect\nplain\n')
+    assert read_class_names(path) == ['Persian cat', 'walking stick, stick insect', 'plain']
+    with pytest.raises(FileNotFoundError, match=r'classes: the file nowhere\.txt is missing'):
+        read_class_names('nowhere.txt')
+
+
+@settings(deadline=None)
+@given(counts=st.lists(st.integers(0, 300)), few=st.integers(0, 100), more=st.integers(0, 100))
+def test_every_class_is_in_one_group_and_the_borders_are_medium(counts, few, more):
+    groups = np.array(shot_groups([*counts, few, few + more], few + more, few))
+    counts = np.array([*counts, few, few + more])
+    assert ((groups == 'many') == (counts > few + more)).all()
+    assert ((groups == 'few') == (counts < few)).all()
+    assert groups[-1] == groups[-2] == 'medium'
+
+
+def test_groups_that_leave_a_gap_are_refused():
+    with pytest.raises(ValueError, match='few is 30, many 20'):
+        shot_groups([1, 2], many=20, few=30)
+
+
+class Items:
+    """Stands for a data set of mmpretrain."""
+
+    def __init__(self, *labels):
+        self.labels = labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def get_data_info(self, index):
+        return dict(gt_label=self.labels[index])
+
+
+@pytest.mark.parametrize('wrong', [None, [0, 1], -1])
+def test_an_item_without_one_class_is_named(wrong):
+    assert image_labels(Items(1, np.int64(2))).tolist() == [1, 2]
+    with pytest.raises(ValueError, match='item 1 of Items has gt_label='):
+        image_labels(Items(0, wrong))
+    with pytest.raises(ValueError, match='Items is empty'):
+        image_labels(Items())

@@ -1,0 +1,104 @@
+"""The lists that the sets are published with, and images that are made long-tailed."""
+
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pytest
+
+pytest.importorskip('mmpretrain.datasets')
+from mmpretrain.datasets import LoadImageFromFile
+
+from mmrecall.datasets import INaturalist2018, LongTailList, PlacesLT, draw_long_tail, long_tailed_counts
+
+
+@pytest.fixture(scope='module')
+def unpack(tmp_path_factory):
+    """Unpack some files of an archive of ../shared/data."""
+    from conftest import ROOT
+
+    def unpack(archive, wanted):
+        path = ROOT.parent / 'shared' / 'data' / archive
+        if not path.is_file():
+            pytest.skip(f'{path} is not there')
+        folder = tmp_path_factory.mktemp('unpacked')
+        with tarfile.open(path) as file:
+            file.extractall(folder, [member for member in file if wanted(member.name)])
+        return folder
+
+    return unpack
+
+
+@pytest.fixture(scope='module')
+def lists(unpack):
+    return unpack('long-tail-lists.tar.gz', lambda name: True) / 'long-tail-lists'
+
+
+@pytest.mark.parametrize(('split', 'size'), [('train', 62_500), ('val', 7_300), ('test', 36_500)])
+def test_the_places_lt_lists_have_the_published_numbers(split, size, lists):
+    data = PlacesLT(ann_file=f'Places_LT/Places_LT_{split}.txt', data_root=str(lists))
+    assert len(data) == size
+    counts = data.class_counts
+    assert len(counts) == len(set(data.CLASSES)) == 365
+    assert (data.CLASSES[0], data.CLASSES[8]) == ('airfield', 'apartment_building-outdoor')
+    if split == 'train':
+        assert (max(counts), min(counts)) == (4980, 5)
+        assert Counter(data.shot_groups) == dict(many=131, medium=163, few=71)
+    else:
+        assert set(counts) == {size // 365}
+
+
+def test_the_inaturalist_lists_have_the_published_numbers(lists):
+    data = INaturalist2018(ann_file='iNaturalist18/iNaturalist18_val.txt', data_root=str(lists))
+    assert len(data) == 24_426
+    assert set(data.class_counts) == {3}
+    assert len(data.class_counts) == len(set(data.CLASSES)) == 8142
+    assert data.CLASSES[7291] == 'Plantae/7291'
+    train = INaturalist2018(ann_file='iNaturalist18/iNaturalist18_train_first_lines.txt', data_root=str(lists))
+    assert len(train) == sum(train.class_counts) == 6_500
+    assert len(train.class_counts) == 8142
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'), [('train/airfield/1.jpg', 'is not "path label"'), ('train/a/1.jpg 365', 'has the label 365')]
+)
+def test_a_spoilt_line_of_a_published_list_is_named(line, message, lists, tmp_path):
+    lines = (lists / 'Places_LT' / 'Places_LT_val.txt').read_text().splitlines()
+    lines[4321] = line
+    (tmp_path / 'val.txt').write_text('\n'.join(lines))
+    with pytest.raises(ValueError, match=rf'val\.txt, line 4322: .*{message}'):
+        PlacesLT(ann_file=str(tmp_path / 'val.txt'))
+
+
+def test_cifar10_lt_is_read(unpack):
+    root = unpack('cifar10-lt.tar', lambda name: name.endswith(('.txt', '/train/truck/4988.jpg'))) / 'cifar10-lt'
+    data = LongTailList(ann_file='CIFAR10_LT_train.txt', data_root=str(root), pipeline=[LoadImageFromFile()])
+    assert data.class_counts == long_tailed_counts(10, 5000, 100)
+    assert len(data) == 12_406
+    assert data.CLASSES[:2] == ('airplane', 'automobile')
+    assert Counter(data.shot_groups) == dict(many=8, medium=2)
+    assert data[len(data) - 1]['img'].shape == (32, 32, 3)
+    test = LongTailList(ann_file='CIFAR10_LT_test.txt', data_root=str(root))
+    assert test.CLASSES == data.CLASSES
+    assert test.class_counts == [1000] * 10
+
+
+def test_tiny_imagenet_lt_is_read(unpack):
+    wanted = ('.txt', '/train/n02123394/n02123394_0.JPEG')
+    root = unpack('tiny-imagenet-lt.tar', lambda name: name.endswith(wanted)) / 'tiny-imagenet-lt'
+    options = dict(data_root=str(root), classes=str(root / 'classes.txt'), pipeline=[LoadImageFromFile()])
+    data = LongTailList(ann_file='TinyImageNet_LT_train.txt', **options)
+    assert data.class_counts == long_tailed_counts(200, 500, 100)
+    assert len(data) == 21_549
+    assert data.CLASSES[:2] == ('Persian cat', 'walking stick, walkingstick, stick insect')
+    assert Counter(data.shot_groups) == dict(many=70, medium=70, few=60)
+    assert data[0]['img'].shape == (64, 64, 3)
+    val = LongTailList(ann_file='TinyImageNet_LT_val.txt', **options)
+    assert val.class_counts == [50] * 200
+
+
+def test_the_balanced_val_list_can_be_thinned_as_cifar10_lt_was(unpack):
+    root = unpack('cifar10-lt.tar', lambda name: name.endswith('.txt')) / 'cifar10-lt'
+    labels = LongTailList(ann_file='CIFAR10_LT_test.txt', data_root=str(root)).get_gt_labels()
+    chosen = draw_long_tail(labels, 10, 100)
+    assert np.bincount(labels[chosen]).tolist() == long_tailed_counts(10, 1000, 100)
