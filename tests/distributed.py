@@ -31,7 +31,7 @@ class Ranks:
         self.world_size = world_size
         self.processes = []
 
-    def run(self, function, *arguments, timeout=90):
+    def run(self, function, *arguments, timeout=240):
         """``[function(rank, world_size, *arguments) for rank in …]``; lists and numbers, no tensors, come back."""
         if not self.processes:
             self._start()

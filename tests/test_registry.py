@@ -2,17 +2,18 @@ import pytest
 import torch
 
 import mmrecall
-from mmrecall.registry import DATASETS, MODELS
+
+REGISTRIES = ('DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'METRICS', 'MODELS', 'TRANSFORMS')
 
 
-def test_no_name_collides_with_a_stock_one():
-    stock = set()
+@pytest.mark.parametrize('name', REGISTRIES)
+def test_no_name_collides_with_a_stock_one(name):
+    ours = set(getattr(mmrecall.registry, name).module_dict)
+    assert ours
     for toolbox in ('mmseg', 'mmpretrain'):
-        registry = pytest.importorskip(f'{toolbox}.registry')
-        pytest.importorskip(f'{toolbox}.models')
-        pytest.importorskip(f'{toolbox}.datasets')
-        stock |= set(registry.MODELS.module_dict) | set(registry.DATASETS.module_dict)
-    assert not stock & (set(MODELS.module_dict) | set(DATASETS.module_dict))
+        utilities = pytest.importorskip(f'{toolbox}.utils')
+        utilities.register_all_modules(init_default_scope=False)
+        assert not ours & set(getattr(pytest.importorskip(f'{toolbox}.registry'), name).module_dict)
 
 
 def test_the_old_name_losses_serves_as_well():
