@@ -23,6 +23,20 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _default_scope():
+    """A runner changes where bare names are looked up, for good; the next test must not see it."""
+    before = _scopes().copy()
+    yield
+    _scopes().clear()
+    _scopes().update(before)
+
+
+def _scopes():
+    registry = sys.modules.get('mmengine.registry')
+    return {} if registry is None else registry.DefaultScope._instance_dict
+
+
 @pytest.fixture
 def repository() -> Path:
     """Root of the checkout."""
