@@ -6,7 +6,7 @@ The papers do not train on CamVid. Not trained by us: it needs a GPU and ImageNe
 """
 
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_mmseg.py',
     '../_base_/datasets/camvid.py',
     '../_base_/models/deeplabv3_r18-d16.py',
     '../_base_/schedules/adam_20k.py',

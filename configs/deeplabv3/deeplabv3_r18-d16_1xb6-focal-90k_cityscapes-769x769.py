@@ -25,7 +25,7 @@ Not trained by us: it needs a GPU, the data and ImageNet weights from the networ
 """
 
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_mmseg.py',
     '../_base_/datasets/cityscapes_769x769.py',
     '../_base_/models/deeplabv3_r18-d16.py',
     '../_base_/schedules/adam_90k.py',

@@ -4,7 +4,7 @@ python tools/train.py configs/deeplabv3/deeplabv3_r18w16-d8_1xb8-ce-350i_street-
 """
 
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_mmseg.py',
     '../_base_/datasets/street_scenes_128x256.py',
     '../_base_/models/deeplabv3_r18w16-d8.py',
     '../_base_/schedules/adam_350i.py',

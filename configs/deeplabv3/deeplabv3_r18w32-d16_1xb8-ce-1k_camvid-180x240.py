@@ -4,7 +4,7 @@ python tools/train.py configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-1
 """
 
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_mmseg.py',
     '../_base_/datasets/camvid_180x240.py',
     '../_base_/models/deeplabv3_r18w32-d16.py',
     '../_base_/schedules/adam_1k.py',

@@ -9,7 +9,7 @@ network.
 """
 
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_mmseg.py',
     '../_base_/datasets/cityscapes_1024x1024.py',
     '../_base_/models/segformer_mit-b0.py',
     '../_base_/schedules/adamw_160k.py',

@@ -6,7 +6,7 @@ Schedule and crops are SegFormer's. Not trained by us: it needs a GPU, the data 
 """
 
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/default_runtime_mmseg.py',
     '../_base_/datasets/cityscapes_1024x1024.py',
     '../_base_/models/segnext_mscan-t.py',
     '../_base_/schedules/adamw_160k.py',

@@ -1,0 +1,24 @@
+"""A quarter-width ResNet-18 with LDAM-DRW (Cao et al., NeurIPS 2019) on CIFAR-10-LT.
+
+As its authors train: a cosine classifier with scale 30, and class weights for the last part of the training, here from
+epoch 9 of 12 on.
+
+    python tools/train.py configs/resnet/resnet18w16_1xb128-ldam-drw-12e_cifar10-lt.py
+"""
+
+_base_ = './resnet18w16_1xb128-ce-12e_cifar10-lt.py'
+model = dict(
+    head=dict(
+        type='mmrecall.CosineClsHead',
+        loss=dict(
+            _delete_=True,
+            type='mmrecall.LDAMLoss',
+            class_counts='auto',
+            scale=30.0,
+            class_weight='effective_number',
+            beta=0.9999,
+            num_classes=10,
+        ),
+    ),
+)
+custom_hooks = [dict(type='mmrecall.DeferredReweightingHook', begin=9)]

@@ -1,0 +1,11 @@
+"""A quarter-width ResNet-18 with logit-adjusted cross entropy, tau 1 (Menon et al., 2021) on CIFAR-10-LT.
+
+With tau 1 its gradient is that of balanced softmax; the two differ in nothing but rounding.
+
+    python tools/train.py configs/resnet/resnet18w16_1xb128-logit-adjusted-12e_cifar10-lt.py
+"""
+
+_base_ = './resnet18w16_1xb128-ce-12e_cifar10-lt.py'
+model = dict(
+    head=dict(loss=dict(_delete_=True, type='mmrecall.LogitAdjustedLoss', class_counts='auto', num_classes=10, tau=1.0))
+)
