@@ -1,12 +1,12 @@
 """A quarter-width ResNet-18 with LDAM-DRW (Cao et al., NeurIPS 2019) on Tiny-ImageNet-LT at 32x32.
 
 As its authors train: a cosine classifier with scale 30, and class weights for the last part of the training, here from
-epoch 9 of 12 on.
+epoch 8 of 10 on.
 
-    python tools/train.py configs/resnet/resnet18w16_1xb128-ldam-drw-12e_tiny-imagenet-lt-32x32.py
+    python tools/train.py configs/resnet/resnet18w16_1xb128-ldam-drw-10e_tiny-imagenet-lt-32x32.py
 """
 
-_base_ = './resnet18w16_1xb128-ce-12e_tiny-imagenet-lt-32x32.py'
+_base_ = './resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
 model = dict(
     head=dict(
         type='mmrecall.CosineClsHead',
@@ -21,4 +21,4 @@ model = dict(
         ),
     ),
 )
-custom_hooks = [dict(type='mmrecall.DeferredReweightingHook', begin=9)]
+custom_hooks = [dict(type='mmrecall.DeferredReweightingHook', begin=8)]

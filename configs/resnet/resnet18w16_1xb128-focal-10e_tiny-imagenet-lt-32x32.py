@@ -1,7 +1,7 @@
 """A quarter-width ResNet-18 with focal loss of the softmax, gamma 1 on Tiny-ImageNet-LT at 32x32.
 
-python tools/train.py configs/resnet/resnet18w16_1xb128-focal-12e_tiny-imagenet-lt-32x32.py
+python tools/train.py configs/resnet/resnet18w16_1xb128-focal-10e_tiny-imagenet-lt-32x32.py
 """
 
-_base_ = './resnet18w16_1xb128-ce-12e_tiny-imagenet-lt-32x32.py'
+_base_ = './resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
 model = dict(head=dict(loss=dict(_delete_=True, type='mmrecall.SoftmaxFocalLoss', gamma=1.0)))

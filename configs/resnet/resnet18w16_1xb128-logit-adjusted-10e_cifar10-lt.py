@@ -2,10 +2,10 @@
 
 With tau 1 its gradient is that of balanced softmax; the two differ in nothing but rounding.
 
-    python tools/train.py configs/resnet/resnet18w16_1xb128-logit-adjusted-12e_cifar10-lt.py
+    python tools/train.py configs/resnet/resnet18w16_1xb128-logit-adjusted-10e_cifar10-lt.py
 """
 
-_base_ = './resnet18w16_1xb128-ce-12e_cifar10-lt.py'
+_base_ = './resnet18w16_1xb128-ce-10e_cifar10-lt.py'
 model = dict(
     head=dict(loss=dict(_delete_=True, type='mmrecall.LogitAdjustedLoss', class_counts='auto', num_classes=10, tau=1.0))
 )

@@ -1,9 +1,9 @@
 """A quarter-width ResNet-18 with balanced softmax (Ren et al., NeurIPS 2020) on CIFAR-10-LT.
 
-python tools/train.py configs/resnet/resnet18w16_1xb128-balanced-softmax-12e_cifar10-lt.py
+python tools/train.py configs/resnet/resnet18w16_1xb128-balanced-softmax-10e_cifar10-lt.py
 """
 
-_base_ = './resnet18w16_1xb128-ce-12e_cifar10-lt.py'
+_base_ = './resnet18w16_1xb128-ce-10e_cifar10-lt.py'
 model = dict(
     head=dict(loss=dict(_delete_=True, type='mmrecall.BalancedSoftmaxLoss', class_counts='auto', num_classes=10))
 )
