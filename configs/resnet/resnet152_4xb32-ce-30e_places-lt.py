@@ -9,6 +9,6 @@ _base_ = [
     '../_base_/default_runtime_mmpretrain.py',
     '../_base_/datasets/places_lt.py',
     '../_base_/models/resnet152.py',
-    '../_base_/schedules/sgd_places.py',
+    '../_base_/schedules/sgd_finetune_30e.py',
 ]
 model = dict(head=dict(num_classes=365))

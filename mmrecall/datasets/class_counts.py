@@ -159,13 +159,18 @@ class _Chunks(Dataset):
         table = np.zeros((3, self.num_classes + 1), np.int64)
         try:
             for index in indices.tolist():
-                counts = source.count(index, self.num_classes)
-                present, labelled = counts > 0, counts[:-1].sum()
-                table += source.times[index] * np.stack([counts, present, present * labelled])
+                found, times = source.count(index, self.num_classes), source.times[index]
+                table[:, found.classes] += times * _table(found.numbers)
+                table[0, -1] += times * found.ignored
         except Exception as error:
             # from a worker it would come with another message, and with a traceback of PyTorch's
             return error
         return table
+
+
+def _table(numbers: Array) -> Array:
+    """(3, K): pixels of each class, the images that contain it, and all labelled pixels of these."""
+    return np.stack([numbers, np.ones_like(numbers), np.full_like(numbers, numbers.sum())])
 
 
 def _count_in_parallel(sources: Sequence[Source], num_classes: int, num_workers: int, progress: bool) -> Any:

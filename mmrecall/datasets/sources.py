@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
@@ -17,6 +17,16 @@ _LOADER = re.compile(r'Load\w*Annotations?')
 _IGNORED = {'pixels': 255, 'images': -100}
 # files that are looked at between two calls of on_progress
 _FILES = 64
+
+
+class ItemCounts(NamedTuple):
+    """What one item holds."""
+
+    classes: Array
+    """(K,) int64: the classes that occur, each once."""
+    numbers: Array
+    """(K,) int64: their pixels; 1 each for images."""
+    ignored: int
 
 
 class Source:
@@ -36,15 +46,14 @@ class Source:
         default = getattr(dataset, 'ignore_index', _IGNORED[self.unit])
         self.ignore_index = default if ignore_index is None else ignore_index
 
-    def count(self, index: int, num_classes: int) -> Array:
-        """(C + 1,) int64: pixels of every class in an item, then ignored ones; or its classes, 1 each."""
+    def count(self, index: int, num_classes: int) -> ItemCounts:
+        """Pixels of every class in an item; or its classes, 1 each."""
         info = self.dataset.get_data_info(index)
         file = info.get('seg_map_path', info.get('img_path', f'item {index}'))
         if self.unit == 'pixels':
-            return self._bin(self._read_pixels(info, file), num_classes, file)
-        counts = self._bin(np.unique(info['gt_label']), num_classes, file)
-        counts[-1] = not counts[:-1].any()
-        return counts
+            return self._count_labels(self._read_pixels(info, file), num_classes, file)
+        found = self._count_labels(np.unique(info['gt_label']), num_classes, file)
+        return found._replace(ignored=int(not len(found.classes)))
 
     def _unit(self) -> str:
         if self.loaders:
@@ -72,7 +81,7 @@ class Source:
             )
         return label
 
-    def _bin(self, labels: Array, num_classes: int, file: str) -> Array:
+    def _count_labels(self, labels: Array, num_classes: int, file: str) -> ItemCounts:
         values, numbers = _values(labels)
         ignored = values == self.ignore_index
         wrong = ~ignored & ((values < 0) | (values >= num_classes) | (values % 1 != 0))
@@ -82,10 +91,7 @@ class Source:
                 f'{num_classes - 1} and ignore_index is {self.ignore_index}; mend the file, or the label map, '
                 'reduce_zero_label or classes of the data set'
             )
-        counts = np.zeros(num_classes + 1, np.int64)
-        counts[values[~ignored].astype(np.int64)] = numbers[~ignored]
-        counts[-1] = numbers[ignored].sum()
-        return counts
+        return ItemCounts(values[~ignored].astype(np.int64), numbers[~ignored], int(numbers[ignored].sum()))
 
 
 def _values(labels: Array) -> tuple[Array, Array]:

@@ -1,0 +1,50 @@
+"""iNaturalist 2018 at 224x224: 8,142 species, the published lists; see docs/data.md."""
+
+data_preprocessor = dict(
+    num_classes=8142,
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    to_rgb=True,
+)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=256, edge='short'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs'),
+]
+dataset_type = 'mmrecall.INaturalist2018'
+data_root = 'data/inaturalist2018'
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='iNaturalist18_train.txt',
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='iNaturalist18_val.txt',
+        pipeline=test_pipeline,
+    ),
+)
+# the labels of the test images were never published
+test_dataloader = val_dataloader
+val_evaluator = dict(type='mmrecall.ShotAccuracy', class_counts=f'{data_root}/iNaturalist18_train.txt')
+test_evaluator = val_evaluator

@@ -1,0 +1,19 @@
+"""Thirty epochs of SGD and a cosine to zero from pretrained features, as Kang et al. (ICLR 2020) train on Places-LT.
+
+The paper of the recall loss gives no schedule, only the batch of 128 in all. Kang et al. take 256, rates of 0.01 for
+the pretrained backbone and 0.1 for the classifier.
+"""
+
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=5e-4),
+    paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10.0))),
+)
+param_scheduler = dict(type='CosineAnnealingLR', T_max=30, by_epoch=True, begin=0, end=30)
+train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=100),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+)
+auto_scale_lr = dict(base_batch_size=128)
