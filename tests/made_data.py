@@ -54,3 +54,17 @@ def image_folder(root, classes=3, images=4, size=32):
         (root / str(name)).mkdir(parents=True)
         for image in range(images):
             cv2.imwrite(str(root / str(name) / f'{image}.png'), rng.integers(0, 256, (size, size, 3), np.uint8))
+
+
+def long_tail(root, lists, classes, folder='train/{label}', size=40):
+    """Two images of every class by a list, of which the second one of odd classes is left out."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(lists):
+        lines = []
+        for label in range(classes):
+            path = root / folder.format(label=label)
+            path.mkdir(parents=True, exist_ok=True)
+            for image in range(2 - label % 2):
+                cv2.imwrite(str(path / f'{number}_{image}.jpg'), rng.integers(0, 256, (size, size, 3), np.uint8))
+                lines.append(f'{folder.format(label=label)}/{number}_{image}.jpg {label}\n')
+        (root / name).write_text(''.join(lines))

@@ -1,0 +1,223 @@
+"""Every classification config, on made data in the layout of its data set."""
+
+import re
+from pathlib import Path
+
+import made_data
+import pytest
+import torch
+from commands import run
+
+pytest.importorskip('mmpretrain')
+
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, DefaultScope
+from mmengine.runner import Runner
+
+from mmrecall.models.losses import ClassCounts
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+COMPLETE = sorted(path for folder in ('resnet', 'sdn') for path in (CONFIGS / folder).glob('*.py'))
+BASELINES = ('class-balanced', 'focal', 'ldam-drw', 'balanced-softmax', 'logit-adjusted', 'seesaw')
+# network, what the papers train with recall, what else we do
+COMPARISONS = {
+    'resnet18w16_1xb128-{}-10e_cifar10-lt': ('0.9', '0.1', '0.01', '0.001'),
+    'resnet18w16_1xb128-{}-10e_tiny-imagenet-lt-32x32': ('0.9', '0.1', '0.01', '0.001'),
+    'resnet152_4xb32-{}-30e_places-lt': ('0.9',),
+    'resnet50_4xb32-{}-90e_inat2018': ('0.001',),
+}
+SIZE = 32
+
+
+def name(path):
+    """Of a config, as pytest shows it."""
+    return path.relative_to(CONFIGS).as_posix()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Folder in which ``data/`` holds a small copy of every data set."""
+    folder = tmp_path_factory.mktemp('made')
+    root = folder / 'data'
+    made_data.long_tail(root / 'cifar10-lt', ['CIFAR10_LT_train.txt', 'CIFAR10_LT_test.txt'], 10, size=32)
+    made_data.long_tail(
+        root / 'tiny-imagenet-lt', ['TinyImageNet_LT_train.txt', 'TinyImageNet_LT_val.txt'], 200, size=64
+    )
+    (root / 'tiny-imagenet-lt' / 'classes.txt').write_text(''.join(f'n{n:08d}\tclass {n}\n' for n in range(200)))
+    made_data.long_tail(root / 'places365', [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')], 365)
+    lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
+    # the first species alone: a list need not name every class
+    made_data.long_tail(root / 'inaturalist2018', lists, 20, folder='train_val2018/Plantae/{label}')
+    return folder
+
+
+@pytest.fixture
+def mmpretrain_scope(data, monkeypatch):
+    """What a runner does before it builds: types are mmpretrain's, and paths begin where the data is."""
+    monkeypatch.chdir(data)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def small(path):
+    """The config with small images and few channels."""
+    config = Config.fromfile(path)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+        # packing two paths collects the garbage of the whole process, a third of a second
+        loader.dataset.serialize_data = False
+        for step in loader.dataset.pipeline:
+            for key in {'scale', 'crop_size'} & set(step):
+                step[key] = min(step[key], SIZE)
+    config.model.backbone.update(stem_channels=8, base_channels=8, init_cfg=None)
+    config.model.head.in_channels = 256 if config.model.backbone.depth > 34 else 64
+    return config
+
+
+@pytest.mark.parametrize('path', COMPLETE, ids=name)
+def test_every_config_takes_a_step_and_is_evaluated(path, mmpretrain_scope):
+    config = small(path)
+    assert config.default_scope == 'mmpretrain'
+    num_classes = config.model.head.num_classes
+    config.model.data_preprocessor = config.data_preprocessor
+    model = MODELS.build(config.model)
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, ClassCounts):
+            module.set(list(range(1, num_classes + 1)))
+    for hook in config.get('custom_hooks', []):
+        HOOKS.build(hook)
+    optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
+    for scheduler in schedulers:
+        scheduler = dict(scheduler)
+        if scheduler.pop('convert_to_iter_based', False):
+            scheduler.update(by_epoch=False)
+        PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=optim_wrapper))
+    gradients = {}
+    for key, parameter in model.named_parameters():
+        parameter.register_hook(lambda gradient, key=key: gradients.__setitem__(key, gradient))
+    train = Runner.build_dataloader(config.train_dataloader)
+    assert train.dataset.metainfo['classes'] is not None
+    logged = model.train_step(next(iter(train)), optim_wrapper)
+    assert logged['loss'].isfinite()
+    assert set(gradients) == {key for key, _ in model.named_parameters()}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert any(gradient.any() for gradient in gradients.values())
+    for loader, metric in (
+        (config.val_dataloader, config.val_evaluator),
+        (config.test_dataloader, config.test_evaluator),
+    ):
+        evaluate(model.eval(), Runner.build_dataloader(loader), metric)
+
+
+def evaluate(model, loader, metric):
+    """Score one batch."""
+    evaluator = Evaluator(metric)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    batch = next(iter(loader))
+    evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+    assert 0 <= evaluator.evaluate(len(batch['inputs']))['shot/top1'] <= 100
+
+
+@pytest.mark.parametrize('network', ['resnet18w16', 'resnet50', 'resnet152'])
+def test_head_and_backbone_fit_at_full_width(network, mmpretrain_scope):
+    path = next(path for path in COMPLETE if path.stem.startswith(f'{network}_'))
+    config = Config.fromfile(path)
+    model = MODELS.build(config.model).eval()
+    with torch.no_grad():
+        logits = model(torch.zeros(1, 3, 64, 64), mode='tensor')
+    assert logits.shape == (1, config.model.head.num_classes)
+
+
+@pytest.mark.parametrize('path', COMPLETE, ids=name)
+def test_a_name_says_what_is_inside(path):
+    config = Config.fromfile(path)
+    # mmpretrain's rule: algorithm, network, ranks and batch, loss, epochs, data set
+    algorithm, depth, width, batch, loss, epochs = re.fullmatch(
+        r'(sdn_)?resnet(\d+)(?:w(\d+))?_\d+xb(\d+)-([a-z0-9.-]+)-(\d+)e_[a-z0-9-]+', path.stem
+    ).groups()
+    assert (algorithm == 'sdn_') == (config.model.head.type == 'mmrecall.SDNHead') == (path.parent.name == 'sdn')
+    assert config.model.backbone.depth == int(depth)
+    assert config.model.backbone.get('base_channels', 64) == int(width or 64)
+    assert config.train_dataloader.batch_size == int(batch)
+    assert config.train_cfg.max_epochs == int(epochs)
+    schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
+    assert schedulers[-1]['end'] == int(epochs)
+    if loss.startswith('recall-ema'):
+        assert config.model.head.alpha == float(loss.removeprefix('recall-ema'))
+    for hook in config.get('custom_hooks', []):
+        # as Cao et al., who begin at epoch 160 of 200
+        assert hook.begin == int(epochs) * 0.8
+
+
+@pytest.mark.parametrize('comparison', COMPARISONS)
+def test_what_is_compared_differs_in_the_head_alone(comparison):
+    paths = [CONFIGS / 'resnet' / f'{comparison.format(loss)}.py' for loss in ('ce', *BASELINES)]
+    sdn = ('ce', *(f'recall-ema{alpha}' for alpha in COMPARISONS[comparison]))
+    paths += [CONFIGS / 'sdn' / f'sdn_{comparison.format(loss)}.py' for loss in sdn]
+    heads, rest, sizes = [], [], set()
+    for path in paths:
+        config = Config.fromfile(path).to_dict()
+        # deferred re-weighting is part of LDAM-DRW
+        assert bool(config.pop('custom_hooks', [])) == ('ldam-drw' in path.stem)
+        head = config['model'].pop('head')
+        head.pop('topk', None)
+        heads.append(head)
+        rest.append(config)
+        sizes.add((head['num_classes'], head['in_channels']))
+    assert all(config == rest[0] for config in rest)
+    assert not any(head in heads[:number] for number, head in enumerate(heads))
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize('loss', BASELINES)
+def test_a_baseline_is_the_same_on_every_data_set(loss):
+    found = []
+    for comparison in COMPARISONS:
+        head = Config.fromfile(CONFIGS / 'resnet' / f'{comparison.format(loss)}.py').model.head.to_dict()
+        head['loss'].pop('num_classes', None)
+        found.append((head['type'], head['loss']))
+    assert all(head == found[0] for head in found)
+
+
+@pytest.mark.parametrize('comparison', COMPARISONS)
+def test_a_batch_has_128_images_on_all_ranks_together(comparison):
+    ranks, batch = map(int, re.search(r'_(\d+)xb(\d+)-', comparison).groups())
+    assert ranks * batch == 128
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        'sdn/sdn_resnet18w16_1xb128-recall-ema0.9-10e_cifar10-lt.py',
+        'resnet/resnet18w16_1xb128-ldam-drw-10e_tiny-imagenet-lt-32x32.py',
+        'sdn/sdn_resnet152_4xb32-recall-ema0.9-30e_places-lt.py',
+        'sdn/sdn_resnet50_4xb32-recall-ema0.001-90e_inat2018.py',
+    ],
+)
+def test_a_config_of_each_data_set_goes_through_the_stock_tools(config, data, repository, tmp_path):
+    made = small(CONFIGS / config)
+    for loader in (made.train_dataloader, made.val_dataloader, made.test_dataloader):
+        loader.dataset.data_root = str(data / loader.dataset.data_root)
+        if 'classes' in loader.dataset:
+            loader.dataset.classes = str(data / loader.dataset.classes)
+    for evaluator in (made.val_evaluator, made.test_evaluator):
+        evaluator.class_counts = str(data / evaluator.class_counts)
+    made.train_dataloader.batch_size = 128
+    # by epoch, as the hooks of the configs count; the last one of each
+    made.train_cfg.update(max_epochs=1, val_interval=1)
+    for hook in made.get('custom_hooks', []):
+        hook.begin = 0
+    path = tmp_path / 'config.py'
+    made.dump(path)
+    train = ['python', repository / 'tools' / 'train.py', path, '--work-dir', tmp_path / 'work']
+    status, output = run(*train, '--no-persistent-workers')
+    assert status == 0, output[-3000:]
+    assert 'shot/mean_class' in output
+    checkpoint = tmp_path / 'work' / 'epoch_1.pth'
+    status, output = run('python', repository / 'tools' / 'test.py', path, checkpoint)
+    assert status == 0, output[-3000:]
+    assert re.search(r'Epoch\(test\).*shot/top1: \d', output)
