@@ -1,12 +1,13 @@
 """The mathematics of the losses as pure functions of tensors; PyTorch is all they need."""
 
+from .class_losses import class_losses
 from .class_weights import effective_number_weights, inverse_frequency_weights, median_frequency_weights
 from .hard_samples import softmax_focal_loss, top_k_cross_entropy
 from .long_tail import balanced_softmax_loss, ldam_loss, ldam_margins, logit_adjusted_loss
 from .lovasz import lovasz_softmax_loss
 from .recall import recall_cross_entropy, recall_weights
 from .region import soft_dice_loss, soft_iou_loss, tversky_loss
-from .statistics import ClassStatistics, class_losses, class_statistics
+from .statistics import ClassStatistics, class_statistics
 from .weighted import weighted_cross_entropy
 
 __all__ = [

@@ -43,7 +43,8 @@ def recall_weights(
         (C,) float64 weights; 0 for a class without support.
 
     Raises:
-        ValueError: an unknown metric, a negative floor or weight, a floor for another metric than the recall.
+        ValueError: an unknown metric, a negative floor or weight, a floor for another metric than the recall, another
+            metric of statistics that were taken without predictions.
 
     Example:
         >>> import torch
@@ -56,12 +57,15 @@ def recall_weights(
         tensor([0.1111, 0.0000, 0.0000], dtype=torch.float64)
     """
     check_weighting(metric, fn_floor, tversky_weights)
-    support, predicted, true_positives = (count.double() for count in statistics)
+    support, true_positives = statistics.support.double(), statistics.true_positives.double()
     present = support > 0
     false_negatives = support - true_positives
     if metric == 'recall':
         # a few float64 roundings of soft masses may leave -1e-17 instead of 0
         return torch.where(present, false_negatives.clamp(min=fn_floor) / support.where(present, 1), 0)
+    if statistics.predicted is None:
+        raise ValueError(f'metric={metric!r} needs the predictions of every class, but these statistics have none')
+    predicted = statistics.predicted.double()
     a, b = tversky_weights if metric == 'tversky' else _ERROR_WEIGHTS[metric]
     denominator = true_positives + a * (predicted - true_positives) + b * false_negatives
     score = torch.where(denominator > 0, true_positives / denominator.where(denominator > 0, 1), 0)
@@ -132,7 +136,9 @@ def recall_cross_entropy(
             weights = weights * class_weight
         return weights
 
-    return reduce_class_losses(logits, target, weigh, ignore_index, sample_weight, reduction, normalizer)
+    return reduce_class_losses(
+        logits, target, weigh, ignore_index, sample_weight, reduction, normalizer, predicted=metric != 'recall'
+    )
 
 
 def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, float] = (0.5, 0.5)) -> None:

@@ -1,4 +1,4 @@
-"""Counts and summed cross entropies per class: what every class-weighted loss is made of."""
+"""Counts and summed cross entropies per class, step by step: what every class-weighted loss is made of."""
 
 from typing import NamedTuple
 
@@ -18,8 +18,9 @@ class ClassStatistics(NamedTuple):
 
     support: Tensor
     """Valid samples labelled with the class, N_c = TP_c + FN_c."""
-    predicted: Tensor
-    """Valid samples predicted as the class, TP_c + FP_c; the prediction is the argmax, the lowest index on ties."""
+    predicted: Tensor | None
+    """Valid samples predicted as the class, TP_c + FP_c; the prediction is the argmax, the lowest index on ties. None
+    where nobody asked: it costs a pass over the logits more."""
     true_positives: Tensor
     """Valid samples that are both, TP_c."""
 
@@ -53,48 +54,13 @@ def class_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -
     return count_classes(logits, target, ignore_index)
 
 
-def class_losses(
-    logits: Tensor, target: Tensor, *, ignore_index: int = -100, sample_weight: Tensor | None = None
-) -> tuple[ClassStatistics, Tensor]:
-    """Count every class and sum the cross entropy of its samples: L_c = sum of -log p_n(c) over the n labelled c.
-
-    Any class-weighted cross entropy is then ``(weights * loss_sum).sum() / divisor``: equation 1 of the recall-loss
-    paper (Tian et al., ICRA 2022) for weights of one, equation 2 for inverse frequencies, equation 5 for 1 - recall.
-    The gradient for an incoming (C,) vector g is g[y] * (softmax - onehot).
-
-    Args:
-        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
-        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels t, finite and at least 0, for which
-            L_c is the sum of -t_nc log p_n(c).
-        ignore_index: class index that is left out.
-        sample_weight: (N, ...) factors of the loss. They never change the counts.
-
-    Returns:
-        The statistics (see `class_statistics`) and the differentiable (C,) sums, in float64 if the logits are, else
-        in float32. They are accumulated in float64.
-
-    Raises:
-        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
-        ValueError: shapes that do not belong together, a single channel, labels outside [0, C).
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
-        >>> statistics, loss_sum = class_losses(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)
-        >>> statistics.support
-        tensor([1, 2])
-        >>> loss_sum
-        tensor([0.1269, 2.4402])
-    """
-    check_shapes(logits, target, sample_weight)
-    check_labels(target, logits.shape[1], ignore_index)
-    return accumulate_classes(logits, target, ignore_index, sample_weight)
-
-
-def accumulate_classes(
+def plain_class_losses(
     logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None
 ) -> tuple[ClassStatistics, Tensor]:
-    """`class_losses` without its checks: a label outside [0, C) is left out, and no value is read by the host."""
+    """`class_losses` without its checks, step by step: what other ways are compared with.
+
+    A label outside [0, C) is left out, and no value is read by the host.
+    """
     statistics = count_classes(logits, target, ignore_index)
     logits = full_precision(logits)
     if is_soft(target):
@@ -147,12 +113,18 @@ def count_classes(logits: Tensor, target: Tensor, ignore_index: int) -> ClassSta
             true_positives=sum_by_class(prediction, hit, num_classes),
         )
     bins = class_bins(target, num_classes, ignore_index)
-    ignored = bins == num_classes
     return ClassStatistics(
         support=_count(bins, num_classes),
-        predicted=_count(prediction.masked_fill(ignored, num_classes), num_classes),
+        predicted=_count_valid(prediction, bins, num_classes),
         true_positives=_count(bins.masked_fill(bins != prediction, num_classes), num_classes),
     )
+
+
+@torch.no_grad()
+def count_predicted(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """(C,) samples predicted as each class, of those with a class index that is not left out."""
+    num_classes = logits.shape[1]
+    return _count_valid(logits.max(dim=1).indices, class_bins(target, num_classes, ignore_index), num_classes)
 
 
 @torch.no_grad()
@@ -175,6 +147,10 @@ def masses(target: Tensor) -> Tensor:
 def class_bins(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """The labels with everything that is left out in one bin more, ``num_classes``."""
     return target.long().masked_fill(~valid_labels(target, num_classes, ignore_index), num_classes)
+
+
+def _count_valid(prediction: Tensor, bins: Tensor, num_classes: int) -> Tensor:
+    return _count(prediction.masked_fill(bins == num_classes, num_classes), num_classes)
 
 
 def _count(bins: Tensor, num_classes: int) -> Tensor:

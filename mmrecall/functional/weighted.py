@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .statistics import ClassStatistics, accumulate_classes, count_classes, sample_losses
+from .class_losses import accumulate_classes
+from .statistics import ClassStatistics, count_classes, sample_losses
 from .validation import (
     NORMALIZERS,
     REDUCTIONS,
@@ -81,14 +82,18 @@ def reduce_class_losses(
     sample_weight: Tensor | None,
     reduction: str,
     normalizer: str,
+    predicted: bool = False,
 ) -> Tensor:
-    """Cross entropy with the class weights that ``weigh`` makes of the batch's statistics, checked and reduced."""
+    """Cross entropy with the class weights that ``weigh`` makes of the batch's statistics, checked and reduced.
+
+    ``predicted`` says whether ``weigh`` looks at the predictions.
+    """
     check_shapes(logits, target, sample_weight)
     check_labels(target, logits.shape[1], ignore_index)
     if reduction == 'none':
         weights = weigh(count_classes(logits, target, ignore_index))
         return sample_losses(logits, target, weights, ignore_index, sample_weight)
-    statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight)
+    statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight, predicted)
     weights = weigh(statistics)
     total = weigh_class_losses(loss_sum, weights)
     if reduction == 'sum':

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from oracle import counts, log_probability, random_batch, samples
 
 from mmrecall.functional import class_losses, class_statistics
-from mmrecall.functional.statistics import accumulate_classes
+from mmrecall.functional.class_losses import accumulate_classes
 
 
 def one_hot(target, num_classes, ignore_index):

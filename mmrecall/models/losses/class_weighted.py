@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmrecall.functional.statistics import ClassStatistics, accumulate_classes, count_classes, sample_losses
+from mmrecall.functional.class_losses import accumulate_classes
+from mmrecall.functional.statistics import ClassStatistics, count_classes, sample_losses
 from mmrecall.functional.validation import NORMALIZERS, check_choice
 from mmrecall.functional.weighted import count_samples, divide_loss, mean_divisor, weigh_class_losses
 from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss, num_samples_of
@@ -24,7 +25,9 @@ class ClassWeightedLoss(SoftmaxLoss):
         common: see `SoftmaxLoss`.
     """
 
-    num_counts = 3
+    num_counts = 1
+    # whether the weights depend on how often each class is predicted, which costs a pass over the logits
+    _needs_predictions = False
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class ClassWeightedLoss(SoftmaxLoss):
 
     def _counts(self, statistics: ClassStatistics, batch: Batch) -> tuple[Tensor, ...]:
         """What of the statistics crosses ranks, ``num_counts`` of them; the first is the support."""
-        return tuple(statistics)
+        return (statistics.support,)
 
     def _measure(self, batch: Batch, reduction: str) -> Measured:
         logits = self._adjust(batch)
@@ -58,7 +61,9 @@ class ClassWeightedLoss(SoftmaxLoss):
         if reduction == 'none':
             statistics, terms = count_classes(logits, target, ignore_index), logits
         else:
-            statistics, terms = accumulate_classes(logits, target, ignore_index, batch.sample_weight)
+            statistics, terms = accumulate_classes(
+                logits, target, ignore_index, batch.sample_weight, self._needs_predictions
+            )
         counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer)
         return Measured(terms, num_samples_of(batch, counted, self.normalizer), counts=self._counts(statistics, batch))
 

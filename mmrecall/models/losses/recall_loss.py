@@ -83,6 +83,8 @@ class RecallLoss(ClassWeightedLoss):
         self.metric = metric
         self.tversky_weights = tversky_weights
         self.fn_floor = fn_floor
+        self._needs_predictions = metric != 'recall'
+        self.num_counts = 3 if self._needs_predictions or alpha < 1 else 2
         self.class_weight = class_weight
         self._factors = DeviceTensor()
         self.register_buffer('recall', torch.zeros(self.num_classes) if alpha < 1 else None)
@@ -104,13 +106,14 @@ class RecallLoss(ClassWeightedLoss):
         self._class_factors(batch)
 
     def _counts(self, statistics: ClassStatistics, batch: Batch) -> tuple[Tensor, ...]:
+        support, predicted, true_positives = statistics
         if self.recall is None:
-            return tuple(statistics)
+            return (support, true_positives, predicted) if self._needs_predictions else (support, true_positives)
         # the running recall needs to know who is present, and nobody's false positives
-        present = statistics.support
+        present = support
         if is_soft(batch.target):
             present = count_largest_mass(batch.target, batch.logits.shape[1])
-        return statistics.support, present, statistics.true_positives
+        return support, true_positives, present
 
     def _measure(self, batch: Batch, reduction: str) -> Measured:
         measured = super()._measure(batch, reduction)
@@ -120,7 +123,9 @@ class RecallLoss(ClassWeightedLoss):
 
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         if self.recall is None:
-            weights = recall_weights(ClassStatistics(*summary.counts), self.metric, self.fn_floor, self.tversky_weights)
+            support, true_positives, *others = summary.counts
+            statistics = ClassStatistics(support, others[0] if others else None, true_positives)
+            weights = recall_weights(statistics, self.metric, self.fn_floor, self.tversky_weights)
         else:
             if training_step:
                 self._move_recall(summary)
@@ -129,8 +134,8 @@ class RecallLoss(ClassWeightedLoss):
         return weights if factors is None else weights * factors
 
     def _move_recall(self, summary: BatchSummary) -> None:
-        support, present, true_positives = summary.counts
-        batch_recall = 1 - recall_weights(ClassStatistics(support, present, true_positives))
+        support, true_positives, present = summary.counts
+        batch_recall = 1 - recall_weights(ClassStatistics(support, None, true_positives))
         moved = self.alpha * batch_recall + (1 - self.alpha) * self.recall.double()
         usable = (summary.nonfinite == 0) & (summary.invalid_labels == 0) & (summary.failures == 0)
         self.recall.copy_(torch.where((present > 0) & usable, moved, self.recall))
