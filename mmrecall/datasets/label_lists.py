@@ -13,6 +13,8 @@ from mmengine import fileio
 
 Array = np.ndarray
 
+# beyond it a label is a mistake (an id, a time), and a name for every class would fill the memory
+_MOST_CLASSES = 1_000_000
 # the label is the last field, because a path may contain spaces
 _LINE = re.compile(r'\s*(\S.*?)\s+(-?[0-9]+)\s*', re.ASCII)
 
@@ -42,17 +44,17 @@ def read_list(path: str, num_classes: int | None = None) -> LabelList:
 
     Args:
         path: the list.
-        num_classes: C; by default one more than the largest label.
+        num_classes: C; by default one more than the largest label, which is then at most 999,999.
 
     Raises:
         FileNotFoundError: there is no such list.
         ValueError: an empty list, a line of another form, or a label outside [0, C); names the line.
     """
-    lines = fileio.get_text(_existing(path)).splitlines()
+    lines = fileio.get_text(_existing(path), encoding='utf-8-sig').splitlines()
     images = [_parse(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
     if not images:
         raise ValueError(f'{path} lists no images')
-    _check_labels(path, images, num_classes)
+    _check_labels(path, images, _MOST_CLASSES if num_classes is None else num_classes)
     if num_classes is None:
         num_classes = 1 + max(image.label for image in images)
     return LabelList(images, _folder_names(images, num_classes))
@@ -71,11 +73,13 @@ def _parse(line: str, number: int, path: str) -> LabelledImage:
     return LabelledImage(found[1], int(found[2]), f'line {number}')
 
 
-def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int | None) -> None:
+def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int) -> None:
     for image in images:
-        if image.label < 0 or (num_classes is not None and image.label >= num_classes):
-            classes = 'begin with 0' if num_classes is None else f'are 0 to {num_classes - 1}'
-            raise ValueError(f'{path}, {image.place}: {image.path} has the label {image.label}, but classes {classes}')
+        if not 0 <= image.label < num_classes:
+            raise ValueError(
+                f'{path}, {image.place}: {image.path} has the label {image.label}, but classes are 0 to '
+                f'{num_classes - 1}'
+            )
 
 
 def _folder_names(images: Sequence[LabelledImage], num_classes: int) -> list[str]:
@@ -161,7 +165,8 @@ def read_class_names(path: str) -> list[str]:
     """
     if not fileio.isfile(path):
         raise FileNotFoundError(f'classes: the file {path} is missing; it has the name of a class in every line')
-    return [line.rpartition('\t')[2].strip() for line in fileio.get_text(path).splitlines() if line.strip()]
+    lines = fileio.get_text(path, encoding='utf-8-sig').splitlines()
+    return [line.rpartition('\t')[2].strip() for line in lines if line.strip()]
 
 
 def image_labels(dataset: Any) -> Array:

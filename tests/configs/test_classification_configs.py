@@ -189,6 +189,12 @@ def test_a_batch_has_128_images_on_all_ranks_together(comparison):
     assert ranks * batch == 128
 
 
+@pytest.mark.parametrize('path', COMPLETE, ids=name)
+def test_learning_rates_scale_from_the_batch_in_the_name(path):
+    ranks, batch = map(int, re.search(r'_(\d+)xb(\d+)-', path.stem).groups())
+    assert Config.fromfile(path).auto_scale_lr.base_batch_size == ranks * batch
+
+
 @pytest.mark.parametrize(
     'config',
     [

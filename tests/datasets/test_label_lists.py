@@ -65,7 +65,7 @@ def test_a_wrong_line_is_named_with_the_file(line, message, tmp_path):
 
 
 def test_a_negative_label_is_refused_also_when_the_classes_are_unknown(tmp_path):
-    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes begin with 0'):
+    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes are 0 to 999999'):
         read_list(write(tmp_path / 'list.txt', 'a.jpg -2'))
 
 
@@ -169,3 +169,18 @@ def test_an_item_without_one_class_is_named(wrong):
         image_labels(Items(0, wrong))
     with pytest.raises(ValueError, match='Items is empty'):
         image_labels(Items())
+
+
+def test_a_byte_order_mark_is_no_part_of_a_path_or_name(tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbfa/1.jpg 0\r\nb/2.jpg 1\r\n')
+    found = read_list(str(tmp_path / 'list.txt'))
+    assert [image.path for image in found.images] == ['a/1.jpg', 'b/2.jpg']
+    assert found.classes == ['a', 'b']
+    (tmp_path / 'classes.txt').write_bytes(b'\xef\xbb\xbfrose\r\ntulip\r\n')
+    assert read_class_names(str(tmp_path / 'classes.txt')) == ['rose', 'tulip']
+
+
+def test_a_number_that_cannot_be_a_class_is_named_before_anything_is_made_of_it(tmp_path):
+    (tmp_path / 'list.txt').write_text('a.jpg 0\nb.jpg 20260101120000\n')
+    with pytest.raises(ValueError, match=r'list\.txt, line 2: b\.jpg has the label 20260101120000, but classes are 0'):
+        read_list(str(tmp_path / 'list.txt'))

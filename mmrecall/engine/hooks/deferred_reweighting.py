@@ -1,6 +1,11 @@
 """Class weights, or margins' weights, that begin late in training."""
 
+import logging
+import sys
+
+import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
@@ -47,6 +52,14 @@ class DeferredReweightingHook(Hook):
                 f'begin={self.begin} is an epoch, but this training counts iterations; set by_epoch=False and begin to '
                 'an iteration'
             )
+        end = runner.train_loop.max_epochs if self.by_epoch else runner.train_loop.max_iters
+        if self.begin >= end:
+            print_log(
+                f'DeferredReweightingHook: begin={self.begin}, but the training ends after {end} '
+                f'{"epochs" if self.by_epoch else "iterations"}; no class weight will ever be used',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Switch by the epoch."""
@@ -59,8 +72,12 @@ class DeferredReweightingHook(Hook):
             self._switch(runner.model, runner.iter)
 
     def _switch(self, model: nn.Module, now: int) -> None:
-        for loss in _losses(model):
+        changed = [loss for loss in _losses(model) if loss.reweighting != (now >= self.begin)]
+        for loss in changed:
             loss.reweighting = now >= self.begin
+        # PyTorch 2.1 does not look again at the attributes of a module that it has compiled
+        if changed and 'torch._dynamo' in sys.modules:
+            torch.compiler.reset()
 
 
 def _losses(model: nn.Module) -> list[nn.Module]:

@@ -1,8 +1,12 @@
+import copy
+from types import SimpleNamespace
+
 import pytest
+import torch
 from small_runner import automatic, small_runner
 
 from mmrecall.engine import DeferredReweightingHook
-from mmrecall.models.losses import LDAMLoss, RecallLoss
+from mmrecall.models.losses import LDAMLoss, RecallLoss, WeightedCrossEntropyLoss
 
 EPOCHS = dict(by_epoch=True, max_epochs=4)
 ITERATIONS = dict(by_epoch=False, max_iters=5)
@@ -54,3 +58,27 @@ def test_epochs_are_refused_where_iterations_are_counted(tmp_path):
 def test_a_negative_begin_is_refused():
     with pytest.raises(ValueError, match='begin is -1'):
         DeferredReweightingHook(begin=-1)
+
+
+@pytest.mark.parametrize('kind', [LDAMLoss, WeightedCrossEntropyLoss])
+def test_a_compiled_loss_gets_its_weights_too(kind):
+    loss = kind(class_counts=[50, 5, 2], class_weight='effective_number')
+    torch._dynamo.reset()
+    compiled = torch.compile(copy.deepcopy(loss), backend='aot_eager')
+    logits, target = torch.randn(8, 3), torch.randint(3, (8,))
+    hook = DeferredReweightingHook(begin=1)
+    values = []
+    for epoch in (0, 1):
+        for module in (loss, compiled):
+            hook.before_train_epoch(SimpleNamespace(model=module, epoch=epoch))
+        torch.testing.assert_close(compiled(logits, target), loss(logits, target))
+        values.append(loss(logits, target))
+    assert values[0] != values[1]
+
+
+def test_a_training_that_ends_before_the_weights_begin_is_said(tmp_path, caplog):
+    with caplog.at_level('WARNING', logger='mmengine'):
+        runner = small_runner(tmp_path, automatic(), hooks=[DeferredReweightingHook(begin=2)])
+        runner.logger.addHandler(caplog.handler)
+        runner.train()
+    assert 'begin=2, but the training ends after 2 epochs' in caplog.text
