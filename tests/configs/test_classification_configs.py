@@ -50,6 +50,7 @@ def data(tmp_path_factory):
     lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
     # the first species alone: a list need not name every class
     made_data.long_tail(root / 'inaturalist2018', lists, 20, folder='train_val2018/Plantae/{label}')
+    made_data.long_tail(root / 'digits-lt', ['train.txt', 'test.txt'], 10, size=8)
     return folder
 
 

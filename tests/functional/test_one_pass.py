@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
+from mmrecall.benchmark.measure import peak_bytes
 from mmrecall.functional import one_pass, recall_cross_entropy
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.one_pass import covers, one_pass_class_losses
@@ -268,18 +269,6 @@ def test_predictions_are_counted_when_asked():
     expected, _ = plain_class_losses(logits, target, 255)
     assert torch.equal(found.predicted, expected.predicted)
     assert accumulate_classes(logits, target, 255, predicted=False)[0].predicted is None
-
-
-def peak_bytes(function):
-    """The most memory that a function holds at a time beyond what was there before, in bytes."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        function()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == '[memory]']
-    now = most = 0
-    for event in events:
-        now += event.nbytes()
-        most = max(most, now)
-    return most
 
 
 @pytest.mark.parametrize('loss', ['recall', 'plain'])

@@ -1,4 +1,4 @@
-"""The demo, with few scenes and few iterations."""
+"""The demo of segmentation, with few scenes and few iterations."""
 
 import re
 import signal
@@ -10,10 +10,12 @@ from commands import run
 
 pytest.importorskip('mmseg')
 
+DEMO = 'tools/demo/segmentation.py'
+
 
 def demo(repository, out, *arguments):
     return run(
-        'python', repository / 'tools' / 'demo.py', '--out', out, '--frames', 20, '--iterations', 2, *arguments,
+        'python', repository / DEMO, '--out', out, '--frames', 20, '--iterations', 2, *arguments,
         timeout=500, CUDA_VISIBLE_DEVICES='-1',
     )  # fmt: skip
 
@@ -35,13 +37,13 @@ def test_demo_trains_both_losses_and_reuses_what_is_there(repository, tmp_path):
 
 
 def test_too_few_scenes_are_named(repository, tmp_path):
-    status, output = run('python', repository / 'tools' / 'demo.py', '--out', tmp_path, '--frames', 5)
+    status, output = run('python', repository / DEMO, '--out', tmp_path, '--frames', 5)
     assert status == 1
     assert 'leaves none for val' in output
 
 
 def test_an_interrupted_demo_leaves_no_training_behind_and_goes_on(repository, tmp_path):
-    command = [sys.executable, repository / 'tools' / 'demo.py', '--out', tmp_path, '--frames', '20']
+    command = [sys.executable, repository / DEMO, '--out', tmp_path, '--frames', '20']
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
             if line.startswith('train.py'):

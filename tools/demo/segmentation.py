@@ -3,14 +3,10 @@
 Everything lands below --out; what is already there is used again, and an interrupted training is resumed. To start
 afresh, remove the folder.
 
-Example: python tools/demo.py --out work_dirs/demo
+Example: python tools/demo/segmentation.py --out work_dirs/demo
 """
 
 import argparse
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -19,13 +15,13 @@ from mmengine.config import Config
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from training import ROOT, Training, common_options, demo_parser, run_demo, train_and_test
 
 from mmrecall.datasets import LoadSynthiaAnnotations, SynthiaSequenceDataset, write_street_scenes
 from mmrecall.datasets.synthia import write_lists
 from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
 from mmrecall.visualization import draw_predictions
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_1xb8-{}-350i_street-scenes-128x256.py'
 LOSSES = {'cross entropy': 'ce', 'recall loss': 'recall'}
 FRAMES = 430
@@ -35,18 +31,10 @@ RARE = 0.005
 
 def main() -> None:
     """Parse the arguments and run the steps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'demo', help='default: %(default)s')
-    parser.add_argument('--seed', type=int, default=0, help='of the training (default: %(default)s)')
+    parser = demo_parser(__doc__, 'demo')
     parser.add_argument('--frames', type=int, default=FRAMES, help='street scenes to make (default: %(default)s)')
     parser.add_argument('--iterations', type=int, help='instead of what the configs say')
-    arguments = parser.parse_args()
-    console = Console()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        _demo(arguments, console)
-    except KeyboardInterrupt:
-        raise SystemExit('interrupted; the same command goes on from here') from None
+    run_demo(_demo, parser.parse_args())
 
 
 def _demo(arguments: argparse.Namespace, console: Console) -> None:
@@ -57,8 +45,9 @@ def _demo(arguments: argparse.Namespace, console: Console) -> None:
         config = ROOT / CONFIG.format(loss)
         iterations = arguments.iterations or Config.fromfile(config).train_cfg.max_iters
         work_dir = arguments.out / f'{loss}-{arguments.frames}f-{iterations}i-seed{arguments.seed}'
-        _train_and_test(config, work_dir, data_root, iterations, arguments.seed, console)
         predictions[name] = work_dir / 'predictions'
+        training = Training(config, work_dir, iterations, 'iter', common_options(data_root, arguments.seed))
+        train_and_test(training, ['--out', predictions[name]], console)
     data = SynthiaSequenceDataset('test.txt', data_root=str(data_root), pipeline=[], data_prefix={})
     truths = [_read_truth(data, index) for index in range(len(data))]
     scores = {name: _score(folder, data, truths) for name, folder in predictions.items()}
@@ -75,49 +64,6 @@ def _make_data(root: Path, frames: int) -> None:
         write_lists(root, root)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-
-
-def _train_and_test(
-    config: Path, work_dir: Path, data_root: Path, iterations: int, seed: int, console: Console
-) -> None:
-    checkpoint = work_dir / f'iter_{iterations}.pth'
-    done = work_dir / 'tested'
-    if done.exists():
-        return
-    options = ['--cfg-options', f'randomness.seed={seed}', f'train_cfg.max_iters={iterations}']
-    options += [f'{split}_dataloader.dataset.data_root={data_root}/' for split in ('train', 'val', 'test')]
-    # mmengine names a checkpoint there once it is complete
-    last = work_dir / 'last_checkpoint'
-    if not last.exists() or Path(last.read_text()).name != checkpoint.name:
-        fresh, started = not last.exists(), time.monotonic()
-        _run('train.py', config, '--work-dir', work_dir, '--resume', *options, log=work_dir / 'train.txt')
-        if fresh:
-            console.print(f'{work_dir.name}: {iterations} iterations in {time.monotonic() - started:.0f} s')
-    folder = work_dir / 'predictions'
-    _run('test.py', config, checkpoint, '--work-dir', work_dir, '--out', folder, *options, log=work_dir / 'test.txt')
-    done.touch()
-
-
-def _run(tool: str, *arguments: object, log: Path) -> None:
-    """Run a tool of this repository; its output goes to a log, the progress to the terminal."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    print(f'{tool} {arguments[0]} (log: {log})', flush=True)
-    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
-    with (
-        log.open('a') as file,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
-    ):
-        try:
-            for line in process.stdout:
-                file.write(line)
-                if 'Iter(' in line and 'INFO' in line:
-                    print('  ' + line[line.index('Iter(') :].rstrip(), flush=True)
-        except BaseException:  # whatever stops the demo stops the training
-            process.terminate()
-            process.wait()
-            raise
-    if process.returncode:
-        raise SystemExit(f'{tool} failed; the end of {log}:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
 
 
 def _read_truth(data: SynthiaSequenceDataset, index: int) -> tuple[Path, np.ndarray]:

@@ -1,0 +1,381 @@
+"""The benchmark: what it measures, and the tool as a user calls it. No assertion is about how long anything takes."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from commands import run
+
+from mmrecall.benchmark import measure, rounds
+from mmrecall.benchmark.batches import SHAPES, Batch, make_batch, read_shapes
+from mmrecall.benchmark.competitors import REFERENCE, Competitor, all_competitors, choose, naive_recall, plain_recall
+from mmrecall.benchmark.growth import find_growth, fit_slope, growth_markdown, growth_shapes
+from mmrecall.benchmark.measure import copy_bandwidth, peak_bytes, roofline_seconds, seconds_of
+from mmrecall.benchmark.results import Measurement, Timing, as_json, markdown_table, table_rows
+from mmrecall.benchmark.rounds import CannotMeasureError, Settings, measure_losses, refuse_out_of_bounds
+from mmrecall.models import losses
+from mmrecall.registry import MODELS
+from mmrecall.visualization.loss_costs import draw_growth, draw_loss_costs
+
+TOOL = 'tools/analysis_tools/benchmark_losses.py'
+TINY = ['--threads', '1', '--rounds', '2']
+NAMES = [competitor.name for competitor in all_competitors()]
+
+
+def table(markdown):
+    """Cells by loss."""
+    rows = [line.strip('| ').split(' | ') for line in markdown.splitlines() if line.startswith('| ')]
+    return {cells[0]: cells[1:] for cells in rows if cells[0] not in ('loss', '---')}
+
+
+def competitor(name, step, group='mmrecall'):
+    return Competitor(name, group, lambda batch: lambda: step(batch))
+
+
+def crash(batch):
+    raise IndexError('index 255 is out of bounds\nfor a dimension | of size 4')
+
+
+def nothing(batch):
+    return None
+
+
+REFERENCE_ALONE = choose([REFERENCE])
+
+
+def measured(*others, shape=(2, 4, 8, 8), **settings):
+    return measure_losses([*REFERENCE_ALONE, *others], 'tiny', shape, Settings(**{'rounds': 2, **settings}))
+
+
+def made(**seconds):
+    """A measurement with these seconds; the reference takes 1, 2 and 4."""
+    timings = [Timing(REFERENCE, 'PyTorch', [1.0, 2.0, 4.0], 300)]
+    timings += [Timing(name, 'mmrecall', values, 125) for name, values in seconds.items()]
+    return Measurement('tiny', (2, 4, 8, 8), 'float32', 'cpu', 100, None, timings, [])
+
+
+def test_every_registered_loss_is_measured():
+    registered = {cls.__name__ for cls in MODELS.module_dict.values() if cls.__module__.startswith(losses.__name__)}
+    assert registered == {name[len('mmrecall.') :].partition('(')[0] for name in NAMES if name.startswith('mmrecall.')}
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 40, 24), (1, 19, 16, 16), (30, 7), (64, 400), (1, 300, 40, 40)])
+def test_the_recall_loss_is_the_same_in_all_forms(shape):
+    batch = make_batch(shape, torch.float64, 'cpu')
+    expected = losses.RecallLoss()(*batch[:2], ignore_index=batch.ignore_index)
+    torch.testing.assert_close(naive_recall(*batch[:2], batch.ignore_index), expected)
+    torch.testing.assert_close(plain_recall(*batch[:2], batch.ignore_index), expected)
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 64, 48), (1, 150, 64, 64), (1, 300, 64, 64), (128, 365)])
+def test_a_batch_is_mostly_right_has_a_tail_and_ignores_pixels_alone(shape):
+    batch = make_batch(shape, torch.float32, 'cpu')
+    assert batch.logits.shape == shape
+    valid = batch.target != batch.ignore_index
+    assert valid.double().mean().item() == (1 if len(shape) == 2 else pytest.approx(0.9, abs=0.05))
+    assert batch.target[valid].max() < shape[1]
+    assert 0.5 < (batch.logits.argmax(1) == batch.target)[valid].double().mean() < 0.95
+    assert batch.counts[0] == 100 * batch.counts[-1]
+    assert (make_batch(shape, torch.float32, 'cpu').logits == batch.logits).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_copy_holds_as_much_as_what_is_copied(dtype):
+    tensor = torch.zeros(5, 1000, dtype=dtype)
+    size = tensor.numel() * tensor.element_size()
+    assert peak_bytes(tensor.clone) == size
+    # two at a time, three in a row
+    assert peak_bytes(lambda: tensor.clone().clone().clone()) == 2 * size
+    found = measured(*choose(['copy of the logits']), dtype=str(dtype)[len('torch.') :])
+    assert table_rows(found)[-1].memory == 1
+
+
+def test_seconds_are_those_of_the_call(monkeypatch):
+    now = iter([5.0, 7.5])
+    monkeypatch.setattr(measure.time, 'perf_counter', lambda: next(now))
+    assert seconds_of(lambda: None) == 2.5
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    """CUDA's clock and memory where there is none: a step takes 0.5 s and 1000 bytes beside 500."""
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            pass
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return 500.0
+
+    for name in ('synchronize', 'reset_peak_memory_stats', 'empty_cache'):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 500)
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 1500)
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(
+        rounds, 'make_batch', lambda shape, dtype, device, seed=0: make_batch(shape, dtype, 'cpu', seed)
+    )
+    monkeypatch.setattr(rounds, 'copy_bandwidth', lambda device, number: 1e3)
+
+
+def test_a_gpu_is_timed_by_events_and_its_peak_is_beyond_what_was_there(fake_gpu):
+    assert seconds_of(lambda: None, 'cuda') == 0.5
+    assert peak_bytes(lambda: None, 'cuda') == 1000
+    found = measured(device='cuda')
+    (row,) = table_rows(found)
+    assert found.logits_bytes == 2048
+    # 2048 bytes thrice at 1000 bytes a second
+    assert row.roofline == pytest.approx(0.5 / 6.144)
+    assert row.memory == pytest.approx(1000 / 2048)
+    assert table(markdown_table(found))[REFERENCE][-1] == '0.08'
+    assert 'roofline 6.14e+03 ms' in markdown_table(found)
+
+
+def test_the_roofline_is_three_passes(monkeypatch):
+    assert roofline_seconds(100, bandwidth=1000.0) == pytest.approx(0.3)
+    monkeypatch.setattr(measure, '_COPIED', 64)
+    monkeypatch.setattr(measure, 'seconds_of', lambda step, device: step() is not None and 2.0)
+    # read and written
+    assert copy_bandwidth('cpu', rounds=2) == 64
+
+
+def test_a_loss_that_reads_out_of_bounds_is_not_tried_on_a_gpu():
+    on_another_device = Batch(torch.zeros(1, 4, 8, 8, device='meta'), torch.zeros(1, 8, 8), [4, 3, 2, 1])
+    with pytest.raises(IndexError, match=r'out of bounds.*not tried on the GPU'):
+        refuse_out_of_bounds(competitor('x', crash), on_another_device)
+
+    def refuse(batch):
+        raise RuntimeError('only on a GPU')
+
+    refuse_out_of_bounds(competitor('x', refuse), on_another_device)
+    refuse_out_of_bounds(competitor('x', crash), make_batch((1, 4, 8, 8), torch.float32, 'cpu'))
+
+
+def test_a_loss_that_leaves_the_gpu_unusable_ends_the_run_with_its_name(fake_gpu, monkeypatch):
+    def unusable():
+        raise RuntimeError('device-side assert')
+
+    monkeypatch.setattr(rounds, 'refuse_out_of_bounds', lambda competitor, batch: None)
+    monkeypatch.setattr(rounds, 'seconds_of', lambda step, device: step() or 0.5)
+    monkeypatch.setattr(rounds, 'peak_bytes', lambda step, device: 1)
+    monkeypatch.setattr(torch.cuda, 'synchronize', unusable)
+    with pytest.raises(CannotMeasureError, match=r'culprit has left the GPU unusable.*--losses'):
+        measured(competitor('culprit', crash), device='cuda')
+
+
+def test_a_loss_that_crashes_is_a_row_that_says_so():
+    found = measured(competitor('broken', crash), competitor('fine', nothing))
+    rows = table(markdown_table(found))
+    assert list(rows) == [REFERENCE, 'broken', 'fine']
+    assert rows['broken'][0] == 'IndexError: index 255 is out of bounds'
+    assert [len(timing.seconds) for timing in found.timings] == [2, 0, 2]
+
+
+def test_a_loss_that_crashes_later_is_a_row_too():
+    calls = []
+
+    def later(batch):
+        calls.append(batch)
+        if len(calls) == 4:
+            raise ValueError('four | is enough')
+
+    found = measured(competitor('later', later), rounds=5)
+    assert found.timings[-1].error == 'ValueError: four | is enough'
+    assert r'ValueError: four \| is enough' in markdown_table(found)
+    assert len(calls) == 4
+
+
+def test_a_slow_loss_is_a_row_that_says_how_slow(monkeypatch):
+    monkeypatch.setattr(rounds, 'seconds_of', lambda step, device: step() or 31.0)
+    found = measured(competitor('slow', nothing), max_seconds=10.0)
+    assert table_rows(found)[-1].error == 'TimeoutError: a step takes 31 s, more than --max-seconds 10'
+    # everything is compared with the reference
+    assert found.timings[0].error is None
+
+
+def test_without_the_reference_there_is_nothing_to_compare_with():
+    with pytest.raises(CannotMeasureError, match=r'F\.cross_entropy.*does not run here: IndexError'):
+        measure_losses([competitor(REFERENCE, crash)], 'tiny', (2, 4), Settings(rounds=2))
+
+
+def test_losses_are_interleaved_in_changing_order():
+    calls = []
+    others = [competitor(name, lambda batch, name=name: calls.append(name)) for name in 'abcd']
+    measured(*others, rounds=6)
+    # a step to see whether it runs, one for its memory
+    in_rounds = [tuple(calls[start : start + 4]) for start in range(8, len(calls), 4)]
+    assert len(in_rounds) == 6
+    assert all(sorted(one) == list('abcd') for one in in_rounds)
+    assert len(set(in_rounds)) > 1
+
+
+def test_ratios_are_of_minima_and_by_round():
+    row = table_rows(made(half=[0.5, 4.0, 2.0]))[1]
+    assert row.ratio == 0.5
+    assert row.round_ratios == pytest.approx((0.5, 0.5, 1.7))
+    assert row.memory == 1.25
+    assert row.roofline is None
+    assert table(markdown_table(made(half=[0.5, 4.0, 2.0])))['half'] == ['500', '0.50', '0.50 (0.50-1.70)', '1.25']
+
+
+def test_the_slope_of_a_power_law_is_found():
+    sizes = [10, 40, 90, 1000]
+    assert fit_slope(sizes, [3e-7 * size**1.3 for size in sizes]) == pytest.approx(1.3)
+    series = [made(cubic=[1e-9 * size**3, 5.0])._replace(shape=(1, size, 4, 4), name=str(size)) for size in (10, 100)]
+    series[0].timings.append(Timing('broken', 'mmseg', [], None, 'ValueError: no'))
+    reference, cubic, broken = find_growth(series, 'classes')
+    assert cubic.slope == pytest.approx(3)
+    assert cubic.sizes == [10, 100]
+    assert reference.slope == pytest.approx(0, abs=1e-12)
+    assert broken.slope is None
+    assert table(growth_markdown([reference, cubic, broken])) == {
+        REFERENCE: ['0.00'],
+        'cubic': ['3.00'],
+        'broken': ['ValueError: no (10 classes)'],
+    }
+
+
+def test_pixels_and_classes_grow_alone():
+    shapes = growth_shapes([8, 4], [3, 6])
+    assert shapes == {'pixels': [(1, 19, 4, 4), (1, 19, 8, 8)], 'classes': [(1, 3, 256, 256), (1, 6, 256, 256)]}
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda: growth_shapes([4], [3, 6]), r'--sides is \[4\]; give at least two different numbers of at least 1'),
+        (lambda: growth_shapes([4, 8], [1, 6]), r'--classes is \[1, 6\]; give at least two .* at least 2'),
+        (lambda: read_shapes(['4x19x512'], 'cpu'), "--shapes '4x19x512' is unknown; give cityscapes"),
+        (lambda: read_shapes(['4x1'], 'cpu'), "--shapes '4x1' has nothing to measure"),
+        (lambda: choose(['mmseg.Crossentropy']), "--losses 'mmseg.Crossentropy' matches none"),
+    ],
+)
+def test_errors_name_the_argument(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_shapes_have_names_and_a_gpu_takes_one_more():
+    assert read_shapes(None, 'cpu') == SHAPES
+    assert set(read_shapes(None, 'cuda')) - set(SHAPES) == {'cityscapes-1024'}
+
+
+def colored(path, color):
+    """Whether a picture shows a colour."""
+    return (cv2.imread(str(path))[..., ::-1] == color).all(-1).any()
+
+
+def test_a_bar_is_as_long_as_its_ratio(tmp_path):
+    draw_loss_costs(tmp_path / 'new' / 'bars.png', made(tenth=[0.1] * 3, ten=[10.0] * 3))
+    blue = (cv2.imread(str(tmp_path / 'new' / 'bars.png'))[..., ::-1] == (0x00, 0x72, 0xB2)).all(-1)
+    lengths = blue[:, : int(0.6 * blue.shape[1])].sum(1)
+    # a hundred times as large is longer; each loss has a bar
+    assert len(np.unique(lengths[lengths > 0])) >= 2
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['bars.png']
+
+
+def test_growth_is_drawn_even_where_a_loss_does_not_run(tmp_path):
+    series = [made()._replace(shape=(1, size, 4, 4)) for size in (10, 100)]
+    for one in series:
+        one.timings.append(Timing('broken', 'mmseg', [], None, 'ValueError: no'))
+    draw_growth(tmp_path / 'growth.png', find_growth(series, 'classes'))
+    assert colored(tmp_path / 'growth.png', (0x8A, 0x8A, 0x8A))
+
+
+def test_every_loss_has_a_row_that_the_raw_times_give(repository, tmp_path):
+    status, output = run('python', repository / TOOL, *TINY, '--shapes', '2x4x24x40', '8x5', '--out', tmp_path)
+    assert status == 0, output
+    written = json.loads((tmp_path / 'losses.json').read_text())
+    assert {'command', 'versions', 'machine', 'threads', 'settings'} <= set(written)
+    assert '--shapes 2x4x24x40 8x5' in written['command']
+    names = []
+    for text, found in zip((tmp_path / 'losses.md').read_text().split('###')[1:], written['measurements'], strict=True):
+        rows = table(text)
+        assert list(rows) == [timing['loss'] for timing in found['timings']]
+        assert sorted(list(rows) + found['left_out']) == sorted(NAMES)
+        reference = found['timings'][0]['seconds']
+        for timing in found['timings']:
+            shown = rows[timing['loss']]
+            if timing['error'] is not None:
+                assert shown[0] == timing['error'].replace('|', r'\|')
+                continue
+            names.append(timing['loss'])
+            assert len(timing['seconds']) == 2
+            assert shown[1] == f'{min(timing["seconds"]) / min(reference):.2f}'
+            assert shown[2].startswith(f'{np.median(np.divide(timing["seconds"], reference)):.2f} (')
+            assert shown[3] == f'{timing["peak_bytes"] / found["logits_bytes"]:.2f}'
+        assert (tmp_path / f'losses-{found["name"]}-float32.png').is_file()
+    assert {name for name in NAMES if name.startswith('mmrecall.')} <= set(names)
+
+
+def test_growth_is_measured_written_and_drawn(repository, tmp_path):
+    status, output = run(
+        'python', repository / TOOL, *TINY, '--growth', '--sides', '8', '16', '--classes', '2', '3',
+        '--losses', 'naive*', '--out', tmp_path,
+    )  # fmt: skip
+    assert status == 0, output
+    written = json.loads((tmp_path / 'growth.json').read_text())
+    found = {(one['loss'], one['along']): one for one in written['growth']['float32']}
+    assert found['naive recall', 'pixels']['sizes'] == [64, 256]
+    assert found[REFERENCE, 'classes']['sizes'] == [2, 3]
+    for one in found.values():
+        assert one['slope'] == pytest.approx(fit_slope(one['sizes'], one['seconds']))
+    rows = table((tmp_path / 'growth.md').read_text())
+    assert rows['naive recall'][0] == f'{found["naive recall", "pixels"]["slope"]:.2f}'
+    assert cv2.imread(str(tmp_path / 'growth-float32.png')) is not None
+
+
+def test_what_was_measured_can_be_written():
+    assert json.loads(json.dumps(as_json(made(fine=[1.0, 1.0, 1.0]))))['rows'][1]['ratio'] == 1
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--rounds', '0'], '--rounds is 0; it must be above 0'),
+        (['--losses', 'nope'], "--losses 'nope' matches none"),
+    ],
+)
+def test_wrong_arguments_are_said_in_one_line(options, message, repository, tmp_path):
+    status, output = run('python', repository / TOOL, *options, '--out', tmp_path / 'x')
+    assert status == 1
+    assert message in output
+    assert 'Traceback' not in output
+    assert not (tmp_path / 'x').exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_without_a_gpu_there_is_none_to_measure(repository, tmp_path):
+    status, output = run('python', repository / TOOL, '--device', 'cuda', '--out', tmp_path)
+    assert status == 1
+    assert '--device is cuda, but PyTorch' in output
+    assert 'Traceback' not in output
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_on_a_gpu_every_loss_of_this_package_runs(repository, tmp_path, dtype):
+    status, output = run(
+        'python', repository / TOOL, *TINY, '--device', 'cuda', '--dtype', dtype, '--shapes', '2x4x24x40', '8x5',
+        '--out', tmp_path,
+    )  # fmt: skip
+    assert status == 0, output
+    for found in json.loads((tmp_path / 'losses.json').read_text())['measurements']:
+        assert found['bandwidth'] > 0
+        assert not [row for row in found['rows'] if row['group'] == 'mmrecall' and row['error']]
+
+
+def test_help_has_an_example(repository):
+    status, output = run('python', repository / TOOL, '--help')
+    assert status == 0
+    assert 'Example: python tools/analysis_tools/benchmark_losses.py' in output

@@ -1,0 +1,36 @@
+"""The tool as a user calls it."""
+
+import pytest
+from commands import run
+
+pytest.importorskip('sklearn')
+
+TOOL = 'tools/dataset_converters/digits_lt.py'
+
+
+def test_the_folder_of_the_configs_is_written_once(repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = next(line for line in (repository / TOOL).read_text().splitlines() if line.startswith('Example: '))
+    words = command.removeprefix('Example: ').replace(TOOL, str(repository / TOOL)).split()
+    # where the configs look
+    base = (repository / 'configs' / '_base_' / 'datasets' / 'digits_lt.py').read_text()
+    assert f"data_root = '{words[-1]}'" in base
+    assert command.removeprefix('Example: ') in base
+    status, output = run(*words)
+    assert status == 0, output
+    assert 'data/digits-lt: 385 training images of 10 classes, 133 to 3 each; 500 test images' in output
+    assert {path.name for path in (tmp_path / 'data' / 'digits-lt').iterdir()} == {
+        'train', 'train.txt', 'test', 'test.txt',
+    }  # fmt: skip
+    status, output = run(*words)
+    assert status == 1
+    assert 'data/digits-lt exists' in output
+    assert 'Traceback' not in output
+
+
+def test_a_tail_that_cannot_be_made_is_said_in_one_line(repository, tmp_path):
+    status, output = run('python', repository / TOOL, '--out', tmp_path / 'digits', '--ratio', '200')
+    assert status == 1
+    assert 'the largest class has 133 images' in output
+    assert 'Traceback' not in output
+    assert not (tmp_path / 'digits').exists()

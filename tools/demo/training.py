@@ -1,0 +1,103 @@
+"""What the demos share: a config is trained and tested once, and goes on where an earlier call was interrupted."""
+
+import argparse
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[2]
+_UNITS = {'iter': 'iterations', 'epoch': 'epochs'}
+# the lines of mmengine that are shown; of short epochs every tenth does
+_PROGRESS = re.compile(r'INFO - ((?:Iter\(|Epoch\((?:val|test)\)|Epoch\(train\) *\[ *\d*0\]).*)')
+
+
+@dataclass(frozen=True)
+class Training:
+    """A config, how long it is trained, and what is changed in it."""
+
+    config: Path
+    work_dir: Path
+    length: int
+    unit: str
+    """Of the length: 'iter' or 'epoch'."""
+    options: list[str]
+    """For --cfg-options."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last one."""
+        return self.work_dir / f'{self.unit}_{self.length}.pth'
+
+
+def demo_parser(description: str, out: str) -> argparse.ArgumentParser:
+    """A parser with the options that every demo has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / out, help='default: %(default)s')
+    parser.add_argument('--seed', type=int, default=0, help='of the training (default: %(default)s)')
+    return parser
+
+
+def run_demo(demo: Callable[[argparse.Namespace, Console], None], arguments: argparse.Namespace) -> None:
+    """Run a demo that a signal stops together with what it has started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        demo(arguments, Console())
+    except KeyboardInterrupt:
+        raise SystemExit('interrupted; the same command goes on from here') from None
+
+
+def common_options(data_root: Path, seed: int) -> list[str]:
+    """Where the data is, and the seed."""
+    return [
+        f'randomness.seed={seed}',
+        *(f'{split}_dataloader.dataset.data_root={data_root}/' for split in ('train', 'val', 'test')),
+    ]
+
+
+def train_and_test(training: Training, test_arguments: list[object], console: Console) -> None:
+    """Do what an earlier call has not done yet."""
+    done = training.work_dir / 'tested'
+    if done.exists():
+        return
+    arguments = [training.config, '--work-dir', training.work_dir]
+    options = ['--cfg-options', f'train_cfg.max_{training.unit}s={training.length}', *training.options]
+    # mmengine names a checkpoint there once it is complete
+    last = training.work_dir / 'last_checkpoint'
+    if not last.exists() or Path(last.read_text()).name != training.checkpoint.name:
+        fresh, started = not last.exists(), time.monotonic()
+        _run('train.py', *arguments, '--resume', *options, log=training.work_dir / 'train.txt')
+        if fresh:
+            seconds = time.monotonic() - started
+            console.print(f'{training.work_dir.name}: {training.length} {_UNITS[training.unit]} in {seconds:.0f} s')
+    arguments.insert(1, training.checkpoint)
+    _run('test.py', *arguments, *test_arguments, *options, log=training.work_dir / 'test.txt')
+    done.touch()
+
+
+def _run(tool: str, *arguments: object, log: Path) -> None:
+    """Run a tool of this repository; its output goes to a log, the progress to the terminal."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f'{tool} {arguments[0]} (log: {log})', flush=True)
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    with (
+        log.open('a') as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        try:
+            for line in process.stdout:
+                file.write(line)
+                if progress := _PROGRESS.search(line):
+                    print('  ' + progress[1].rstrip(), flush=True)
+        except BaseException:  # whatever stops the demo stops the training
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode:
+        raise SystemExit(f'{tool} failed; the end of {log}:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
