@@ -19,7 +19,7 @@ def peak_bytes(step: Step, device: str = 'cpu') -> int:
 
     Example:
         >>> tensor = torch.zeros(1000)
-        >>> peak_bytes(lambda: tensor + 1)
+        >>> peak_bytes(tensor.clone)
         4000
     """
     return _gpu_peak(step) if device == 'cuda' else _cpu_peak(step)

@@ -87,7 +87,7 @@ def _run(tool: str, *arguments: object, log: Path) -> None:
     print(f'{tool} {arguments[0]} (log: {log})', flush=True)
     command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
     with (
-        log.open('a') as file,
+        log.open('a', buffering=1) as file,  # a line at a time, for whoever watches it
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
     ):
         try:
