@@ -76,10 +76,8 @@ def _parse(line: str, number: int, path: str) -> LabelledImage:
 def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int) -> None:
     for image in images:
         if not 0 <= image.label < num_classes:
-            raise ValueError(
-                f'{path}, {image.place}: {image.path} has the label {image.label}, but classes are 0 to '
-                f'{num_classes - 1}'
-            )
+            classes = 'begin with 0' if image.label < 0 else f'are 0 to {num_classes - 1}'
+            raise ValueError(f'{path}, {image.place}: {image.path} has the label {image.label}, but classes {classes}')
 
 
 def _folder_names(images: Sequence[LabelledImage], num_classes: int) -> list[str]:

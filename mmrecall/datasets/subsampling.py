@@ -127,7 +127,7 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
 
     Args:
         dataset: with one ``gt_label`` for each item; its ``data_root`` is that of the list too.
-        out: the list; it is complete or not there at all.
+        out: the list, which must not exist; it is complete or not there at all.
         imbalance_ratio: see `draw_long_tail`.
         **options: of `draw_long_tail`.
 
@@ -135,10 +135,13 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
         Images of every class in the list.
 
     Raises:
+        FileExistsError: the list exists.
         ValueError: an item without a class, or with several; an image below another folder than ``data_root``, or a
             line break in its path; what `draw_long_tail` refuses.
     """
     out = Path(out)
+    if out.exists():
+        raise FileExistsError(f'{out} is there already; remove it, or choose another name')
     labels = image_labels(dataset)
     classes = dataset.metainfo.get('classes') or [str(number) for number in range(1 + labels.max())]
     chosen = draw_long_tail(labels, len(classes), imbalance_ratio, **options)

@@ -123,8 +123,17 @@ def test_a_list_has_paths_below_data_root_and_the_counts_that_are_returned(tmp_p
     assert [path for path, label in lines if label == '0'] == [f'{i:02d} a.jpg' for i in range(0, 10, 2)]
     assert [label for _, label in lines].count('1') == 1
     assert [path.name for path in out.parent.iterdir()] == ['train.txt']
-    before = out.read_bytes()
+    again = tmp_path / 'again.txt'
+    write_long_tail(files(), again, 5)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_list_is_never_overwritten(tmp_path):
+    out = tmp_path / 'train.txt'
     write_long_tail(files(), out, 5)
+    before = out.read_bytes()
+    with pytest.raises(FileExistsError, match=r'train\.txt is there already'):
+        write_long_tail(files(), out, 1)
     assert out.read_bytes() == before
 
 
@@ -136,7 +145,7 @@ def test_images_elsewhere_are_refused(tmp_path):
     write_long_tail(without_root, tmp_path / 'train.txt', 5)
     assert 'anywhere/00 a.jpg 0\n' in (tmp_path / 'train.txt').read_text()
     with pytest.raises(ValueError, match='line break'):
-        write_long_tail(files('data/x/\n'), tmp_path / 'train.txt', 5)
+        write_long_tail(files('data/x/\n'), tmp_path / 'other.txt', 5)
 
 
 def test_images_in_memory_are_written_beside_the_list(tmp_path):

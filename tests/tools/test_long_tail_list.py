@@ -26,14 +26,13 @@ def test_a_folder_becomes_a_list_that_can_be_read_and_the_seed_decides(config, r
     monkeypatch.chdir(tmp_path)
     texts = []
     for seed in (0, 1):
-        status, output = run(
-            'python', repository / TOOL, config, '--out', 'flowers/lt.txt', '--ratio', '4', '--seed', seed
-        )
+        name = f'flowers/lt{seed}.txt'
+        status, output = run('python', repository / TOOL, config, '--out', name, '--ratio', '4', '--seed', seed)
         assert status == 0, output
-        assert 'flowers/lt.txt: 14 images of 3 classes, 8 to 2 each' in output
-        texts.append((tmp_path / 'flowers' / 'lt.txt').read_text())
+        assert f'{name}: 14 images of 3 classes, 8 to 2 each' in output
+        texts.append((tmp_path / name).read_text())
     assert texts[0] != texts[1]
-    data = LongTailList(ann_file='lt.txt', data_root=str(tmp_path / 'flowers'))
+    data = LongTailList(ann_file='lt1.txt', data_root=str(tmp_path / 'flowers'))
     assert data.class_counts == [8, 4, 2]
     assert all((tmp_path / 'flowers' / line.rsplit(' ', 1)[0]).is_file() for line in texts[0].splitlines())
 

@@ -60,6 +60,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> None:
         scores[name] = Scores(_read(means, json.load), _read(work_dir / 'shot_accuracy.csv', _rows))
     console.print(_shot_table(scores, config.test_evaluator))
     console.print(_class_table(scores))
+    console.print(f'One seed, {10 * TEST_IMAGES} test images: a few points are chance. --seed 1 tries another.')
 
 
 def _make_data(root: Path) -> None:

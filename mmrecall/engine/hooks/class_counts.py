@@ -12,6 +12,9 @@ from mmrecall.engine.hooks.first_rank import run_on_first_rank
 from mmrecall.models.losses import ClassCounts
 from mmrecall.registry import HOOKS, register
 
+# names of empty classes in a warning
+_SHOWN = 10
+
 
 @register(HOOKS)
 class ClassCountsHook(Hook):
@@ -42,6 +45,7 @@ class ClassCountsHook(Hook):
             _check_length(waiting, names)
         found = run_on_first_rank(lambda on_progress: _read_or_count(runner, on_progress), 'counting the classes')
         _check_length(waiting, found.classes)
+        _say_what_is_empty(runner, found)
         for module in waiting:
             module.set(found.counts, found.image_totals)
 
@@ -58,6 +62,16 @@ def _check_length(waiting: list[ClassCounts], classes: Sequence[str]) -> None:
                 f'a loss has num_classes={module.num_classes}, but the training set has {len(classes)} classes: '
                 f'{list(classes)}'
             )
+
+
+def _say_what_is_empty(runner: Runner, found: LabelCounts) -> None:
+    empty = [name for name, count in zip(found.classes, found.counts, strict=True) if not count]
+    if empty:
+        shown = ', '.join(empty[:_SHOWN]) + (', …' if len(empty) > _SHOWN else '')
+        runner.logger.warning(
+            f'{len(empty)} of {len(found.counts)} classes are not in the training set: {shown}. Is it the right list, '
+            'and are all of its classes in the part that is taken? Published lists are sorted by class'
+        )
 
 
 def _read_or_count(runner: Runner, on_progress: Callable[[], None]) -> LabelCounts:

@@ -41,6 +41,7 @@ class SDNHead(BaseModule):
         - output of forward: (N, C), the logits of h.
 
     Raises:
+        ValueError: a part with another ``num_classes`` or ``in_channels``.
         TypeError: in `loss`, features that are not tensors in lists and tuples.
 
     Example:
@@ -110,6 +111,11 @@ def complete_part(part: Mapping[str, Any] | None, **defaults: Any) -> dict[str, 
         {'type': 'LinearClsHead', 'num_classes': 3, 'in_channels': 4, 'topk': (1, 5)}
     """
     given = _without_delete_mark(part or {})
+    for name, value in defaults.items():
+        if name != 'loss' and given.get(name, value) != value:
+            raise ValueError(
+                f'a part has {name}={given[name]}, but the SDNHead {name}={value}; leave it out of the part'
+            )
     if isinstance(given.get('loss'), Mapping):
         given['loss'] = _without_delete_mark(given['loss'])
     return {'type': 'LinearClsHead', **defaults, **given}

@@ -99,6 +99,13 @@ def test_weights_that_are_only_loaded_do_not_bring_their_counts(tmp_path, counte
     assert len(counted) == 2
 
 
+def test_classes_without_samples_are_said(tmp_path, caplog):
+    runner = small_runner(tmp_path, automatic(), dataset=Flowers([0, 0, 2, 2]))
+    runner.logger.addHandler(caplog.handler)
+    runner.train()
+    assert '1 of 3 classes are not in the training set: b. Is it the right list' in caplog.text
+
+
 def test_counts_that_are_given_are_left_alone(tmp_path, counted):
     given = WeightedCrossEntropyLoss('inverse_frequency', class_counts=[1, 1, 8], num_classes=3)
     runner = small_runner(tmp_path, given, hooks=[ClassCountsHook()])

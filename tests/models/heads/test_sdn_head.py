@@ -233,3 +233,9 @@ def test_frozen_stages_stay_and_the_rest_learns(frozen):
     assert {name for name, gradient in found.items() if gradient is not None} == learning
     assert any(name.startswith(BACKBONE) for name in learning) == (frozen < 4)
     assert all(found[name].abs().sum() > 0 for name in learning)
+
+
+@pytest.mark.parametrize('name', ['num_classes', 'in_channels'])
+def test_a_part_for_another_number_of_classes_or_channels_is_refused(name):
+    with pytest.raises(ValueError, match=rf'a part has {name}=5, but the SDNHead {name}=4'):
+        SDNHead(num_classes=4, in_channels=4, feature_head={name: 5})
