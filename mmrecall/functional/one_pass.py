@@ -1,5 +1,6 @@
 """`plain_class_losses` with one look at the logits, in blocks that stay in a CPU's cache."""
 
+import math
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .huge_pages import empty_like_in_huge_pages
 from .statistics import full_precision, plain_class_losses
 from .validation import is_soft
 
@@ -17,8 +19,9 @@ is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_
 _BLOCK = 2**20
 # scores of an image below which blocks cost more than they save
 _SMALL = 2**16
-# the largest score of a sample whose exponential, and whatever counts beside it, neither overflows nor underflows
-_SAFE = {torch.float32: 60.0, torch.float64: 600.0}
+_LOG2_E = 1 / math.log(2)
+# of scores within it, times _LOG2_E, neither the exponentials nor their ratios overflow or underflow
+_SAFE = {torch.float32: 55.0, torch.float64: 450.0}
 
 
 class ClassSums(NamedTuple):
@@ -42,6 +45,8 @@ def covers(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> bool
         and not (sample_weight is not None and sample_weight.requires_grad)
         # a compiler fuses the plain form
         and not is_compiling()
+        # to be differentiable by torch.func, a function takes twice as long to call
+        and not torch._C._are_functorch_transforms_active()
     )
 
 
@@ -54,40 +59,38 @@ def one_pass_class_losses(
     second backward pass, and that of float16 and bfloat16, computes them again.
     """
     keep = torch.is_grad_enabled() and logits.requires_grad and logits.dtype in _SAFE
-    outputs = _OnePass.apply(logits, target, sample_weight, ignore_index, keep)  # type: ignore[no-untyped-call]
-    return ClassSums(*outputs[:3])
+    return ClassSums(*_OnePass.apply(logits, target, sample_weight, ignore_index, keep))  # type: ignore[no-untyped-call]
 
 
 class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(
-        logits: Tensor, target: Tensor, sample_weight: Tensor | None, ignore_index: int, keep: bool
-    ) -> tuple[Tensor | None, ...]:
-        num_bins = logits.shape[1] + 1
+        ctx: Any, logits: Tensor, target: Tensor, sample_weight: Tensor | None, ignore_index: int, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        num_classes = logits.shape[1]
+        num_bins = num_classes + 1
         loss_sum = torch.zeros(num_bins, dtype=torch.float64)
-        support, true_positives = (torch.zeros(num_bins, dtype=torch.int64) for _ in range(2))
-        kept, kept_sums = (torch.empty_like(like, dtype=logits.dtype) if keep else None for like in (logits, target))
+        # misses, then hits
+        counts = torch.zeros(2, num_bins, dtype=torch.int64)
+        kept = empty_like_in_huge_pages(logits) if keep else None
+        kept_sums = torch.empty_like(target, dtype=logits.dtype) if keep else None
+        scratch = _Scratch()
         for scores, labels, factors, out, out_sums in _blocks(logits, target, sample_weight, kept, kept_sums):
-            scores, bins = full_precision(scores), _bins(labels, num_bins - 1, ignore_index)
-            found = _exponentiate(scores, out)
-            if out_sums is not None:
-                out_sums.copy_(found.sums)
-            losses, hits = _measure(scores, bins, found)
-            if factors is not None:
-                losses = losses * factors
-            loss_sum += torch.bincount(bins, losses.double(), num_bins)
-            support += torch.bincount(bins, minlength=num_bins)
-            true_positives += torch.bincount(bins.masked_fill_(~hits, num_bins - 1), minlength=num_bins)
+            scores, bins = full_precision(scores), _bins(labels, num_classes, ignore_index)
+            found = _exponentiate(scores, bins, scratch.like(scores) if out is None else out)
+            loss_sum.scatter_add_(0, bins, _losses(found, factors).double())
+            hits = _hits(scores, bins, found)
+            counts += torch.bincount(torch.add(bins, hits, alpha=num_bins), minlength=2 * num_bins).view(2, -1)
+            if out is not None:
+                _subtract_own(out, found, out_sums)
         # without the bin of what is left out
-        loss_sum, support, true_positives = (total[:-1].clone() for total in (loss_sum, support, true_positives))
-        return loss_sum.to(full_precision(logits[:0]).dtype), support, true_positives, kept, kept_sums
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        logits, target, sample_weight, ctx.ignore_index, ctx.usable = inputs
-        ctx.mark_non_differentiable(*(tensor for tensor in output[1:] if tensor is not None))
+        loss_sum, misses, hits = loss_sum[:-1], counts[0, :-1], counts[1, :-1]
+        support = misses + hits
+        ctx.ignore_index, ctx.usable = ignore_index, keep
+        ctx.mark_non_differentiable(support, hits)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(logits, target, sample_weight, *output[3:])
+        ctx.save_for_backward(logits, target, sample_weight, kept, kept_sums)
+        return loss_sum.to(torch.float64 if logits.dtype == torch.float64 else torch.float32), support, hits
 
     @staticmethod
     def backward(ctx: Any, incoming: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -103,7 +106,7 @@ class _OnePass(torch.autograd.Function):
             # data, because a second backward pass unpacks the saved tensor, whose version must not have changed
             gradient = _descend(None, kept.data, kept_sums, incoming, *batch)
         else:
-            gradient = _descend(logits, torch.empty_like(logits), None, incoming, *batch)
+            gradient = _descend(logits, empty_like_in_huge_pages(logits), None, incoming, *batch)
         return gradient, None, None, None, None
 
 
@@ -116,62 +119,115 @@ def _descend(
     sample_weight: Tensor | None,
     ignore_index: int,
 ) -> Tensor:
-    """Fill in incoming[y] * (softmax - onehot), from the logits, or from their exponentials in ``gradient``."""
-    num_classes = gradient.shape[1]
+    """Fill in incoming[y] * (softmax - onehot), from the logits, or from what the forward pass left in ``gradient``."""
     # what is left out has no part in the loss
     by_bin = torch.cat([incoming, incoming.new_zeros(1)])
+    scratch = _Scratch()
     for scores, labels, factors, out, out_sums in _blocks(logits, target, sample_weight, gradient, sums):
-        bins = _bins(labels, num_classes, ignore_index)
-        weights = by_bin[bins] if factors is None else by_bin[bins] * factors
+        bins = _bins(labels, gradient.shape[1], ignore_index)
+        # twice as fast as by_bin[bins]
+        weights = by_bin.index_select(0, bins)
+        if factors is not None:
+            weights = weights * factors
         values = out
         if scores is not None:
-            values, _, out_sums = _exponentiate(full_precision(scores), out if out.dtype in _SAFE else None)
-        values *= weights / out_sums
-        values.scatter_add_(0, bins.clamp_(max=num_classes - 1)[None], -weights.to(values.dtype)[None])
-        if values is not out:
-            out.copy_(values)
+            scores = full_precision(scores)
+            values = scratch.like(scores)
+            out_sums = torch.empty_like(values[0])
+            _subtract_own(values, _exponentiate(scores, bins, values), out_sums)
+        torch.mul(values, weights / out_sums, out=out)
     return gradient
 
 
 class _Exponentials(NamedTuple):
-    values: Tensor
-    """(C, B), those of the scores or, where these are large, of the scores minus ``largest``."""
-    largest: Tensor
-    """(B,) scores."""
-    sums: Tensor
-    """(B,) of ``values``."""
+    """Of a block, those of the own class apart; of the scores, or of how far they are below the largest."""
+
+    rows: Tensor
+    """(1, B) index of the own class; any class for what is left out."""
+    own: Tensor
+    """(B,) of the own class."""
+    rest: Tensor
+    """(B,) sums of those of the other classes."""
+    ahead: Tensor
+    """(B,) whether the own class has the largest score, for which ``doubtful`` is false."""
+    doubtful: Tensor
+    """(B,) whether the exponents do not tell."""
+    shortfall: Tensor | None
+    """(B,) how far the own score is below the largest, if that was subtracted."""
 
 
-def _exponentiate(scores: Tensor, out: Tensor | None) -> _Exponentials:
-    largest = scores.amax(0)
-    # without the shift it is a pass less
-    values = torch.exp(scores, out=out) if _are_safe(largest) else torch.sub(scores, largest, out=out).exp_()
-    return _Exponentials(values, largest, values.sum(0))
+def _exponentiate(scores: Tensor, bins: Tensor, out: Tensor) -> _Exponentials:
+    """Leave the exponentials in ``out``, with 0 for the own class."""
+    rows = bins.clamp_max(len(scores) - 1)[None]
+    # exp2, which takes half the time of exp
+    own, rival = _without_own(torch.mul(scores, _LOG2_E, out=out), rows)
+    shortfall = None
+    if _are_safe(own, rival):
+        doubtful = own == rival
+    else:
+        largest = scores.amax(0)
+        shortfall = largest - scores.gather(0, rows)[0]
+        own, rival = _without_own(torch.sub(scores, largest, out=out).mul_(_LOG2_E), rows)
+        # NaN too
+        doubtful = ~((own - rival).abs() > 0)
+    ahead = own > rival
+    return _Exponentials(rows, own.exp2_(), out.exp2_().sum(0), ahead, doubtful, shortfall)
 
 
-def _are_safe(largest: Tensor) -> bool:
+def _without_own(exponents: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,) exponent of the own class, which is replaced by -infinity, and the largest of the others."""
+    own = exponents.gather(0, rows)
+    exponents.scatter_(0, rows, torch.full_like(own, -math.inf))
+    return own[0], exponents.amax(0)
+
+
+def _are_safe(own: Tensor, rival: Tensor) -> bool:
     """False for NaN too."""
-    return bool(largest.abs().amax() <= _SAFE[largest.dtype])
+    bound = _SAFE[own.dtype]
+    lowest, highest = torch.aminmax(own)
+    return float(lowest) >= -bound and float(highest) <= bound and float(rival.max()) <= bound
 
 
-def _measure(scores: Tensor, bins: Tensor, found: _Exponentials) -> tuple[Tensor, Tensor]:
-    """(B,) cross entropy of each sample, and whether its prediction is right; anything for what is left out."""
-    largest = found.largest
-    own = scores.gather(0, bins.clamp(max=len(scores) - 1)[None])[0]
-    if not _are_safe(largest):
-        return found.sums.log() + (largest - own), scores.max(0).indices == bins
-    # at least 1, and at least 2 where several classes have the largest score
-    relative = found.sums * torch.exp(-largest)
-    hits = own == largest
-    doubtful = (hits & (relative > 1.9)).nonzero()[:, 0]
-    hits[doubtful] = scores.index_select(1, doubtful).max(0).indices == bins[doubtful]
-    return relative.log() + (largest - own), hits
+def _losses(found: _Exponentials, factors: Tensor | None) -> Tensor:
+    """(B,) cross entropies; anything for what is left out."""
+    if found.shortfall is None:
+        losses = (found.rest / found.own).log1p_()
+    else:
+        losses = (found.rest + found.own).log_().add_(found.shortfall)
+    return losses if factors is None else losses * factors
+
+
+def _hits(scores: Tensor, bins: Tensor, found: _Exponentials) -> Tensor:
+    """(B,) whether the prediction is right; anything for what is left out."""
+    hits = found.ahead
+    if found.doubtful.any():
+        doubtful = found.doubtful.nonzero()[:, 0]
+        hits[doubtful] = scores[:, doubtful].max(0).indices == bins[doubtful]
+    return hits
+
+
+def _subtract_own(exponentials: Tensor, found: _Exponentials, sums: Tensor) -> None:
+    """Turn them into ``sums`` * (softmax - onehot), and fill in these sums."""
+    exponentials.scatter_(0, found.rows, found.rest.neg()[None])
+    torch.add(found.rest, found.own, out=sums)
+
+
+class _Scratch:
+    """Memory for one block, which the next one uses again."""
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def like(self, scores: Tensor) -> Tensor:
+        if self._memory is None:
+            self._memory = torch.empty_like(scores)
+        return self._memory[:, : scores.shape[1]]
 
 
 def _bins(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """`class_bins` in fewer steps."""
-    bins = labels.long().clamp(max=num_classes)
-    if bins.amin() < 0:
+    bins = labels.long().clamp_max(num_classes)
+    if int(bins.min()) < 0:
         bins.masked_fill_(bins < 0, num_classes)
     if 0 <= ignore_index < num_classes:
         bins.masked_fill_(bins == ignore_index, num_classes)
@@ -190,4 +246,4 @@ def _split(tensor: Tensor | None, ndim: int, size: int) -> Iterator[Tensor | Non
         return repeat(None)
     # rows are one image, with a sample in every column
     images = [tensor.t()] if ndim == 1 else [image.flatten(tensor.ndim - ndim) for image in tensor]
-    return (part for image in images for part in image.split(size, -1))
+    return (part for image in images for part in (image.split(size, -1) if image.shape[-1] > size else (image,)))

@@ -58,18 +58,18 @@ def recall_weights(
     """
     check_weighting(metric, fn_floor, tversky_weights)
     support, true_positives = statistics.support.double(), statistics.true_positives.double()
-    present = support > 0
     false_negatives = support - true_positives
     if metric == 'recall':
         # a few float64 roundings of soft masses may leave -1e-17 instead of 0
-        return torch.where(present, false_negatives.clamp(min=fn_floor) / support.where(present, 1), 0)
+        weights = false_negatives.clamp(min=fn_floor) / support.clamp(min=torch.finfo(support.dtype).tiny)
+        return weights if fn_floor == 0 else torch.where(support > 0, weights, 0)
     if statistics.predicted is None:
         raise ValueError(f'metric={metric!r} needs the predictions of every class, but these statistics have none')
     predicted = statistics.predicted.double()
     a, b = tversky_weights if metric == 'tversky' else _ERROR_WEIGHTS[metric]
     denominator = true_positives + a * (predicted - true_positives) + b * false_negatives
     score = torch.where(denominator > 0, true_positives / denominator.where(denominator > 0, 1), 0)
-    return torch.where(present, (1 - score).clamp(min=0), 0)
+    return torch.where(support > 0, (1 - score).clamp(min=0), 0)
 
 
 def recall_cross_entropy(

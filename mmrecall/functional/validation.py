@@ -90,10 +90,11 @@ def count_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) ->
         An int64 scalar on the target's device; nothing is read back to the host.
     """
     if is_soft(target):
-        return (~((target >= 0) & (target < float('inf')))).sum()
+        return (~((target >= 0) & (target < float('inf')))).count_nonzero()
     # long first: a uint8 label compared with -100 would be compared with 156
     target = target.long()
-    return (((target < 0) | (target >= num_classes)) & (target != ignore_index)).sum()
+    # count_nonzero, because the sum of a mask makes an int64 map of it on a CPU
+    return ((target != target.clamp(0, num_classes - 1)) & (target != ignore_index)).count_nonzero()
 
 
 def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) -> str:

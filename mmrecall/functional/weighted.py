@@ -95,24 +95,30 @@ def reduce_class_losses(
         return sample_losses(logits, target, weights, ignore_index, sample_weight)
     statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight, predicted)
     weights = weigh(statistics)
-    total = weigh_class_losses(loss_sum, weights)
-    if reduction == 'sum':
-        return total
-    num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer)
-    return divide_loss(total, mean_divisor(num_samples, statistics.support, weights, normalizer))
+    if reduction == 'mean':
+        num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer, statistics.support)
+        weights = weights * reciprocal(mean_divisor(num_samples, statistics.support, weights, normalizer))
+    return weigh_class_losses(loss_sum, weights)
 
 
 def weigh_class_losses(loss_sum: Tensor, weights: Tensor) -> Tensor:
     """The sum over classes of weight times summed loss."""
-    return (weights.to(loss_sum.dtype) * loss_sum).sum()
+    return torch.dot(weights.to(loss_sum.dtype), loss_sum)
 
 
-def count_samples(target: Tensor, num_classes: int, ignore_index: int, normalizer: str) -> Tensor:
-    """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar."""
+def count_samples(
+    target: Tensor, num_classes: int, ignore_index: int, normalizer: str, support: Tensor | None = None
+) -> Tensor:
+    """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar.
+
+    ``support`` saves counting class indices again.
+    """
     if normalizer == 'all':
         count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
         return torch.full((), count, dtype=torch.float64, device=target.device)
-    return valid_labels(target, num_classes, ignore_index).sum().double()
+    if support is not None and not is_soft(target):
+        return support.sum(dtype=torch.float64)
+    return valid_labels(target, num_classes, ignore_index).count_nonzero().double()
 
 
 def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normalizer: str) -> Tensor:
@@ -122,8 +128,12 @@ def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normaliz
 
 def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
     """``total / divisor``, and 0 with its graph for a divisor of 0."""
-    positive = divisor > 0
-    return total * torch.where(positive, 1 / divisor.where(positive, 1), 0).to(total.dtype)
+    return total * reciprocal(divisor).to(total.dtype)
+
+
+def reciprocal(divisor: Tensor) -> Tensor:
+    """``1 / divisor``, and 0 for a divisor of 0."""
+    return torch.where(divisor > 0, divisor.reciprocal(), 0)
 
 
 def check_reduction(reduction: str, normalizer: str = 'valid') -> None:

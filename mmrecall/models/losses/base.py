@@ -32,7 +32,7 @@ class Measured(NamedTuple):
     counts: tuple[Tensor, ...] = ()
     """(C,) each, to be summed over ranks; as many as ``num_counts``."""
     nonfinite: Tensor | None = None
-    """Whether this rank's logits are not all finite, if the loss asks."""
+    """Whether this rank's losses are not all finite, if the loss asks."""
 
 
 class SoftmaxLoss(nn.Module):
@@ -131,8 +131,9 @@ class SoftmaxLoss(nn.Module):
             self._label_check(summary, target, logits.shape[1], ignore_index, training_step)
         num_ranks = dist.get_world_size() if spanning else 1
         share = self._combine(measured.terms, batch, summary, reduction, training_step, num_ranks)
-        scale = num_ranks if reduction != 'none' else 1
-        return self.loss_weight * scale * share.to(full_precision(logits).dtype)
+        scale = self.loss_weight * (num_ranks if reduction != 'none' else 1)
+        share = share.to(full_precision(logits[:0]).dtype)
+        return share if scale == 1 else scale * share
 
     def _measure(self, batch: Batch, reduction: str) -> Measured:
         """What this rank's batch contributes; without a look at values, so that nothing waits for a GPU."""

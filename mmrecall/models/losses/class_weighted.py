@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.statistics import ClassStatistics, count_classes, sample_losses
 from mmrecall.functional.validation import NORMALIZERS, check_choice
-from mmrecall.functional.weighted import count_samples, divide_loss, mean_divisor, weigh_class_losses
+from mmrecall.functional.weighted import count_samples, mean_divisor, reciprocal, weigh_class_losses
 from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss, num_samples_of
 from mmrecall.models.losses.ranks import BatchSummary
 
@@ -64,7 +64,7 @@ class ClassWeightedLoss(SoftmaxLoss):
             statistics, terms = accumulate_classes(
                 logits, target, ignore_index, batch.sample_weight, self._needs_predictions
             )
-        counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer)
+        counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer, statistics.support)
         return Measured(terms, num_samples_of(batch, counted, self.normalizer), counts=self._counts(statistics, batch))
 
     def _combine(
@@ -72,12 +72,12 @@ class ClassWeightedLoss(SoftmaxLoss):
     ) -> Tensor:
         with torch.no_grad():
             weights = self._class_weights(batch, summary, training_step)
+            if reduction == 'mean':
+                divisor = mean_divisor(summary.num_samples, summary.counts[0], weights, self.normalizer)
+                weights = weights * reciprocal(divisor)
         if reduction == 'none':
             return sample_losses(terms, batch.target, weights, batch.ignore_index, batch.sample_weight)
-        total = weigh_class_losses(terms, weights)
-        if reduction == 'sum':
-            return total
-        return divide_loss(total, mean_divisor(summary.num_samples, summary.counts[0], weights, self.normalizer))
+        return weigh_class_losses(terms, weights)
 
     def extra_repr(self) -> str:
         """What `print` shows of the loss."""

@@ -19,7 +19,7 @@ class BatchSummary(NamedTuple):
     invalid_labels: Tensor
     """Labels that are neither a class nor ignored."""
     nonfinite: Tensor
-    """Ranks whose logits are not all finite."""
+    """Ranks whose losses are not all finite."""
     failures: Tensor
     """Ranks whose arguments were refused before anything could be counted."""
 
@@ -67,11 +67,11 @@ class LabelCheck:
         self, batch: BatchSummary, target: Tensor, num_classes: int, ignore_index: int, training_step: bool
     ) -> None:
         """Check this batch, or in training on a GPU the one before and remember this one."""
-        flags = torch.stack([batch.invalid_labels.double(), batch.failures.double()])
-        if not flags.is_cuda or not training_step:
-            _raise_for(flags, target, num_classes, ignore_index)
+        if not target.is_cuda or not training_step:
+            _raise_for(float(batch.invalid_labels), float(batch.failures), target, num_classes, ignore_index)
             return
         self.raise_pending()
+        flags = torch.stack([batch.invalid_labels.double(), batch.failures.double()])
         host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
         host.copy_(flags, non_blocking=True)
         copied = torch.cuda.Event()
@@ -85,15 +85,16 @@ class LabelCheck:
         host, copied, target, num_classes, ignore_index = self._pending
         self._pending = None
         copied.synchronize()
-        _raise_for(host, target, num_classes, ignore_index)
+        _raise_for(*host.tolist(), target, num_classes, ignore_index)
 
     def __getstate__(self) -> dict:
         # events cannot be pickled, and a copy has seen no batch
         return {'_pending': None}
 
 
-def _raise_for(flags: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> None:
-    invalid_labels, failures = flags.tolist()
+def _raise_for(
+    invalid_labels: float, failures: float, target: Tensor, num_classes: int, ignore_index: int
+) -> None:
     if invalid_labels > 0:
         if count_invalid_labels(target, num_classes, ignore_index) > 0:
             raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmrecall.functional.recall import check_weighting, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass
+from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.validation import is_soft
 from mmrecall.models.losses.base import Batch, Measured
 from mmrecall.models.losses.class_weight import (
@@ -119,7 +120,11 @@ class RecallLoss(ClassWeightedLoss):
         measured = super()._measure(batch, reduction)
         if self.recall is None:
             return measured
-        return measured._replace(nonfinite=(~batch.logits.isfinite().all()).double())
+        loss_sum = measured.terms
+        if reduction == 'none':
+            loss_sum = accumulate_classes(*batch[:4], predicted=False)[1]
+        # 0 times what is not finite is NaN
+        return measured._replace(nonfinite=(loss_sum.detach().sum() * 0 != 0).double())
 
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         if self.recall is None:
@@ -136,9 +141,8 @@ class RecallLoss(ClassWeightedLoss):
     def _move_recall(self, summary: BatchSummary) -> None:
         support, true_positives, present = summary.counts
         batch_recall = 1 - recall_weights(ClassStatistics(support, None, true_positives))
-        moved = self.alpha * batch_recall + (1 - self.alpha) * self.recall.double()
-        usable = (summary.nonfinite == 0) & (summary.invalid_labels == 0) & (summary.failures == 0)
-        self.recall.copy_(torch.where((present > 0) & usable, moved, self.recall))
+        usable = summary.nonfinite + summary.invalid_labels + summary.failures == 0
+        self.recall.lerp_(batch_recall.to(self.recall), (present > 0) * (self.alpha * usable))
 
     def _class_factors(self, batch: Batch) -> Tensor | None:
         if self.class_weight is None:

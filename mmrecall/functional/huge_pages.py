@@ -1,0 +1,38 @@
+"""Large tensors in large pages: Linux hands out fresh memory 4 KiB at a time, which takes longer than an exponential."""
+
+import ctypes
+import mmap
+import sys
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# bytes below which the allocator may serve a tensor from memory that the process has
+_LARGE = 2**25
+
+
+def empty_like_in_huge_pages(like: Tensor) -> Tensor:
+    """``torch.empty_like``, for which Linux is advised to take huge pages.
+
+    It is advice only: where there are none, nothing else changes. PyTorch does the same for all its tensors if the
+    environment has THP_MEM_ALLOC_ENABLE=1.
+    """
+    tensor = torch.empty_like(like)
+    if tensor.device.type == 'cpu' and tensor.nbytes >= _LARGE:
+        start = tensor.data_ptr()
+        whole_pages = range(-(-start // mmap.PAGESIZE), (start + tensor.nbytes) // mmap.PAGESIZE)
+        advise = _find_madvise()
+        if advise is not None:
+            advise(whole_pages.start * mmap.PAGESIZE, len(whole_pages) * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
+    return tensor
+
+
+@cache
+def _find_madvise() -> Any:
+    if sys.platform != 'linux':
+        return None
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    return advise
