@@ -70,8 +70,7 @@ class _OnePass(torch.autograd.Function):
         num_classes = logits.shape[1]
         num_bins = num_classes + 1
         loss_sum = torch.zeros(num_bins, dtype=torch.float64)
-        # misses, then hits
-        counts = torch.zeros(2, num_bins, dtype=torch.int64)
+        counts: Tensor | None = None
         kept = empty_like_in_huge_pages(logits) if keep else None
         kept_sums = torch.empty_like(target, dtype=logits.dtype) if keep else None
         scratch = _Scratch()
@@ -80,11 +79,12 @@ class _OnePass(torch.autograd.Function):
             found = _exponentiate(scores, bins, scratch.like(scores) if out is None else out)
             loss_sum.scatter_add_(0, bins, _losses(found, factors).double())
             hits = _hits(scores, bins, found)
-            counts += torch.bincount(torch.add(bins, hits, alpha=num_bins), minlength=2 * num_bins).view(2, -1)
+            found_counts = torch.bincount(torch.add(bins, hits, alpha=num_bins), minlength=2 * num_bins)
+            counts = found_counts if counts is None else counts.add_(found_counts)
             if out is not None:
                 _subtract_own(out, found, out_sums)
-        # without the bin of what is left out
-        loss_sum, misses, hits = loss_sum[:-1], counts[0, :-1], counts[1, :-1]
+        # misses, then hits, without the bin of what is left out
+        loss_sum, misses, hits = loss_sum[:-1], counts[:num_classes], counts[num_bins:-1]
         support = misses + hits
         ctx.ignore_index, ctx.usable = ignore_index, keep
         ctx.mark_non_differentiable(support, hits)
@@ -226,11 +226,14 @@ class _Scratch:
 
 def _bins(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """`class_bins` in fewer steps."""
-    bins = labels.long().clamp_max(num_classes)
-    if int(bins.min()) < 0:
-        bins.masked_fill_(bins < 0, num_classes)
+    bins = labels.long()
+    lowest, highest = torch.aminmax(bins)
+    if int(lowest) < 0:
+        bins = bins.masked_fill(bins < 0, num_classes)
+    if int(highest) > num_classes:
+        bins = bins.clamp_max(num_classes)
     if 0 <= ignore_index < num_classes:
-        bins.masked_fill_(bins == ignore_index, num_classes)
+        bins = bins.masked_fill(bins == ignore_index, num_classes)
     return bins
 
 

@@ -72,6 +72,14 @@ def recall_weights(
     return torch.where(support > 0, (1 - score).clamp(min=0), 0)
 
 
+def class_recall(statistics: ClassStatistics) -> Tensor:
+    """(C,) recall of every class, TP_c / N_c, 0 without support; float32 of counts, float64 of label masses."""
+    support, true_positives = statistics.support, statistics.true_positives
+    smallest = torch.finfo(support.dtype).tiny if support.is_floating_point() else 1
+    # a few roundings of soft masses may leave a little more than 1
+    return (true_positives / support.clamp(min=smallest)).clamp(max=1)
+
+
 def recall_cross_entropy(
     logits: Tensor,
     target: Tensor,

@@ -31,8 +31,8 @@ class Measured(NamedTuple):
     """What the mean is divided by, to be summed over ranks; float64."""
     counts: tuple[Tensor, ...] = ()
     """(C,) each, to be summed over ranks; as many as ``num_counts``."""
-    nonfinite: Tensor | None = None
-    """Whether this rank's losses are not all finite, if the loss asks."""
+    poison: Tensor | None = None
+    """0, or NaN if this rank's losses are not all finite, where that matters."""
 
 
 class SoftmaxLoss(nn.Module):
@@ -121,7 +121,8 @@ class SoftmaxLoss(nn.Module):
             if spanning:
                 self._announce_failure(logits)
             raise
-        self._last_seen = (logits.shape[1], logits.device)
+        if spanning:
+            self._last_seen = (logits.shape[1], logits.device)
         measured = self._measure(batch, reduction)
         summary = _summarise(batch, measured)
         if spanning:
@@ -184,14 +185,13 @@ def _describe_unknown(cls: type, unknown: dict[str, Any]) -> str:
     )
 
 
-@torch.no_grad()
 def _summarise(batch: Batch, measured: Measured) -> BatchSummary:
     zero = torch.zeros((), dtype=torch.float64, device=batch.logits.device)
     return BatchSummary(
         counts=tuple(count.detach() for count in measured.counts),
         num_samples=measured.num_samples,
         invalid_labels=count_invalid_labels(batch.target, batch.logits.shape[1], batch.ignore_index),
-        nonfinite=zero if measured.nonfinite is None else measured.nonfinite,
+        poison=zero if measured.poison is None else measured.poison,
         failures=zero,
     )
 

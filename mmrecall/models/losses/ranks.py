@@ -18,8 +18,8 @@ class BatchSummary(NamedTuple):
     """What the loss is divided by."""
     invalid_labels: Tensor
     """Labels that are neither a class nor ignored."""
-    nonfinite: Tensor
-    """Ranks whose losses are not all finite."""
+    poison: Tensor
+    """0, or NaN if the losses of a rank are not all finite."""
     failures: Tensor
     """Ranks whose arguments were refused before anything could be counted."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmrecall.functional.recall import check_weighting, recall_weights
+from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.validation import is_soft
@@ -123,8 +123,7 @@ class RecallLoss(ClassWeightedLoss):
         loss_sum = measured.terms
         if reduction == 'none':
             loss_sum = accumulate_classes(*batch[:4], predicted=False)[1]
-        # 0 times what is not finite is NaN
-        return measured._replace(nonfinite=(loss_sum.detach().sum() * 0 != 0).double())
+        return measured._replace(poison=loss_sum.detach().sum() * 0)
 
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         if self.recall is None:
@@ -134,15 +133,16 @@ class RecallLoss(ClassWeightedLoss):
         else:
             if training_step:
                 self._move_recall(summary)
-            weights = 1 - self.recall.double()
+            weights = 1 - self.recall
         factors = self._class_factors(batch)
         return weights if factors is None else weights * factors
 
     def _move_recall(self, summary: BatchSummary) -> None:
         support, true_positives, present = summary.counts
-        batch_recall = 1 - recall_weights(ClassStatistics(support, None, true_positives))
-        usable = summary.nonfinite + summary.invalid_labels + summary.failures == 0
-        self.recall.lerp_(batch_recall.to(self.recall), (present > 0) * (self.alpha * usable))
+        batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(self.recall)
+        # false for NaN too
+        usable = summary.poison + summary.invalid_labels + summary.failures == 0
+        self.recall.lerp_(batch_recall, (present > 0) * (self.alpha * usable))
 
     def _class_factors(self, batch: Batch) -> Tensor | None:
         if self.class_weight is None:
