@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .statistics import full_precision, masses, sample_losses
+from .statistics import full_precision, full_precision_of, masses, sample_losses
 from .validation import check_choice, check_labels, check_number, check_shapes, is_soft, valid_labels
 from .weighted import check_reduction, count_samples, divide_loss
 
@@ -118,7 +118,7 @@ def focal_losses(
     if not is_soft(target):
         losses = _focus(_cross_entropies(logits, target, ignore_index), gamma)
     else:
-        mass = masses(target).to(full_precision(logits).dtype)
+        mass = masses(target).to(full_precision_of(logits.dtype))
         # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
         cross_entropy = torch.where(mass > 0, -F.log_softmax(full_precision(logits), dim=1), 0)
         losses = (mass * _focus(cross_entropy, gamma)).sum(dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .huge_pages import empty_like_in_huge_pages
-from .statistics import full_precision, plain_class_losses
+from .statistics import full_precision, full_precision_of, plain_class_losses
 from .validation import is_soft
 
 # PyTorch 2.1 has it elsewhere; its compiler knows either
@@ -77,9 +77,9 @@ class _OnePass(torch.autograd.Function):
         for scores, labels, factors, out, out_sums in _blocks(logits, target, sample_weight, kept, kept_sums):
             scores, bins = full_precision(scores), _bins(labels, num_classes, ignore_index)
             found = _exponentiate(scores, bins, scratch.like(scores) if out is None else out)
-            loss_sum.scatter_add_(0, bins, _losses(found, factors).double())
+            loss_sum.scatter_add_(0, bins[0], _losses(found, factors)[0].double())
             hits = _hits(scores, bins, found)
-            found_counts = torch.bincount(torch.add(bins, hits, alpha=num_bins), minlength=2 * num_bins)
+            found_counts = torch.bincount(torch.add(bins, hits, alpha=num_bins)[0], minlength=2 * num_bins)
             counts = found_counts if counts is None else counts.add_(found_counts)
             if out is not None:
                 _subtract_own(out, found, out_sums)
@@ -90,7 +90,7 @@ class _OnePass(torch.autograd.Function):
         ctx.mark_non_differentiable(support, hits)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(logits, target, sample_weight, kept, kept_sums)
-        return loss_sum.to(torch.float64 if logits.dtype == torch.float64 else torch.float32), support, hits
+        return loss_sum.to(full_precision_of(logits.dtype)), support, hits
 
     @staticmethod
     def backward(ctx: Any, incoming: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -126,39 +126,39 @@ def _descend(
     for scores, labels, factors, out, out_sums in _blocks(logits, target, sample_weight, gradient, sums):
         bins = _bins(labels, gradient.shape[1], ignore_index)
         # twice as fast as by_bin[bins]
-        weights = by_bin.index_select(0, bins)
+        weights = by_bin.index_select(0, bins[0])
         if factors is not None:
             weights = weights * factors
         values = out
         if scores is not None:
             scores = full_precision(scores)
             values = scratch.like(scores)
-            out_sums = torch.empty_like(values[0])
+            out_sums = torch.empty_like(values[:1])
             _subtract_own(values, _exponentiate(scores, bins, values), out_sums)
         torch.mul(values, weights / out_sums, out=out)
     return gradient
 
 
 class _Exponentials(NamedTuple):
-    """Of a block, those of the own class apart; of the scores, or of how far they are below the largest."""
+    """Of a block, those of the own class apart; of the scores, or of how far they are below the largest. (1, B) each."""
 
     rows: Tensor
-    """(1, B) index of the own class; any class for what is left out."""
+    """Index of the own class; any class for what is left out."""
     own: Tensor
-    """(B,) of the own class."""
+    """Of the own class."""
     rest: Tensor
-    """(B,) sums of those of the other classes."""
+    """Sums of those of the other classes."""
     ahead: Tensor
-    """(B,) whether the own class has the largest score, for which ``doubtful`` is false."""
+    """Whether the own class has the largest score, for which ``doubtful`` is false."""
     doubtful: Tensor
-    """(B,) whether the exponents do not tell."""
+    """Whether the exponents do not tell."""
     shortfall: Tensor | None
-    """(B,) how far the own score is below the largest, if that was subtracted."""
+    """How far the own score is below the largest, if that was subtracted."""
 
 
 def _exponentiate(scores: Tensor, bins: Tensor, out: Tensor) -> _Exponentials:
     """Leave the exponentials in ``out``, with 0 for the own class."""
-    rows = bins.clamp_max(len(scores) - 1)[None]
+    rows = bins.clamp_max(len(scores) - 1)
     # exp2, which takes half the time of exp
     own, rival = _without_own(torch.mul(scores, _LOG2_E, out=out), rows)
     shortfall = None
@@ -166,19 +166,19 @@ def _exponentiate(scores: Tensor, bins: Tensor, out: Tensor) -> _Exponentials:
         doubtful = own == rival
     else:
         largest = scores.amax(0)
-        shortfall = largest - scores.gather(0, rows)[0]
+        shortfall = largest - scores.gather(0, rows)
         own, rival = _without_own(torch.sub(scores, largest, out=out).mul_(_LOG2_E), rows)
         # NaN too
         doubtful = ~((own - rival).abs() > 0)
     ahead = own > rival
-    return _Exponentials(rows, own.exp2_(), out.exp2_().sum(0), ahead, doubtful, shortfall)
+    return _Exponentials(rows, own.exp2_(), out.exp2_().sum(0, keepdim=True), ahead, doubtful, shortfall)
 
 
 def _without_own(exponents: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) exponent of the own class, which is replaced by -infinity, and the largest of the others."""
+    """Exponent of the own class, which is replaced by -infinity, and the largest of the others."""
     own = exponents.gather(0, rows)
     exponents.scatter_(0, rows, torch.full_like(own, -math.inf))
-    return own[0], exponents.amax(0)
+    return own, exponents.amax(0, keepdim=True)
 
 
 def _are_safe(own: Tensor, rival: Tensor) -> bool:
@@ -189,7 +189,7 @@ def _are_safe(own: Tensor, rival: Tensor) -> bool:
 
 
 def _losses(found: _Exponentials, factors: Tensor | None) -> Tensor:
-    """(B,) cross entropies; anything for what is left out."""
+    """(1, B) cross entropies; anything for what is left out."""
     if found.shortfall is None:
         losses = (found.rest / found.own).log1p_()
     else:
@@ -198,17 +198,17 @@ def _losses(found: _Exponentials, factors: Tensor | None) -> Tensor:
 
 
 def _hits(scores: Tensor, bins: Tensor, found: _Exponentials) -> Tensor:
-    """(B,) whether the prediction is right; anything for what is left out."""
+    """(1, B) whether the prediction is right; anything for what is left out."""
     hits = found.ahead
     if found.doubtful.any():
-        doubtful = found.doubtful.nonzero()[:, 0]
-        hits[doubtful] = scores[:, doubtful].max(0).indices == bins[doubtful]
+        doubtful = found.doubtful.nonzero()[:, 1]
+        hits[:, doubtful] = scores[:, doubtful].max(0).indices == bins[:, doubtful]
     return hits
 
 
 def _subtract_own(exponentials: Tensor, found: _Exponentials, sums: Tensor) -> None:
     """Turn them into ``sums`` * (softmax - onehot), and fill in these sums."""
-    exponentials.scatter_(0, found.rows, found.rest.neg()[None])
+    exponentials.scatter_(0, found.rows, found.rest.neg())
     torch.add(found.rest, found.own, out=sums)
 
 
@@ -238,7 +238,7 @@ def _bins(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def _blocks(logits: Tensor | None, target: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Parts that belong together, (C, B) of what has classes and (B,) of what has none."""
+    """Parts that belong together, (C, B) of what has classes and (1, B) of what has none."""
     with_classes = (tensor for tensor in (logits, *others) if tensor is not None and tensor.ndim > target.ndim)
     size = max(1, _BLOCK // next(with_classes).shape[1])
     return zip(*(_split(tensor, target.ndim, size) for tensor in (logits, target, *others)), strict=False)
@@ -247,6 +247,9 @@ def _blocks(logits: Tensor | None, target: Tensor, *others: Tensor | None) -> It
 def _split(tensor: Tensor | None, ndim: int, size: int) -> Iterator[Tensor | None]:
     if tensor is None:
         return repeat(None)
-    # rows are one image, with a sample in every column
-    images = [tensor.t()] if ndim == 1 else [image.flatten(tensor.ndim - ndim) for image in tensor]
-    return (part for image in images for part in (image.split(size, -1) if image.shape[-1] > size else (image,)))
+    # a sample in every column
+    if ndim == 1:
+        images = [tensor.t() if tensor.ndim == 2 else tensor.unsqueeze(0)]
+    else:
+        images = [image.flatten(1) if tensor.ndim > ndim else image.flatten().unsqueeze(0) for image in tensor]
+    return (part for image in images for part in (image.split(size, 1) if image.shape[1] > size else (image,)))

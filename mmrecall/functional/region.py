@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .statistics import class_bins, full_precision, masses, sum_by_class
+from .statistics import class_bins, full_precision, full_precision_of, masses, sum_by_class
 from .validation import (
     AVERAGED_CLASSES,
     check_choice,
@@ -78,7 +78,7 @@ def tversky_loss(
     check_shapes(logits, target, sample_weight)
     check_labels(target, logits.shape[1], ignore_index)
     counts = soft_counts(logits, target, ignore_index, sample_weight)
-    return tversky_of_counts(counts, tversky_weights, classes, smooth, reduction).to(full_precision(logits).dtype)
+    return tversky_of_counts(counts, tversky_weights, classes, smooth, reduction).to(full_precision_of(logits.dtype))
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
@@ -112,7 +112,7 @@ def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
 def soft_counts(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> SoftCounts:
     """The soft counts of a batch, in float64; without checks."""
     valid = valid_labels(target, logits.shape[1], ignore_index)
-    share = valid.to(full_precision(logits).dtype)
+    share = valid.to(full_precision_of(logits.dtype))
     if sample_weight is not None:
         share = torch.where(valid, sample_weight, 0).to(share.dtype)
     # not a product: an ignored sample may have any score, NaN too

@@ -136,7 +136,12 @@ def count_largest_mass(target: Tensor, num_classes: int) -> Tensor:
 
 def full_precision(logits: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; float32 and float64 as they are."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+    return logits.to(full_precision_of(logits.dtype))
+
+
+def full_precision_of(dtype: torch.dtype) -> torch.dtype:
+    """float64 of float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def masses(target: Tensor) -> Tensor:

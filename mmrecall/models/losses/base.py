@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmrecall.functional.statistics import full_precision
+from mmrecall.functional.statistics import full_precision_of
 from mmrecall.functional.validation import REDUCTIONS, check_choice, check_shapes, count_invalid_labels
 from mmrecall.models.losses.ranks import BatchSummary, LabelCheck, announce_failure, spans_ranks, sum_over_ranks
 
@@ -133,7 +133,7 @@ class SoftmaxLoss(nn.Module):
         num_ranks = dist.get_world_size() if spanning else 1
         share = self._combine(measured.terms, batch, summary, reduction, training_step, num_ranks)
         scale = self.loss_weight * (num_ranks if reduction != 'none' else 1)
-        share = share.to(full_precision(logits[:0]).dtype)
+        share = share.to(full_precision_of(logits.dtype))
         return share if scale == 1 else scale * share
 
     def _measure(self, batch: Batch, reduction: str) -> Measured:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmrecall.functional.class_losses import accumulate_classes
@@ -70,11 +69,10 @@ class ClassWeightedLoss(SoftmaxLoss):
     def _combine(
         self, terms: Tensor, batch: Batch, summary: BatchSummary, reduction: str, training_step: bool, num_ranks: int
     ) -> Tensor:
-        with torch.no_grad():
-            weights = self._class_weights(batch, summary, training_step)
-            if reduction == 'mean':
-                divisor = mean_divisor(summary.num_samples, summary.counts[0], weights, self.normalizer)
-                weights = weights * reciprocal(divisor)
+        weights = self._class_weights(batch, summary, training_step)
+        if reduction == 'mean':
+            divisor = mean_divisor(summary.num_samples, summary.counts[0], weights, self.normalizer)
+            weights = weights * reciprocal(divisor)
         if reduction == 'none':
             return sample_losses(terms, batch.target, weights, batch.ignore_index, batch.sample_weight)
         return weigh_class_losses(terms, weights)

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass
-from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.validation import is_soft
 from mmrecall.models.losses.base import Batch, Measured
 from mmrecall.models.losses.class_weight import (
