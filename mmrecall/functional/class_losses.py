@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from .one_pass import covers, one_pass_class_losses
+from .shift import LogitShift
 from .statistics import ClassStatistics, count_predicted, plain_class_losses
 from .validation import check_labels, check_shapes
 
@@ -46,14 +47,21 @@ def class_losses(
 
 
 def accumulate_classes(
-    logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None, predicted: bool = True
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    sample_weight: Tensor | None = None,
+    predicted: bool = True,
+    shift: LogitShift | None = None,
 ) -> tuple[ClassStatistics, Tensor]:
-    """`class_losses` without its checks: a label outside [0, C) is left out, and no value is read from a GPU.
+    """`class_losses` of shifted logits, without checks: a label outside [0, C) is left out, no GPU is waited for.
 
     Without ``predicted`` the statistics may lack theirs.
     """
+    if predicted or not covers(logits, target, sample_weight):
+        logits, shift = logits if shift is None else shift.apply(logits, target, ignore_index), None
     if not covers(logits, target, sample_weight):
         return plain_class_losses(logits, target, ignore_index, sample_weight)
-    loss_sum, support, true_positives = one_pass_class_losses(logits, target, ignore_index, sample_weight)
+    loss_sum, support, true_positives = one_pass_class_losses(logits, target, ignore_index, sample_weight, shift)
     predictions = count_predicted(logits, target, ignore_index) if predicted else None
     return ClassStatistics(support, predictions, true_positives), loss_sum

@@ -1,4 +1,4 @@
-"""Large tensors in large pages: Linux hands out fresh memory 4 KiB at a time, which takes longer than an exponential."""
+"""Large tensors in huge pages: to hand out memory 4 KiB at a time takes Linux longer than we take for the rest."""
 
 import ctypes
 import mmap

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from .statistics import full_precision
-from .validation import check_class_counts, check_class_indices, check_number, check_shapes, valid_labels
-from .weighted import weighted_cross_entropy
+from .shift import LogitShift
+from .validation import check_class_counts, check_class_indices, check_number, check_shapes
+from .weighted import fixed_weights, reduce_class_losses
 
 
 def ldam_loss(
@@ -56,14 +56,15 @@ def ldam_loss(
     margins = ldam_margins(class_counts, max_margin)
     check_number('scale', scale, above_zero=True)
     _check_length(class_counts, logits)
-    return weighted_cross_entropy(
-        subtract_margins(logits, target, margins, scale, ignore_index),
+    return reduce_class_losses(
+        logits,
         target,
-        class_weight,
-        ignore_index=ignore_index,
-        sample_weight=sample_weight,
-        reduction=reduction,
-        normalizer=normalizer,
+        fixed_weights(class_weight),
+        ignore_index,
+        sample_weight,
+        reduction,
+        normalizer,
+        shift=LogitShift(scale, margins=margins),
     )
 
 
@@ -110,13 +111,15 @@ def logit_adjusted_loss(
     check_shapes(logits, target, sample_weight)
     offsets = logit_offsets(class_counts, tau)
     _check_length(class_counts, logits)
-    return weighted_cross_entropy(
-        add_offsets(logits, offsets),
+    return reduce_class_losses(
+        logits,
         target,
-        ignore_index=ignore_index,
-        sample_weight=sample_weight,
-        reduction=reduction,
-        normalizer=normalizer,
+        fixed_weights(None),
+        ignore_index,
+        sample_weight,
+        reduction,
+        normalizer,
+        shift=LogitShift(offsets=offsets),
     )
 
 
@@ -160,22 +163,6 @@ def logit_offsets(class_counts: Tensor, tau: float = 1.0) -> Tensor:
     check_number('tau', tau)
     counts = class_counts.double()
     return tau * (counts / counts.sum()).log() if tau > 0 else torch.zeros_like(counts)
-
-
-def subtract_margins(logits: Tensor, target: Tensor, margins: Tensor, scale: float, ignore_index: int) -> Tensor:
-    """Scale x (z - margin_y 1[c = y]); without checks."""
-    logits = full_precision(logits)
-    valid = valid_labels(target, logits.shape[1], ignore_index)
-    labels = target.long().masked_fill(~valid, 0)
-    own = margins.to(logits)[labels].masked_fill(~valid, 0)
-    shifted = logits.scatter_add(1, labels.unsqueeze(1), -own.unsqueeze(1))
-    return shifted if scale == 1 else scale * shifted
-
-
-def add_offsets(logits: Tensor, offsets: Tensor) -> Tensor:
-    """Logits + (C,) offsets, in at least float32; without checks."""
-    logits = full_precision(logits)
-    return logits + offsets.to(logits).reshape(-1, *[1] * (logits.ndim - 2))
 
 
 def _check_length(class_counts: Tensor, logits: Tensor) -> None:

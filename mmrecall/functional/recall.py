@@ -76,8 +76,7 @@ def class_recall(statistics: ClassStatistics) -> Tensor:
     """(C,) recall of every class, TP_c / N_c, 0 without support; float32 of counts, float64 of label masses."""
     support, true_positives = statistics.support, statistics.true_positives
     smallest = torch.finfo(support.dtype).tiny if support.is_floating_point() else 1
-    # a few roundings of soft masses may leave a little more than 1
-    return (true_positives / support.clamp(min=smallest)).clamp(max=1)
+    return true_positives / support.clamp(min=smallest)
 
 
 def recall_cross_entropy(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .class_losses import accumulate_classes
+from .shift import LogitShift
 from .statistics import ClassStatistics, count_classes, sample_losses
 from .validation import (
     NORMALIZERS,
@@ -63,15 +64,20 @@ def weighted_cross_entropy(
         >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255, normalizer='weight')
         tensor(1.0639)
     """
-    check_reduction(reduction, normalizer)
+    weigh = fixed_weights(class_weight)
+    return reduce_class_losses(logits, target, weigh, ignore_index, sample_weight, reduction, normalizer)
+
+
+def fixed_weights(class_weight: Tensor | None) -> Callable[[ClassStatistics], Tensor]:
+    """What `reduce_class_losses` weighs with: ``class_weight``, checked; ones if left out."""
 
     def weigh(statistics: ClassStatistics) -> Tensor:
         if class_weight is None:
             return torch.ones_like(statistics.support, dtype=torch.float64)
-        check_per_class('class_weight', class_weight, logits.shape[1])
+        check_per_class('class_weight', class_weight, len(statistics.support))
         return class_weight.detach().double()
 
-    return reduce_class_losses(logits, target, weigh, ignore_index, sample_weight, reduction, normalizer)
+    return weigh
 
 
 def reduce_class_losses(
@@ -83,17 +89,20 @@ def reduce_class_losses(
     reduction: str,
     normalizer: str,
     predicted: bool = False,
+    shift: LogitShift | None = None,
 ) -> Tensor:
-    """Cross entropy with the class weights that ``weigh`` makes of the batch's statistics, checked and reduced.
+    """Cross entropy of shifted logits with the class weights that ``weigh`` makes of the batch's statistics.
 
-    ``predicted`` says whether ``weigh`` looks at the predictions.
+    Checked and reduced. ``predicted`` says whether ``weigh`` looks at the predictions.
     """
+    check_reduction(reduction, normalizer)
     check_shapes(logits, target, sample_weight)
     check_labels(target, logits.shape[1], ignore_index)
     if reduction == 'none':
-        weights = weigh(count_classes(logits, target, ignore_index))
-        return sample_losses(logits, target, weights, ignore_index, sample_weight)
-    statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight, predicted)
+        shifted = logits if shift is None else shift.apply(logits, target, ignore_index)
+        weights = weigh(count_classes(shifted, target, ignore_index))
+        return sample_losses(shifted, target, weights, ignore_index, sample_weight)
+    statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight, predicted, shift)
     weights = weigh(statistics)
     if reduction == 'mean':
         num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer, statistics.support)

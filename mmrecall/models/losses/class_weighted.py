@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from mmrecall.functional.class_losses import accumulate_classes
+from mmrecall.functional.shift import LogitShift
 from mmrecall.functional.statistics import ClassStatistics, count_classes, sample_losses
 from mmrecall.functional.validation import NORMALIZERS, check_choice
 from mmrecall.functional.weighted import count_samples, mean_divisor, reciprocal, weigh_class_losses
@@ -46,22 +47,23 @@ class ClassWeightedLoss(SoftmaxLoss):
         """(C,) weights of the global batch."""
         raise NotImplementedError
 
-    def _adjust(self, batch: Batch) -> Tensor:
-        """The logits of which the cross entropy is taken."""
-        return batch.logits
+    def _shift(self, batch: Batch) -> LogitShift | None:
+        """What is done to the logits of which the cross entropy is taken."""
+        return None
 
     def _counts(self, statistics: ClassStatistics, batch: Batch) -> tuple[Tensor, ...]:
         """What of the statistics crosses ranks, ``num_counts`` of them; the first is the support."""
         return (statistics.support,)
 
     def _measure(self, batch: Batch, reduction: str) -> Measured:
-        logits = self._adjust(batch)
-        target, ignore_index = batch.target, batch.ignore_index
+        logits, target, ignore_index, sample_weight, _ = batch
+        shift = self._shift(batch)
         if reduction == 'none':
-            statistics, terms = count_classes(logits, target, ignore_index), logits
+            terms = logits if shift is None else shift.apply(logits, target, ignore_index)
+            statistics = count_classes(terms, target, ignore_index)
         else:
             statistics, terms = accumulate_classes(
-                logits, target, ignore_index, batch.sample_weight, self._needs_predictions
+                logits, target, ignore_index, sample_weight, self._needs_predictions, shift
             )
         counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer, statistics.support)
         return Measured(terms, num_samples_of(batch, counted, self.normalizer), counts=self._counts(statistics, batch))

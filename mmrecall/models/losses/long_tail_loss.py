@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmrecall.functional.long_tail import add_offsets, ldam_margins, logit_offsets, subtract_margins
+from mmrecall.functional.long_tail import ldam_margins, logit_offsets
+from mmrecall.functional.shift import LogitShift
 from mmrecall.functional.validation import check_class_indices, check_number
 from mmrecall.models.losses.base import Batch
 from mmrecall.models.losses.class_counts import ClassCounts
@@ -69,14 +70,14 @@ class LDAMLoss(WeightedCrossEntropyLoss):
         check_class_indices(batch.target)
         super()._check(batch, spanning)
 
-    def _adjust(self, batch: Batch) -> Tensor:
+    def _shift(self, batch: Batch) -> LogitShift:
         num_classes = batch.logits.shape[1]
         margins = self._margins.get(
             (num_classes, self.class_counts.version),
             batch.logits.device,
             lambda: ldam_margins(torch.as_tensor(self.class_counts.read(num_classes).counts), self.max_margin),
         )
-        return subtract_margins(batch.logits, batch.target, margins, self.scale, batch.ignore_index)
+        return LogitShift(self.scale, margins=margins)
 
 
 @register(MODELS)
@@ -124,8 +125,8 @@ class LogitAdjustedLoss(ClassWeightedLoss):
         super()._check(batch, spanning)
         self._offsets_for(batch)
 
-    def _adjust(self, batch: Batch) -> Tensor:
-        return add_offsets(batch.logits, self._offsets_for(batch))
+    def _shift(self, batch: Batch) -> LogitShift:
+        return LogitShift(offsets=self._offsets_for(batch))
 
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         return torch.ones_like(summary.counts[0], dtype=torch.float64)

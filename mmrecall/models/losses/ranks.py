@@ -92,9 +92,7 @@ class LabelCheck:
         return {'_pending': None}
 
 
-def _raise_for(
-    invalid_labels: float, failures: float, target: Tensor, num_classes: int, ignore_index: int
-) -> None:
+def _raise_for(invalid_labels: float, failures: float, target: Tensor, num_classes: int, ignore_index: int) -> None:
     if invalid_labels > 0:
         if count_invalid_labels(target, num_classes, ignore_index) > 0:
             raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))
