@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .exponentials import Exponents, cross_entropies, exponentiate, find_hits, subtract_onehot
+from .exponentials import Exponents, cross_entropies, exponentiate, find_hits, look_up, subtract_onehot
 from .huge_pages import empty_like_in_huge_pages
 from .shift import LogitShift
 from .statistics import full_precision, full_precision_of, plain_class_losses
@@ -35,6 +35,7 @@ class ClassSums(NamedTuple):
 
 class _Batch(NamedTuple):
     target: Tensor
+    """(N, 1, P), as sample_weight."""
     sample_weight: Tensor | None
     ignore_index: int
     shift: LogitShift | None
@@ -68,17 +69,17 @@ def one_pass_class_losses(
     second backward pass, and that of float16 and bfloat16, computes them again.
     """
     keep = torch.is_grad_enabled() and logits.requires_grad and logits.dtype == full_precision_of(logits.dtype)
-    batch = _Batch(target, sample_weight, ignore_index, shift)
+    batch = (target, sample_weight, ignore_index, shift)
     return ClassSums(*_OnePass.apply(logits, keep, *batch))  # type: ignore[no-untyped-call]
 
 
 class _OnePass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, keep: bool, *inputs: Any) -> tuple[Tensor, ...]:
-        batch = _Batch(*inputs)
-        kept = empty_like_in_huge_pages(logits) if keep else None
-        kept_sums = torch.empty_like(batch.target, dtype=logits.dtype) if keep else None
-        outputs = _add_up(logits, batch, kept, kept_sums)
+    def forward(ctx: Any, logits: Tensor, keep: bool, *batch: Any) -> tuple[Tensor, ...]:
+        scores = _flatten(logits)
+        kept = empty_like_in_huge_pages(scores) if keep else None
+        kept_sums = torch.empty_like(_flatten_labels(batch[0]), dtype=logits.dtype) if keep else None
+        outputs = _add_up(scores, _flatten_batch(*batch), kept, kept_sums)
         ctx.options, ctx.usable = batch[2:], keep
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
@@ -88,38 +89,67 @@ class _OnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, incoming: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         logits, kept, kept_sums, *inputs = ctx.saved_tensors
-        batch = _Batch(*inputs, *ctx.options)
+        batch = (*inputs, *ctx.options)
         if incoming is None:
             gradient = None
         elif torch.is_grad_enabled():
-            gradient = _differentiable_gradient(logits, incoming, batch)
+            gradient = _differentiable_gradient(logits, incoming, *batch)
         elif ctx.usable:
             ctx.usable = False
             # data, because a second backward pass unpacks the saved tensor, whose version must not have changed
-            gradient = _descend(None, kept.data, kept_sums, incoming, batch)
+            gradient = _descend(None, kept.data, kept_sums, incoming, _flatten_batch(*batch))
         else:
-            gradient = _descend(logits, empty_like_in_huge_pages(logits), None, incoming, batch)
-        return gradient, *[None] * 5
+            scores = _flatten(logits)
+            gradient = _descend(scores, empty_like_in_huge_pages(scores), None, incoming, _flatten_batch(*batch))
+        return gradient if gradient is None else gradient.view_as(logits), *[None] * 5
 
 
-def _add_up(logits: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: Tensor | None) -> ClassSums:
+def _differentiable_gradient(
+    logits: Tensor,
+    incoming: Tensor,
+    target: Tensor,
+    sample_weight: Tensor | None,
+    ignore_index: int,
+    shift: LogitShift | None,
+) -> Tensor:
+    shifted = logits if shift is None else shift.apply(logits, target, ignore_index)
+    loss_sum = plain_class_losses(shifted, target, ignore_index, sample_weight)[1]
+    return torch.autograd.grad(loss_sum, logits, incoming, create_graph=True)[0]
+
+
+def _flatten(logits: Tensor) -> Tensor:
+    """(N, C, P); P is 1 for (N, C) logits."""
+    return logits.unsqueeze(-1).flatten(2)
+
+
+def _flatten_labels(target: Tensor) -> Tensor:
+    """(N, 1, P)."""
+    return target.unsqueeze(-1).flatten(1).unsqueeze(1)
+
+
+def _flatten_batch(target: Tensor, sample_weight: Tensor | None, ignore_index: int, shift: LogitShift | None) -> _Batch:
+    factors = None if sample_weight is None else _flatten_labels(sample_weight)
+    return _Batch(_flatten_labels(target), factors, ignore_index, shift)
+
+
+def _add_up(all_scores: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: Tensor | None) -> ClassSums:
     """The class sums; ``kept`` becomes ``kept_sums`` * (softmax - onehot)."""
-    num_classes, dtype = logits.shape[1], full_precision_of(logits.dtype)
+    num_classes, dtype = all_scores.shape[1], full_precision_of(all_scores.dtype)
     # and one for what is left out
     num_bins = num_classes + 1
     exponents, scratch = Exponents(batch.shift, dtype), _Scratch()
     loss_sum = torch.zeros(num_bins, dtype=torch.float64)
     # misses, then hits
     counts = torch.zeros(0)
-    for scores, labels, factors, out, out_sums in _blocks(logits, batch, kept, kept_sums):
+    for scores, labels, factors, out, out_sums in _blocks(all_scores, batch, kept, kept_sums):
         scores, bins = full_precision(scores), _bins(labels, num_classes, batch.ignore_index)
         found = exponentiate(scores, bins, exponents, scratch.like(scores) if out is None else out)
         losses = cross_entropies(found)
         if factors is not None:
             losses = losses * factors
-        loss_sum.scatter_add_(0, bins[0], losses[0].double())
+        loss_sum.scatter_add_(0, bins.flatten(), losses.flatten().double())
         hits = find_hits(scores, bins, exponents, found)
-        block_counts = torch.bincount(torch.add(bins, hits, alpha=num_bins)[0], minlength=2 * num_bins)
+        block_counts = torch.bincount(torch.add(bins, hits, alpha=num_bins).flatten(), minlength=2 * num_bins)
         counts = counts.add_(block_counts) if len(counts) else block_counts
         if out is not None:
             subtract_onehot(out, found, out_sums)
@@ -127,14 +157,9 @@ def _add_up(logits: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: Tenso
     return ClassSums(loss_sum[:-1].to(dtype), counts[:num_classes] + true_positives, true_positives)
 
 
-def _differentiable_gradient(logits: Tensor, incoming: Tensor, batch: _Batch) -> Tensor:
-    target, sample_weight, ignore_index, shift = batch
-    shifted = logits if shift is None else shift.apply(logits, target, ignore_index)
-    loss_sum = plain_class_losses(shifted, target, ignore_index, sample_weight)[1]
-    return torch.autograd.grad(loss_sum, logits, incoming, create_graph=True)[0]
-
-
-def _descend(logits: Tensor | None, gradient: Tensor, sums: Tensor | None, incoming: Tensor, batch: _Batch) -> Tensor:
+def _descend(
+    all_scores: Tensor | None, gradient: Tensor, sums: Tensor | None, incoming: Tensor, batch: _Batch
+) -> Tensor:
     """Fill in incoming[y] * (softmax - onehot), from the logits, or from what the forward pass left in ``gradient``."""
     if batch.shift is not None and batch.shift.scale != 1:
         incoming = incoming * batch.shift.scale
@@ -142,17 +167,16 @@ def _descend(logits: Tensor | None, gradient: Tensor, sums: Tensor | None, incom
     by_bin = torch.cat([incoming, incoming.new_zeros(1)])
     exponents = Exponents(batch.shift, incoming.dtype)
     scratch = _Scratch()
-    for scores, labels, factors, out, out_sums in _blocks(logits, batch, gradient, sums):
+    for scores, labels, factors, out, out_sums in _blocks(all_scores, batch, gradient, sums):
         bins = _bins(labels, gradient.shape[1], batch.ignore_index)
-        # twice as fast as by_bin[bins]
-        weights = by_bin.index_select(0, bins[0])
+        weights = look_up(by_bin, bins)
         if factors is not None:
             weights = weights * factors
         values = out
         if scores is not None:
             scores = full_precision(scores)
             values = scratch.like(scores)
-            out_sums = torch.empty_like(values[:1])
+            out_sums = torch.empty_like(bins, dtype=values.dtype)
             subtract_onehot(values, exponentiate(scores, bins, exponents, values), out_sums)
         torch.mul(values, weights / out_sums, out=out)
     return gradient
@@ -167,7 +191,7 @@ class _Scratch:
     def like(self, scores: Tensor) -> Tensor:
         if self._memory is None:
             self._memory = torch.empty_like(scores)
-        return self._memory[:, : scores.shape[1]]
+        return self._memory[: len(scores), :, : scores.shape[2]]
 
 
 def _bins(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
@@ -183,20 +207,20 @@ def _bins(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     return bins
 
 
-def _blocks(logits: Tensor | None, batch: _Batch, out: Tensor | None, sums: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """Parts that belong together, (C, B) of what has classes and (1, B) of what has none."""
-    num_classes = next(tensor.shape[1] for tensor in (logits, out) if tensor is not None)
-    size, ndim = max(1, _BLOCK // num_classes), batch.target.ndim
-    tensors = (logits, batch.target, batch.sample_weight, out, sums)
-    return zip(*(_split(tensor, ndim, size) for tensor in tensors), strict=False)
+def _blocks(scores: Tensor | None, batch: _Batch, out: Tensor | None, sums: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Parts that belong together: several images, or a part of one."""
+    num_images, num_classes, num_samples = next(tensor.shape for tensor in (scores, out) if tensor is not None)
+    images = min(max(1, _BLOCK // (num_classes * num_samples)), num_images)
+    samples = min(max(1, _BLOCK // num_classes), num_samples)
+    tensors = (scores, batch.target, batch.sample_weight, out, sums)
+    return zip(*(_split(tensor, images, samples) for tensor in tensors), strict=False)
 
 
-def _split(tensor: Tensor | None, ndim: int, size: int) -> Iterator[Tensor | None]:
+def _split(tensor: Tensor | None, images: int, samples: int) -> Iterator[Tensor | None]:
     if tensor is None:
         return repeat(None)
-    # a sample in every column
-    if ndim == 1:
-        images = [tensor.t() if tensor.ndim == 2 else tensor.unsqueeze(0)]
-    else:
-        images = [image.flatten(1) if tensor.ndim > ndim else image.flatten().unsqueeze(0) for image in tensor]
-    return (part for image in images for part in (torch.split(image, size, 1) if image.shape[1] > size else (image,)))
+    return (part for some in _parts(tensor, images, 0) for part in _parts(some, samples, 2))
+
+
+def _parts(tensor: Tensor, size: int, dim: int) -> tuple[Tensor, ...]:
+    return (tensor,) if tensor.shape[dim] <= size else torch.split(tensor, size, dim)
