@@ -83,8 +83,12 @@ def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     return (target >= 0) & (target < num_classes) & (target != ignore_index)
 
 
-def count_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+def count_invalid_labels(
+    target: Tensor, num_classes: int, ignore_index: int, num_valid: Tensor | None = None
+) -> Tensor:
     """Number of labels that are neither a class nor ignored; for soft labels, negative, NaN or infinite entries.
+
+    The number of valid class indices, if it is known, saves time.
 
     Returns:
         An int64 scalar on the target's device; nothing is read back to the host.
@@ -93,6 +97,8 @@ def count_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) ->
         return (~((target >= 0) & (target < float('inf')))).count_nonzero()
     # long first: a uint8 label compared with -100 would be compared with 156
     target = target.long()
+    if num_valid is not None:
+        return target.numel() - num_valid - (target == ignore_index).count_nonzero()
     # count_nonzero, because the sum of a mask makes an int64 map of it on a CPU
     return ((target != target.clamp(0, num_classes - 1)) & (target != ignore_index)).count_nonzero()
 

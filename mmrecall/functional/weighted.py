@@ -105,7 +105,8 @@ def reduce_class_losses(
     statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight, predicted, shift)
     weights = weigh(statistics)
     if reduction == 'mean':
-        num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer, statistics.support)
+        num_valid = None if is_soft(target) else statistics.support.sum()
+        num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer, num_valid)
         weights = weights * reciprocal(mean_divisor(num_samples, statistics.support, weights, normalizer))
     return weigh_class_losses(loss_sum, weights)
 
@@ -116,18 +117,18 @@ def weigh_class_losses(loss_sum: Tensor, weights: Tensor) -> Tensor:
 
 
 def count_samples(
-    target: Tensor, num_classes: int, ignore_index: int, normalizer: str, support: Tensor | None = None
+    target: Tensor, num_classes: int, ignore_index: int, normalizer: str, num_valid: Tensor | None = None
 ) -> Tensor:
     """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar.
 
-    ``support`` saves counting class indices again.
+    ``num_valid`` saves counting the valid ones again.
     """
     if normalizer == 'all':
         count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
         return torch.full((), count, dtype=torch.float64, device=target.device)
-    if support is not None and not is_soft(target):
-        return support.sum(dtype=torch.float64)
-    return valid_labels(target, num_classes, ignore_index).count_nonzero().double()
+    if num_valid is None:
+        num_valid = valid_labels(target, num_classes, ignore_index).count_nonzero()
+    return num_valid.double()
 
 
 def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normalizer: str) -> Tensor:

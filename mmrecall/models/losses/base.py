@@ -31,6 +31,8 @@ class Measured(NamedTuple):
     """What the mean is divided by, to be summed over ranks; float64."""
     counts: tuple[Tensor, ...] = ()
     """(C,) each, to be summed over ranks; as many as ``num_counts``."""
+    num_valid: Tensor | None = None
+    """Number of valid labels, if they are class indices and were counted."""
     poison: Tensor | None = None
     """0, or NaN if this rank's losses are not all finite, where that matters."""
 
@@ -190,7 +192,9 @@ def _summarise(batch: Batch, measured: Measured) -> BatchSummary:
     return BatchSummary(
         counts=tuple(count.detach() for count in measured.counts),
         num_samples=measured.num_samples,
-        invalid_labels=count_invalid_labels(batch.target, batch.logits.shape[1], batch.ignore_index),
+        invalid_labels=count_invalid_labels(
+            batch.target, batch.logits.shape[1], batch.ignore_index, measured.num_valid
+        ),
         poison=zero if measured.poison is None else measured.poison,
         failures=zero,
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.shift import LogitShift
 from mmrecall.functional.statistics import ClassStatistics, count_classes, sample_losses
-from mmrecall.functional.validation import NORMALIZERS, check_choice
+from mmrecall.functional.validation import NORMALIZERS, check_choice, is_soft
 from mmrecall.functional.weighted import count_samples, mean_divisor, reciprocal, weigh_class_losses
 from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss, num_samples_of
 from mmrecall.models.losses.ranks import BatchSummary
@@ -65,8 +65,10 @@ class ClassWeightedLoss(SoftmaxLoss):
             statistics, terms = accumulate_classes(
                 logits, target, ignore_index, sample_weight, self._needs_predictions, shift
             )
-        counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer, statistics.support)
-        return Measured(terms, num_samples_of(batch, counted, self.normalizer), counts=self._counts(statistics, batch))
+        num_valid = None if is_soft(target) else statistics.support.sum()
+        counted = count_samples(target, logits.shape[1], ignore_index, self.normalizer, num_valid)
+        num_samples = num_samples_of(batch, counted, self.normalizer)
+        return Measured(terms, num_samples, self._counts(statistics, batch), num_valid)
 
     def _combine(
         self, terms: Tensor, batch: Batch, summary: BatchSummary, reduction: str, training_step: bool, num_ranks: int
