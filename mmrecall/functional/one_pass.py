@@ -13,9 +13,6 @@ from .shift import LogitShift
 from .statistics import full_precision, full_precision_of, plain_class_losses
 from .validation import is_soft
 
-# PyTorch 2.1 has it elsewhere; its compiler knows either
-is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
-
 # scores in a block: few enough for the cache, enough for the time that it takes to launch a kernel
 _BLOCK = 2**20
 # scores of an image below which blocks cost more than they save
@@ -49,8 +46,6 @@ def covers(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> bool
         and (logits.ndim == 2 or logits[0].numel() >= _SMALL)
         and not is_soft(target)
         and not (sample_weight is not None and sample_weight.requires_grad)
-        # a compiler fuses the plain form
-        and not is_compiling()
         # to be differentiable by torch.func, a function takes twice as long to call
         and not torch._C._are_functorch_transforms_active()
     )

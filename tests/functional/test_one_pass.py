@@ -278,6 +278,20 @@ def test_functional_gradients_are_right():
     torch.testing.assert_close(found, expected, **EXACT)
 
 
+def test_a_compiled_model_takes_one_pass_too(monkeypatch):
+    logits, target = made((2, 5, 6, 7))
+    calls = []
+    whole = one_pass._add_up
+    monkeypatch.setattr(one_pass, '_add_up', lambda *arguments: calls.append(1) or whole(*arguments))
+
+    def scaled(x):
+        return (accumulate_classes(2 * x, target, 255, predicted=False)[1] * torch.linspace(0.5, 2.0, 5)).sum()
+
+    (found,) = torch.autograd.grad(torch.compile(scaled, backend='aot_eager')(logits), logits)
+    assert calls == [1]
+    torch.testing.assert_close(found, torch.autograd.grad(scaled(logits), logits)[0], **EXACT)
+
+
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_autocast_changes_nothing(dtype):
     logits, target = made((2, 5, 6, 7), dtype)
