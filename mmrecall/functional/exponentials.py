@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .shift import LogitShift
@@ -16,13 +17,15 @@ _SAFE = {torch.float32: 55.0, torch.float64: 450.0}
 class Exponents:
     """From scores to the exponents of 2, which take half the time of those of e: log2(e) x the shifted scores."""
 
-    def __init__(self, shift: LogitShift | None, dtype: torch.dtype) -> None:
+    def __init__(self, shift: LogitShift | None, dtype: torch.dtype, num_bins: int) -> None:
         self._shift = shift
         scale, offsets, margins = shift or LogitShift()
         self._factor = _LOG2_E * scale
         self._offsets = None if offsets is None else (self._factor * offsets).to(dtype).unsqueeze(1)
         # what is left out has none
-        self._margins = None if margins is None else torch.cat([self._factor * margins, margins.new_zeros(1)]).to(dtype)
+        self._margins = (
+            None if margins is None else F.pad(self._factor * margins, (0, num_bins - len(margins))).to(dtype)
+        )
 
     def of(self, scores: Tensor, out: Tensor) -> Tensor:
         """Those of all classes, without the margin of the own class."""
@@ -57,7 +60,7 @@ class Exponentials(NamedTuple):
 
 
 def exponentiate(scores: Tensor, bins: Tensor, exponents: Exponents, out: Tensor) -> Exponentials:
-    """Leave the exponentials in ``out``, with 0 for the own class; ``bins`` are classes, or C for what is left out."""
+    """Leave the exponentials in ``out``, with 0 for the own class; ``bins`` are classes, or C and more."""
     classes = bins.clamp_max(scores.shape[1] - 1)
     own, rival = _take_own(exponents.of(scores, out), classes)
     own = exponents.subtract_margins(own, bins)

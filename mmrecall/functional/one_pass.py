@@ -10,13 +10,15 @@ from torch import Tensor
 from .exponentials import Exponents, cross_entropies, exponentiate, find_hits, look_up, subtract_onehot
 from .huge_pages import empty_like_in_huge_pages
 from .shift import LogitShift
-from .statistics import full_precision, full_precision_of, plain_class_losses
+from .statistics import class_bins, full_precision, full_precision_of, plain_class_losses
 from .validation import is_soft
 
 # scores in a block: few enough for the cache, enough for the time that it takes to launch a kernel
 _BLOCK = 2**20
 # scores of an image below which blocks cost more than they save
 _SMALL = 2**16
+# labels of C and above that get a bin of their own; where there are more, they are mapped to one first
+_MOST_LEFT_OUT = 2**10
 
 
 class ClassSums(NamedTuple):
@@ -31,8 +33,11 @@ class ClassSums(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    target: Tensor
-    """(N, 1, P), as sample_weight."""
+    """What belongs to the scores, (N, 1, P) each."""
+
+    bins: Tensor
+    """Classes, or anything in [C, num_bins) or ``ignore_index`` for what is left out."""
+    num_bins: int
     sample_weight: Tensor | None
     ignore_index: int
     shift: LogitShift | None
@@ -74,7 +79,7 @@ class _OnePass(torch.autograd.Function):
         scores = _flatten(logits)
         kept = empty_like_in_huge_pages(scores) if keep else None
         kept_sums = torch.empty_like(_flatten_labels(batch[0]), dtype=logits.dtype) if keep else None
-        outputs = _add_up(scores, _flatten_batch(*batch), kept, kept_sums)
+        outputs = _add_up(scores, _flatten_batch(scores.shape[1], *batch), kept, kept_sums)
         ctx.options, ctx.usable = batch[2:], keep
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
@@ -92,10 +97,11 @@ class _OnePass(torch.autograd.Function):
         elif ctx.usable:
             ctx.usable = False
             # data, because a second backward pass unpacks the saved tensor, whose version must not have changed
-            gradient = _descend(None, kept.data, kept_sums, incoming, _flatten_batch(*batch))
+            gradient = _descend(None, kept.data, kept_sums, incoming, _flatten_batch(len(incoming), *batch))
         else:
             scores = _flatten(logits)
-            gradient = _descend(scores, empty_like_in_huge_pages(scores), None, incoming, _flatten_batch(*batch))
+            gradient = empty_like_in_huge_pages(scores)
+            _descend(scores, gradient, None, incoming, _flatten_batch(len(incoming), *batch))
         return gradient if gradient is None else gradient.view_as(logits), *[None] * 5
 
 
@@ -122,22 +128,25 @@ def _flatten_labels(target: Tensor) -> Tensor:
     return target.unsqueeze(-1).flatten(1).unsqueeze(1)
 
 
-def _flatten_batch(target: Tensor, sample_weight: Tensor | None, ignore_index: int, shift: LogitShift | None) -> _Batch:
+def _flatten_batch(
+    num_classes: int, target: Tensor, sample_weight: Tensor | None, ignore_index: int, shift: LogitShift | None
+) -> _Batch:
+    lowest, highest = (int(label) for label in torch.aminmax(target))
+    if lowest < 0 or highest >= num_classes + _MOST_LEFT_OUT:
+        target, highest = class_bins(target, num_classes, ignore_index), num_classes
     factors = None if sample_weight is None else _flatten_labels(sample_weight)
-    return _Batch(_flatten_labels(target), factors, ignore_index, shift)
+    return _Batch(_flatten_labels(target), max(highest + 1, num_classes), factors, ignore_index, shift)
 
 
 def _add_up(all_scores: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: Tensor | None) -> ClassSums:
     """The class sums; ``kept`` becomes ``kept_sums`` * (softmax - onehot)."""
-    num_classes, dtype = all_scores.shape[1], full_precision_of(all_scores.dtype)
-    # and one for what is left out
-    num_bins = num_classes + 1
-    exponents, scratch = Exponents(batch.shift, dtype), _Scratch()
+    num_classes, num_bins, dtype = all_scores.shape[1], batch.num_bins, full_precision_of(all_scores.dtype)
+    exponents, scratch = Exponents(batch.shift, dtype, num_bins), _Scratch()
     loss_sum = torch.zeros(num_bins, dtype=torch.float64)
     # misses, then hits
     counts = torch.zeros(0)
-    for scores, labels, factors, out, out_sums in _blocks(all_scores, batch, kept, kept_sums):
-        scores, bins = full_precision(scores), _bins(labels, num_classes, batch.ignore_index)
+    for scores, bins, factors, out, out_sums in _blocks(all_scores, batch, kept, kept_sums):
+        scores, bins = full_precision(scores), bins.long()
         found = exponentiate(scores, bins, exponents, scratch.like(scores) if out is None else out)
         losses = cross_entropies(found)
         if factors is not None:
@@ -148,22 +157,29 @@ def _add_up(all_scores: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: T
         counts = counts.add_(block_counts) if len(counts) else block_counts
         if out is not None:
             subtract_onehot(out, found, out_sums)
-    true_positives = counts[num_bins:-1]
-    return ClassSums(loss_sum[:-1].to(dtype), counts[:num_classes] + true_positives, true_positives)
+    misses, true_positives = counts[:num_classes], counts[num_bins:][:num_classes]
+    loss_sum = loss_sum[:num_classes].to(dtype)
+    if 0 <= batch.ignore_index < num_classes:
+        for total in (loss_sum, misses, true_positives):
+            total[batch.ignore_index] = 0
+    return ClassSums(loss_sum, misses + true_positives, true_positives)
 
 
 def _descend(
     all_scores: Tensor | None, gradient: Tensor, sums: Tensor | None, incoming: Tensor, batch: _Batch
 ) -> Tensor:
     """Fill in incoming[y] * (softmax - onehot), from the logits, or from what the forward pass left in ``gradient``."""
-    if batch.shift is not None and batch.shift.scale != 1:
-        incoming = incoming * batch.shift.scale
+    num_classes, ignore_index = len(incoming), batch.ignore_index
     # what is left out has no part in the loss
-    by_bin = torch.cat([incoming, incoming.new_zeros(1)])
-    exponents = Exponents(batch.shift, incoming.dtype)
+    by_bin = torch.cat([incoming, incoming.new_zeros(batch.num_bins - num_classes)])
+    if 0 <= ignore_index < num_classes:
+        by_bin[ignore_index] = 0
+    if batch.shift is not None and batch.shift.scale != 1:
+        by_bin = by_bin * batch.shift.scale
+    exponents = Exponents(batch.shift, incoming.dtype, batch.num_bins)
     scratch = _Scratch()
-    for scores, labels, factors, out, out_sums in _blocks(all_scores, batch, gradient, sums):
-        bins = _bins(labels, gradient.shape[1], batch.ignore_index)
+    for scores, bins, factors, out, out_sums in _blocks(all_scores, batch, gradient, sums):
+        bins = bins.long()
         weights = look_up(by_bin, bins)
         if factors is not None:
             weights = weights * factors
@@ -189,25 +205,12 @@ class _Scratch:
         return self._memory[: len(scores), :, : scores.shape[2]]
 
 
-def _bins(labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """`class_bins` in fewer steps."""
-    bins = labels.long()
-    lowest, highest = torch.aminmax(bins)
-    if int(lowest) < 0:
-        bins = bins.masked_fill(bins < 0, num_classes)
-    if int(highest) > num_classes:
-        bins = bins.clamp_max(num_classes)
-    if 0 <= ignore_index < num_classes:
-        bins = bins.masked_fill(bins == ignore_index, num_classes)
-    return bins
-
-
 def _blocks(scores: Tensor | None, batch: _Batch, out: Tensor | None, sums: Tensor | None) -> Iterator[tuple[Any, ...]]:
     """Parts that belong together: several images, or a part of one."""
     num_images, num_classes, num_samples = next(tensor.shape for tensor in (scores, out) if tensor is not None)
     images = min(max(1, _BLOCK // (num_classes * num_samples)), num_images)
     samples = min(max(1, _BLOCK // num_classes), num_samples)
-    tensors = (scores, batch.target, batch.sample_weight, out, sums)
+    tensors = (scores, batch.bins, batch.sample_weight, out, sums)
     return zip(*(_split(tensor, images, samples) for tensor in tensors), strict=False)
 
 
