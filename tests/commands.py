@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 
-def run(*command, timeout=300, **environment):
+def run(*command, timeout=300, cwd=None, **environment):
     """Run a command with this interpreter as ``python``; its output, standard error included."""
     command = [sys.executable if word == 'python' else str(word) for word in command]
     bin_folder = os.path.dirname(sys.executable)
     finished = subprocess.run(
         command,
+        cwd=cwd,
         env={**os.environ, 'PATH': f'{bin_folder}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1', **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,81 @@
+"""Training steps of several configs: real models, real batches. No assertion is about how long anything takes."""
+
+import json
+from pathlib import Path
+
+import made_data
+import pytest
+from commands import run
+
+pytest.importorskip('mmseg')
+
+from mmrecall.benchmark.training_steps import make_step, measure_steps, step_rows, steps_markdown
+
+REPOSITORY = Path(__file__).parents[2]
+TOOL = REPOSITORY / 'tools/analysis_tools/benchmark_training.py'
+CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-{}-1k_camvid-180x240.py'
+FEW = ['--rounds', '1', '--batches', '1']
+
+
+def config(loss):
+    return REPOSITORY / CONFIG.format(loss)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Folder in which ``data/`` holds a few frames."""
+    folder = tmp_path_factory.mktemp('steps')
+    made_data.camvid(folder / 'data' / 'CamVid', frames=8, size=(60, 80))
+    return folder
+
+
+def test_the_tool_writes_a_row_for_every_config_counts_included(data, tmp_path):
+    configs = [config('ce'), config('weighted-ce')]
+    status, output = run('python', TOOL, *configs, *FEW, '--out', tmp_path, cwd=data)
+    assert status == 0, output
+    rows = json.loads((tmp_path / 'steps.json').read_text())['rows']
+    assert [row['config'] for row in rows] == [path.stem for path in configs]
+    assert rows[0]['ratio'] == 1
+    table = (tmp_path / 'steps.md').read_text()
+    assert all(path.stem in table and path.stem in output for path in configs)
+    assert 'benchmark_training.py' in table
+
+
+def test_a_step_trains_the_model(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    step = make_step(config('recall'), 'cpu', num_batches=1, seed=0, work_dir=tmp_path)
+    first, *_, last = [step()['loss'].item() for _ in range(8)]
+    assert last < first
+
+
+def test_every_round_runs_every_step_once_and_the_first_is_not_counted():
+    calls = []
+    steps = {name: lambda name=name: calls.append(name) for name in 'abc'}
+    seconds = measure_steps(steps, rounds=3, device='cpu', seed=0)
+    assert {name: len(found) for name, found in seconds.items()} == dict(a=3, b=3, c=3)
+    rounds = [calls[start : start + 3] for start in range(0, 12, 3)]
+    assert len(calls) == 12
+    assert all(sorted(one) == ['a', 'b', 'c'] for one in rounds)
+    assert len(set(map(tuple, rounds))) > 1
+
+
+def test_ratios_are_to_the_first_config():
+    rows = step_rows({'ce': [2.0, 4.0, 8.0], 'recall': [3.0, 2.0, 8.0]})
+    assert [row.ratio for row in rows] == [1, 1]
+    assert rows[1].round_ratios == pytest.approx((0.6, 1.0, 1.4))
+    assert '| recall | 2000 | 1.000 | 1.000 (0.600-1.400) |' in steps_markdown(rows)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([config('ce')], 'give two or more with different names'),
+        ([config('ce'), 'nowhere.py'], 'nowhere.py'),
+        ([config('ce'), REPOSITORY / 'configs/_base_/losses/recall.py'], 'no train_dataloader or optim_wrapper'),
+    ],
+)
+def test_what_cannot_be_measured_is_said(arguments, message, data, tmp_path):
+    status, output = run('python', TOOL, *arguments, '--batches', '1', '--out', tmp_path, cwd=data)
+    assert status == 1
+    assert message in output
+    assert 'Traceback' not in output
