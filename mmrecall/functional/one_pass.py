@@ -5,6 +5,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .exponentials import Exponents, cross_entropies, exponentiate, find_hits, look_up, subtract_onehot
@@ -76,10 +77,10 @@ def one_pass_class_losses(
 class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, keep: bool, *batch: Any) -> tuple[Tensor, ...]:
-        scores = _flatten(logits)
+        scores, flat = _flatten(logits), _flatten_batch(logits.shape[1], *batch)
         kept = empty_like_in_huge_pages(scores) if keep else None
-        kept_sums = torch.empty_like(_flatten_labels(batch[0]), dtype=logits.dtype) if keep else None
-        outputs = _add_up(scores, _flatten_batch(scores.shape[1], *batch), kept, kept_sums)
+        kept_sums = torch.empty_like(flat.bins, dtype=logits.dtype) if keep else None
+        outputs = _add_up(scores, flat, kept, kept_sums)
         ctx.options, ctx.usable = batch[2:], keep
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
@@ -170,12 +171,14 @@ def _descend(
 ) -> Tensor:
     """Fill in incoming[y] * (softmax - onehot), from the logits, or from what the forward pass left in ``gradient``."""
     num_classes, ignore_index = len(incoming), batch.ignore_index
-    # what is left out has no part in the loss
-    by_bin = torch.cat([incoming, incoming.new_zeros(batch.num_bins - num_classes)])
-    if 0 <= ignore_index < num_classes:
-        by_bin[ignore_index] = 0
+    by_bin = incoming
     if batch.shift is not None and batch.shift.scale != 1:
         by_bin = by_bin * batch.shift.scale
+    # what is left out has no part in the loss
+    if batch.num_bins > num_classes:
+        by_bin = F.pad(by_bin, (0, batch.num_bins - num_classes))
+    if 0 <= ignore_index < num_classes:
+        by_bin = by_bin.index_fill(0, torch.tensor([ignore_index]), 0)
     exponents = Exponents(batch.shift, incoming.dtype, batch.num_bins)
     scratch = _Scratch()
     for scores, bins, factors, out, out_sums in _blocks(all_scores, batch, gradient, sums):
