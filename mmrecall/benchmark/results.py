@@ -27,6 +27,8 @@ class Measurement(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
     device: str
+    memory: str
+    """``'fresh'`` or ``'reused'``, of a CPU."""
     logits_bytes: int
     bandwidth: float | None
     """Bytes per second of a copy; of a GPU alone."""
@@ -103,7 +105,8 @@ def markdown_table(measurement: Measurement) -> str:
 def _title(measurement: Measurement) -> str:
     shape = ' x '.join(map(str, measurement.shape))
     name = '' if 'x'.join(map(str, measurement.shape)) == measurement.name else f'{measurement.name}: '
-    return f'{name}{shape}, {measurement.dtype}, {measurement.logits_bytes / 1e6:.3g} MB of logits'
+    memory = f', {measurement.memory} memory' if measurement.device == 'cpu' else ''
+    return f'{name}{shape}, {measurement.dtype}, {measurement.logits_bytes / 1e6:.3g} MB of logits{memory}'
 
 
 def _cells(row: Row) -> list[str]:

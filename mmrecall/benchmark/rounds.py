@@ -11,6 +11,7 @@ import torch
 from mmrecall.benchmark.batches import Batch, make_batch
 from mmrecall.benchmark.competitors import REFERENCE, Competitor
 from mmrecall.benchmark.measure import Step, copy_bandwidth, peak_bytes, seconds_of
+from mmrecall.benchmark.memory import release_memory, set_memory
 from mmrecall.benchmark.results import Measurement, Timing
 
 OnStep = Callable[[str, float], None]
@@ -31,6 +32,8 @@ class Settings(NamedTuple):
     max_seconds: float = 10.0
     """A loss whose first step takes longer is left out of the rounds, and its row says so."""
     seed: int = 0
+    memory: str = 'fresh'
+    """Of a CPU: ``'fresh'``, given back before every step, or ``'reused'``."""
 
 
 def measure_losses(
@@ -52,6 +55,8 @@ def measure_losses(
     Raises:
         CannotMeasureError: the reference does not run, or a loss has left the GPU unusable.
     """
+    if settings.device == 'cpu':
+        set_memory(settings.memory)
     batch = make_batch(shape, getattr(torch, settings.dtype), settings.device, settings.seed)
     fitting = [competitor for competitor in competitors if competitor.fits(batch)]
     bandwidth = copy_bandwidth(settings.device, settings.rounds) if settings.device == 'cuda' else None
@@ -65,6 +70,7 @@ def measure_losses(
         shape,
         settings.dtype,
         settings.device,
+        settings.memory,
         logits_bytes=batch.logits.numel() * batch.logits.element_size(),
         bandwidth=bandwidth,
         timings=list(timings.values()),
@@ -102,6 +108,8 @@ def _run_rounds(steps: dict[str, Step], timings: dict[str, Timing], settings: Se
     for number in range(1, settings.rounds + 1):
         for name in order.sample(list(steps), len(steps)):
             on_step(name, number / (settings.rounds + 1))
+            if settings.memory == 'fresh':
+                release_memory()
             try:
                 timings[name].seconds.append(seconds_of(steps[name], settings.device))
             except Exception as error:

@@ -1,6 +1,7 @@
 """The benchmark: what it measures, and the tool as a user calls it. No assertion is about how long anything takes."""
 
 import json
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from commands import run
 
-from mmrecall.benchmark import measure, rounds
+from mmrecall.benchmark import measure, memory, rounds
 from mmrecall.benchmark.batches import SHAPES, Batch, make_batch, read_shapes
 from mmrecall.benchmark.competitors import REFERENCE, Competitor, all_competitors, choose, naive_recall, plain_recall
 from mmrecall.benchmark.growth import find_growth, fit_slope, growth_markdown, growth_shapes
@@ -53,7 +54,7 @@ def made(**seconds):
     """A measurement with these seconds; the reference takes 1, 2 and 4."""
     timings = [Timing(REFERENCE, 'PyTorch', [1.0, 2.0, 4.0], 300)]
     timings += [Timing(name, 'mmrecall', values, 125) for name, values in seconds.items()]
-    return Measurement('tiny', (2, 4, 8, 8), 'float32', 'cpu', 100, None, timings, [])
+    return Measurement('tiny', (2, 4, 8, 8), 'float32', 'cpu', 'fresh', 100, None, timings, [])
 
 
 def test_every_registered_loss_is_measured():
@@ -170,6 +171,67 @@ def test_a_loss_that_leaves_the_gpu_unusable_ends_the_run_with_its_name(fake_gpu
     monkeypatch.setattr(torch.cuda, 'synchronize', unusable)
     with pytest.raises(CannotMeasureError, match=r'culprit has left the GPU unusable.*--losses'):
         measured(competitor('culprit', crash), device='cuda')
+
+
+class FakeAllocator:
+    """Remembers what glibc would be told."""
+
+    def __init__(self):
+        self.told = []
+
+    def mallopt(self, option, value):
+        self.told.append((option, value))
+
+    def malloc_trim(self, pad):
+        self.told.append('trim')
+
+
+@pytest.fixture
+def allocator(monkeypatch):
+    fake = FakeAllocator()
+    monkeypatch.setattr(memory, '_glibc', lambda: fake)
+    return fake
+
+
+def test_fresh_memory_is_given_back_before_every_step(allocator):
+    def step(batch):
+        allocator.told.append('step')
+
+    measured(competitor('one', step), rounds=3)
+    in_rounds = allocator.told[allocator.told.index('trim') :]
+    # the reference's step tells nothing
+    assert in_rounds.count('trim') == 6
+    assert all(before == 'trim' for before, now in pairwise(in_rounds) if now == 'step')
+
+
+def test_reused_memory_is_never_given_back(allocator):
+    measured(memory='reused')
+    assert allocator.told == [(-4, 0), (-1, 2**31 - 1)]
+
+
+@pytest.mark.skipif(memory._glibc() is None, reason='no GNU C library')
+@pytest.mark.parametrize('kind', memory.MEMORY)
+def test_only_reused_memory_holds_what_was_in_it(kind):
+    code = (
+        f'import torch; from mmrecall.benchmark.memory import release_memory, set_memory; set_memory({kind!r})\n'
+        'found = 0\n'
+        'for _ in range(4):\n'
+        f'    {"release_memory()" if kind == "fresh" else "pass"}\n'
+        '    tensor = torch.empty(2**24)\n'
+        '    found += int((tensor == 7).sum())\n'
+        '    tensor.fill_(7)\n'
+        '    del tensor\n'
+        'print(found > 0)'
+    )
+    status, output = run('python', '-c', code)
+    assert (status, output.split()[-1]) == (0, str(kind == 'reused'))
+
+
+def test_without_glibc_only_reused_memory_cannot_be_had(monkeypatch):
+    monkeypatch.setattr(memory, '_glibc', lambda: None)
+    assert not measured(memory='fresh').timings[0].error
+    with pytest.raises(ValueError, match="--memory is 'reused'"):
+        measured(memory='reused')
 
 
 def test_a_loss_that_crashes_is_a_row_that_says_so():

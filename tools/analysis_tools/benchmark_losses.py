@@ -29,6 +29,7 @@ from mmrecall.benchmark.growth import (
     growth_markdown,
     growth_shapes,
 )
+from mmrecall.benchmark.memory import MEMORY
 from mmrecall.benchmark.results import Measurement, as_json, markdown_table
 from mmrecall.benchmark.rounds import CannotMeasureError, Settings, measure_losses
 from mmrecall.visualization.loss_costs import draw_growth, draw_loss_costs
@@ -42,6 +43,12 @@ def main() -> None:
         '--dtype', nargs='+', choices=('float32', 'bfloat16'), default=['float32'], help='default: float32'
     )
     parser.add_argument('--threads', type=int, default=2, help='of the CPU (default: %(default)s)')
+    parser.add_argument(
+        '--memory',
+        choices=MEMORY,
+        default='fresh',
+        help='of the CPU: given back before every step, or kept (default: %(default)s)',
+    )
     parser.add_argument('--shapes', nargs='+', help=f'{", ".join((*SHAPES, *LARGE_SHAPES))}, or 4x19x512x512, 128x365')
     parser.add_argument('--losses', nargs='+', help='names, or patterns such as "mmseg.*" (default: all)')
     parser.add_argument('--rounds', type=int, default=25, help='(default: %(default)s)')
@@ -60,7 +67,9 @@ def main() -> None:
         _check(arguments)
         torch.set_num_threads(arguments.threads)
         environment = describe_environment(sys.argv, arguments.device)
-        environment['settings'] = {name: getattr(arguments, name) for name in ('rounds', 'max_seconds', 'seed')}
+        environment['settings'] = {
+            name: getattr(arguments, name) for name in ('memory', 'rounds', 'max_seconds', 'seed')
+        }
         (_measure_growth if arguments.growth else _measure_shapes)(arguments, environment)
     except (CannotMeasureError, ValueError) as error:
         raise SystemExit(str(error)) from error
@@ -77,7 +86,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace, dtype: str) -> Settings:
-    return Settings(arguments.device, dtype, arguments.rounds, arguments.max_seconds, arguments.seed)
+    return Settings(arguments.device, dtype, arguments.rounds, arguments.max_seconds, arguments.seed, arguments.memory)
 
 
 def _measure_shapes(arguments: argparse.Namespace, environment: dict[str, Any]) -> None:
