@@ -16,7 +16,7 @@ from .validation import is_soft
 
 # scores in a block: few enough for the cache, enough for the time that it takes to launch a kernel
 _BLOCK = 2**20
-# scores of an image below which blocks cost more than they save
+# scores of a batch below which to launch all these kernels costs more than they save
 _SMALL = 2**16
 # labels of C and above that get a bin of their own; where there are more, they are mapped to one first
 _MOST_LEFT_OUT = 2**10
@@ -48,8 +48,7 @@ def covers(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> bool
     """Whether `one_pass_class_losses` takes these arguments, and is the faster way."""
     return (
         logits.device.type == 'cpu'
-        and logits.numel() > 0
-        and (logits.ndim == 2 or logits[0].numel() >= _SMALL)
+        and logits.numel() >= _SMALL
         and not is_soft(target)
         and not (sample_weight is not None and sample_weight.requires_grad)
         # to be differentiable by torch.func, a function takes twice as long to call
