@@ -29,7 +29,7 @@ class StepRow(NamedTuple):
 
 
 def make_step(path: Path, device: str, num_batches: int, seed: int, work_dir: Path) -> Step:
-    """The call that trains a config's model on the next of its first batches, over and over.
+    """The call that trains a config's model on the next of its first batches, over and over, from random weights.
 
     What mmengine writes goes to ``work_dir``, which must be there as long as the step is called.
 
@@ -41,6 +41,7 @@ def make_step(path: Path, device: str, num_batches: int, seed: int, work_dir: Pa
         raise ValueError(f'{path} has no train_dataloader or optim_wrapper; give configs that train')
     # the batches are read before anything is timed
     config.train_dataloader.update(num_workers=0, persistent_workers=False)
+    config.train_dataloader.pop('prefetch_factor', None)
     config.merge_from_dict(
         dict(
             work_dir=str(work_dir / path.stem),

@@ -55,7 +55,7 @@ is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_
 
 
 @cache
-def _left_alone() -> Callable[..., ClassSums]:
+def _uncompiled_one_pass() -> Callable[..., ClassSums]:
     """One pass as it is, which on a CPU takes half the time of what the compiler makes of the plain steps."""
     return torch.compiler.disable(one_pass_class_losses)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -70,13 +70,13 @@ def accumulate_classes(
 ) -> tuple[ClassStatistics, Tensor]:
     """`class_losses` of shifted logits, without checks: a label outside [0, C) is left out, no GPU is waited for.
 
-    Without ``predicted`` the statistics may lack theirs.
+    Without ``predicted`` the statistics may lack theirs. On a CPU a compiled model breaks its graph here.
     """
     if predicted or not covers(logits, target, sample_weight):
         logits, shift = logits if shift is None else shift.apply(logits, target, ignore_index), None
     if not covers(logits, target, sample_weight):
         return plain_class_losses(logits, target, ignore_index, sample_weight)
-    one_pass = _left_alone() if is_compiling() else one_pass_class_losses
+    one_pass = _uncompiled_one_pass() if is_compiling() else one_pass_class_losses
     loss_sum, support, true_positives = one_pass(logits, target, ignore_index, sample_weight, shift)
     predictions = count_predicted(logits, target, ignore_index) if predicted else None
     return ClassStatistics(support, predictions, true_positives), loss_sum

@@ -10,8 +10,8 @@ from torch import Tensor
 from .shift import LogitShift
 
 _LOG2_E = 1 / math.log(2)
-# of exponents within it neither the exponentials nor their ratios overflow or underflow
-_SAFE = {torch.float32: 55.0, torch.float64: 450.0}
+# of exponents up to it, and own ones down to minus it, neither the sums nor their ratios overflow with 2**24 classes
+_SAFE = {torch.float32: 50.0, torch.float64: 450.0}
 
 
 class Exponents:

@@ -31,7 +31,8 @@ def empty_like_in_huge_pages(like: Tensor) -> Tensor:
 
 @cache
 def _find_madvise() -> Any:
-    if sys.platform != 'linux':
+    # Python may have been built without the constant
+    if sys.platform != 'linux' or not hasattr(mmap, 'MADV_HUGEPAGE'):
         return None
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int

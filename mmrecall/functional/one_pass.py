@@ -12,14 +12,14 @@ from .exponentials import Exponents, cross_entropies, exponentiate, find_hits, l
 from .huge_pages import empty_like_in_huge_pages
 from .shift import LogitShift
 from .statistics import class_bins, full_precision, full_precision_of, plain_class_losses
-from .validation import is_soft
+from .validation import is_soft, valid_labels
 
 # scores in a block: few enough for the cache, enough for the time that it takes to launch a kernel
 _BLOCK = 2**20
 # scores of a batch below which to launch all these kernels costs more than they save
 _SMALL = 2**16
-# labels of C and above that get a bin of their own; where there are more, they are mapped to one first
-_MOST_LEFT_OUT = 2**10
+# labels from C to C + this have bins of their own; where one is higher, or negative, all get the same bin first
+_HIGHEST_LEFT_OUT = 2**10
 
 
 class ClassSums(NamedTuple):
@@ -131,10 +131,14 @@ def _flatten_labels(target: Tensor) -> Tensor:
 def _flatten_batch(
     num_classes: int, target: Tensor, sample_weight: Tensor | None, ignore_index: int, shift: LogitShift | None
 ) -> _Batch:
-    lowest, highest = (int(label) for label in torch.aminmax(target))
-    if lowest < 0 or highest >= num_classes + _MOST_LEFT_OUT:
+    # 0 times NaN is NaN
+    factors = None
+    if sample_weight is not None:
+        factors = _flatten_labels(sample_weight.where(valid_labels(target, num_classes, ignore_index), 0))
+    # long first: not every type of integers can be compared
+    lowest, highest = (int(label) for label in torch.aminmax(target.long()))
+    if lowest < 0 or highest >= num_classes + _HIGHEST_LEFT_OUT:
         target, highest = class_bins(target, num_classes, ignore_index), num_classes
-    factors = None if sample_weight is None else _flatten_labels(sample_weight)
     return _Batch(_flatten_labels(target), max(highest + 1, num_classes), factors, ignore_index, shift)
 
 
@@ -142,7 +146,7 @@ def _add_up(all_scores: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: T
     """The class sums; ``kept`` becomes ``kept_sums`` * (softmax - onehot)."""
     num_classes, num_bins, dtype = all_scores.shape[1], batch.num_bins, full_precision_of(all_scores.dtype)
     exponents, scratch = Exponents(batch.shift, dtype, num_bins), _Scratch()
-    loss_sum = torch.zeros(num_bins, dtype=torch.float64)
+    loss_sum = torch.zeros(num_bins, dtype=torch.float64, device=all_scores.device)
     # misses, then hits
     counts = torch.zeros(0)
     for scores, bins, factors, out, out_sums in _blocks(all_scores, batch, kept, kept_sums):
@@ -158,7 +162,7 @@ def _add_up(all_scores: Tensor, batch: _Batch, kept: Tensor | None, kept_sums: T
         if out is not None:
             subtract_onehot(out, found, out_sums)
     misses, true_positives = counts[:num_classes], counts[num_bins:][:num_classes]
-    loss_sum = loss_sum[:num_classes].to(dtype)
+    loss_sum = loss_sum[:num_classes].to(dtype, copy=True)
     if 0 <= batch.ignore_index < num_classes:
         for total in (loss_sum, misses, true_positives):
             total[batch.ignore_index] = 0
@@ -177,7 +181,7 @@ def _descend(
     if batch.num_bins > num_classes:
         by_bin = F.pad(by_bin, (0, batch.num_bins - num_classes))
     if 0 <= ignore_index < num_classes:
-        by_bin = by_bin.index_fill(0, torch.tensor([ignore_index]), 0)
+        by_bin = by_bin.index_fill(0, torch.tensor([ignore_index], device=by_bin.device), 0)
     exponents = Exponents(batch.shift, incoming.dtype, batch.num_bins)
     scratch = _Scratch()
     for scores, bins, factors, out, out_sums in _blocks(all_scores, batch, gradient, sums):

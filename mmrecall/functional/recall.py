@@ -73,8 +73,8 @@ def recall_weights(
 
 
 def class_recall(statistics: ClassStatistics) -> Tensor:
-    """(C,) recall of every class, TP_c / N_c, 0 without support; float32 of counts, float64 of label masses."""
-    support, true_positives = statistics.support, statistics.true_positives
+    """(C,) recall of every class, TP_c / N_c, 0 without support; float64."""
+    support, true_positives = statistics.support, statistics.true_positives.double()
     smallest = torch.finfo(support.dtype).tiny if support.is_floating_point() else 1
     return true_positives / support.clamp(min=smallest)
 

@@ -1,6 +1,7 @@
 """One pass over the logits gives what the steps of `plain_class_losses` give."""
 
 from functools import partial
+from math import nan
 
 import pytest
 import torch
@@ -21,6 +22,9 @@ LAYOUTS = {
     'channels last': lambda logits: logits.contiguous(memory_format=torch.channels_last),
     'every other column': lambda logits: logits.repeat_interleave(2, dim=-1)[..., ::2],
     'classes last in memory': lambda logits: logits.movedim(1, -1).contiguous().movedim(-1, 1),
+    'every image the same': lambda logits: logits[:1].expand_as(logits),
+    'images last in memory': lambda logits: logits.movedim(0, -1).contiguous().movedim(-1, 0),
+    'a part of more': lambda logits: torch.cat([logits, logits], dim=1)[:, : logits.shape[1]],
     'places transposed in memory': lambda logits: logits.transpose(-1, -2).contiguous().transpose(-1, -2),
 }
 
@@ -64,7 +68,7 @@ def assert_same(logits, target, sample_weight=None, ignore_index=255, shift=None
         torch.testing.assert_close(one, other, equal_nan=True, **tolerance)
 
 
-SHAPES = [(5, 3), (1, 2), (2, 3, 7), (2, 4, 5, 6), (1, 19, 4, 4), (2, 3, 2, 3, 4), (3, 50)]
+SHAPES = [(5, 3), (1, 2), (2, 3, 1, 5), (2, 3, 7), (2, 4, 5, 6), (1, 19, 4, 4), (2, 3, 2, 3, 4), (3, 50)]
 EXACT = dict(rtol=1e-10, atol=1e-10)
 
 
@@ -85,7 +89,7 @@ def test_values_counts_and_gradients_are_those_of_the_steps(
     target = target.masked_fill(target == 255, ignore_index)
     if layout != 'channels last' or len(shape) == 4:
         logits = LAYOUTS[layout](logits)
-    weight = torch.rand(target.shape, dtype=torch.float64) if weighted else None
+    weight = torch.rand(target.shape, dtype=torch.float64).where(target != ignore_index, nan) if weighted else None
     assert_same(logits, target, weight, ignore_index, **EXACT)
 
 
@@ -154,7 +158,10 @@ def test_half_precision_is_computed_in_float32(shape, dtype):
     torch.testing.assert_close(found[3], expected[3].to(dtype))
 
 
-@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.int32])
+INTEGERS = [getattr(torch, name) for name in ('uint8', 'int16', 'int32', 'uint16', 'uint32') if hasattr(torch, name)]
+
+
+@pytest.mark.parametrize('dtype', INTEGERS)
 def test_labels_of_any_integer_type_are_read(dtype):
     logits, target = made((2, 5, 6, 7))
     target = target.clamp(max=100 if dtype != torch.uint8 else 255)
@@ -256,7 +263,7 @@ def test_it_may_be_checkpointed(use_reentrant):
         return (one_pass_class_losses(2 * x / 2, target, 255).loss_sum * torch.linspace(0.5, 2.0, 5)).sum()
 
     checkpoint(weighted, logits, use_reentrant=use_reentrant).backward()
-    torch.testing.assert_close(logits.grad, reference, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(logits.grad, reference, **EXACT)
 
 
 def test_saved_tensors_may_live_elsewhere():
@@ -306,6 +313,24 @@ def test_the_gradient_has_the_layout_of_the_logits():
     logits = made((2, 5, 6, 7))[0].detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     one_pass_class_losses(logits, torch.zeros(2, 6, 7, dtype=torch.long), 255).loss_sum.sum().backward()
     assert logits.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_sums_may_be_changed_in_place():
+    logits, target = made((2, 5, 6, 7))
+    loss_sum = one_pass_class_losses(logits, target, 255).loss_sum
+    loss_sum *= 2
+    expected = 2 * plain_class_losses(logits, target, 255)[1]
+    torch.testing.assert_close(loss_sum, expected, **EXACT)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss_sum.sum(), logits), torch.autograd.grad(expected.sum(), logits), **EXACT
+    )
+
+
+def test_very_many_classes_keep_their_loss_finite():
+    logits = torch.full((1, 300_000), 38.12)
+    logits[0, 0] = -38.12
+    found = one_pass_class_losses(logits, torch.tensor([0]), 255).loss_sum
+    torch.testing.assert_close(found, plain_class_losses(logits, torch.tensor([0]), 255)[1])
 
 
 def test_logits_and_labels_stay_as_they_are():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
-from mmrecall.functional.statistics import ClassStatistics, count_largest_mass
+from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
 from mmrecall.functional.validation import is_soft
 from mmrecall.models.losses.base import Batch, Measured
 from mmrecall.models.losses.class_weight import (
@@ -120,10 +120,10 @@ class RecallLoss(ClassWeightedLoss):
         measured = super()._measure(batch, reduction)
         if self.recall is None:
             return measured
-        loss_sum = measured.terms
+        loss_sum = measured.terms.detach()
         if reduction == 'none':
-            loss_sum = accumulate_classes(*batch[:4], predicted=False)[1]
-        return measured._replace(poison=loss_sum.detach().sum() * 0)
+            loss_sum = accumulate_classes(loss_sum, *batch[1:4], predicted=False)[1]
+        return measured._replace(poison=loss_sum.sum() * 0)
 
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         if self.recall is None:
@@ -133,7 +133,7 @@ class RecallLoss(ClassWeightedLoss):
         else:
             if training_step:
                 self._move_recall(summary)
-            weights = 1 - self.recall
+            weights = 1 - self.recall.to(full_precision_of(batch.logits.dtype))
         factors = self._class_factors(batch)
         return weights if factors is None else weights * factors
 
@@ -142,7 +142,7 @@ class RecallLoss(ClassWeightedLoss):
         batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(self.recall)
         # false for NaN too
         usable = summary.poison + summary.invalid_labels + summary.failures == 0
-        self.recall.lerp_(batch_recall, (present > 0) * (self.alpha * usable))
+        self.recall.lerp_(batch_recall, ((present > 0) * (self.alpha * usable)).to(self.recall))
 
     def _class_factors(self, batch: Batch) -> Tensor | None:
         if self.class_weight is None:

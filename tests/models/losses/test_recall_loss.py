@@ -85,6 +85,20 @@ def test_outside_training_the_stored_recall_is_used_and_never_moved(outside):
     assert value.item() == pytest.approx(oracle.recall_loss(logits, target, recall=[0.5, 0.25, 0.0]))
 
 
+def test_the_default_type_of_numbers_does_not_matter_to_a_running_recall():
+    loss = RecallLoss(alpha=0.5, num_classes=3)
+    logits, target = batch_with_recall([1, 2, 1], [1, 0, 1])
+    default = torch.get_default_dtype()
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            loss.recall.zero_()
+            loss(logits, target)
+        finally:
+            torch.set_default_dtype(default)
+        assert loss.recall.tolist() == [0.25, 0.5, 0.25]
+
+
 @pytest.mark.parametrize('poison', [float('nan'), float('inf'), float('-inf')])
 def test_logits_that_are_not_finite_leave_the_running_recall_untouched(poison):
     loss = RecallLoss(alpha=0.5, num_classes=3)
