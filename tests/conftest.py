@@ -57,3 +57,9 @@ def four_ranks():
     ranks = Ranks(4)
     yield ranks
     ranks.stop()
+
+
+@pytest.fixture
+def one_pass_however_small(monkeypatch):
+    """One pass over the logits, as in a training, though a test's batch is small."""
+    monkeypatch.setattr('mmrecall.functional.one_pass._SMALL', 1)

@@ -213,9 +213,14 @@ class _Scratch:
 
 def _blocks(scores: Tensor | None, batch: _Batch, out: Tensor | None, sums: Tensor | None) -> Iterator[tuple[Any, ...]]:
     """Parts that belong together: several images, or a part of one."""
-    num_images, num_classes, num_samples = next(tensor.shape for tensor in (scores, out) if tensor is not None)
-    images = min(max(1, _BLOCK // (num_classes * num_samples)), num_images)
-    samples = min(max(1, _BLOCK // num_classes), num_samples)
+    given = next(tensor for tensor in (scores, out) if tensor is not None)
+    num_images, num_classes, num_samples = given.shape
+    size = _BLOCK
+    if given.dtype != full_precision_of(given.dtype):
+        # blocks of these are copied
+        size = min(size, max(_SMALL, given.numel() // 8))
+    images = min(max(1, size // (num_classes * num_samples)), num_images)
+    samples = min(max(1, size // num_classes), num_samples)
     tensors = (scores, batch.bins, batch.sample_weight, out, sums)
     return zip(*(_split(tensor, images, samples) for tensor in tensors), strict=False)
 

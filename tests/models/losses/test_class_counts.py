@@ -15,6 +15,8 @@ from mmrecall.functional import (
 from mmrecall.models.losses import ClassCounts, LDAMLoss, LogitAdjustedLoss, RecallLoss, WeightedCrossEntropyLoss
 from mmrecall.models.losses.class_counts import CountedClasses
 
+pytestmark = pytest.mark.usefixtures('one_pass_however_small')
+
 COUNTS = [700, 90, 40, 5]
 TOTALS = [1000, 1000, 200, 10]
 

@@ -12,6 +12,8 @@ from oracle import random_batch
 from mmrecall.functional import recall_cross_entropy
 from mmrecall.models.losses import RecallLoss
 
+pytestmark = pytest.mark.usefixtures('one_pass_however_small')
+
 
 def batch_with_recall(hits, misses, num_classes=3):
     """Logits and labels in which class c has hits[c] true positives and misses[c] false negatives."""

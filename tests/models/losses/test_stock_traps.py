@@ -8,6 +8,8 @@ from oracle import random_batch
 import mmrecall  # noqa: F401, registers the losses
 from mmrecall.registry import MODELS
 
+pytestmark = pytest.mark.usefixtures('one_pass_however_small')
+
 COUNTS = [4000, 400, 40, 4]
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
 LOSSES = {

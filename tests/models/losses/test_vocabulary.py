@@ -28,6 +28,8 @@ from mmrecall.models.losses import (
 )
 from mmrecall.registry import MODELS
 
+pytestmark = pytest.mark.usefixtures('one_pass_however_small')
+
 CLASSES = 4
 COUNTS = [700, 90, 40, 5]
 LOSSES = {
