@@ -120,10 +120,10 @@ class RecallLoss(ClassWeightedLoss):
         measured = super()._measure(batch, reduction)
         if self.recall is None:
             return measured
-        loss_sum = measured.terms.detach()
+        loss_sum = measured.terms
         if reduction == 'none':
-            loss_sum = accumulate_classes(loss_sum, *batch[1:4], predicted=False)[1]
-        return measured._replace(poison=loss_sum.sum() * 0)
+            loss_sum = accumulate_classes(loss_sum.detach(), *batch[1:4], predicted=False)[1]
+        return measured._replace(poison=loss_sum.detach().sum() * 0)
 
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         if self.recall is None:
