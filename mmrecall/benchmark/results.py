@@ -1,5 +1,6 @@
 """What was measured, and the ratios that are made of it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,6 @@ def _row(timing: Timing, reference: Timing, measurement: Measurement) -> Row:
     if timing.error is not None:
         return Row(timing.loss, timing.group, None, None, None, memory, None, timing.error)
     fastest = min(timing.seconds)
-    by_round = np.divide(timing.seconds, reference.seconds)
     roofline = None
     if measurement.bandwidth is not None:
         roofline = fastest / roofline_seconds(measurement.logits_bytes, measurement.bandwidth)
@@ -75,11 +75,22 @@ def _row(timing: Timing, reference: Timing, measurement: Measurement) -> Row:
         timing.group,
         milliseconds=1000 * fastest,
         ratio=fastest / min(reference.seconds),
-        round_ratios=tuple(np.percentile(by_round, [10, 50, 90]).tolist()),
+        round_ratios=ratios_by_round(timing.seconds, reference.seconds),
         memory=memory,
         roofline=roofline,
         error=None,
     )
+
+
+def ratios_by_round(seconds: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """10th, 50th and 90th percentile of the ratios to the reference in the same round.
+
+    Example:
+        >>> ratios_by_round([3.0, 2.0, 8.0], [2.0, 4.0, 8.0])[1]
+        1.0
+    """
+    low, median, high = np.percentile(np.divide(seconds, reference), [10, 50, 90]).tolist()
+    return low, median, high
 
 
 def markdown_table(measurement: Measurement) -> str:

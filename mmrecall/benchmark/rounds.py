@@ -108,7 +108,7 @@ def _run_rounds(steps: dict[str, Step], timings: dict[str, Timing], settings: Se
     for number in range(1, settings.rounds + 1):
         for name in order.sample(list(steps), len(steps)):
             on_step(name, number / (settings.rounds + 1))
-            if settings.memory == 'fresh':
+            if settings.device == 'cpu' and settings.memory == 'fresh':
                 release_memory()
             try:
                 timings[name].seconds.append(seconds_of(steps[name], settings.device))

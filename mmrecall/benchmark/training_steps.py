@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmrecall.benchmark.measure import seconds_of
+from mmrecall.benchmark.measure import Step, seconds_of
+from mmrecall.benchmark.results import ratios_by_round
 from mmrecall.engine.hooks import ClassCountsHook
-
-Step = Callable[[], object]
 
 
 class StepRow(NamedTuple):
@@ -89,7 +87,7 @@ def step_rows(seconds: dict[str, list[float]]) -> list[StepRow]:
             name,
             milliseconds=1000 * min(found),
             ratio=min(found) / min(reference),
-            round_ratios=tuple(np.percentile(np.divide(found, reference), [10, 50, 90]).tolist()),
+            round_ratios=ratios_by_round(found, reference),
         )
         for name, found in seconds.items()
     ]
