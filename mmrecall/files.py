@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = '.partial'
@@ -46,9 +46,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         partial.replace(path)
         _flush(path.parent)
     except OSError as error:
+        if error.filename not in (None, str(partial), str(path), str(path.parent)):
+            raise
         raise _explained(error, path) from error
     finally:
-        _remove(partial)
+        # the error that is under way says more than that this failed too
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
@@ -58,14 +62,6 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(partial: Path) -> None:
-    # the error that is under way says more than that this failed too
-    try:
-        partial.unlink(missing_ok=True)
-    except OSError:
-        pass
 
 
 def _explained(error: OSError, path: Path) -> OSError:

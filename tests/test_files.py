@@ -11,9 +11,8 @@ from mmrecall.files import replacing
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / 'list.txt'
     path.write_text('old')
-    with pytest.raises(KeyError), replacing(path) as partial:
-        partial.write_text('half')
-        raise KeyError
+    with pytest.raises(TypeError), replacing(path) as partial:
+        partial.write_text('half') + 'no number'
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
 
@@ -38,3 +37,8 @@ def test_a_partial_file_of_a_killed_writer_is_replaced(tmp_path):
         partial.write_text('all')
     assert path.read_text() == 'all'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_another_file_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'No such file.*missing\.txt'), replacing(tmp_path / 'list.txt'):
+        (tmp_path / 'missing.txt').read_text()
