@@ -2,16 +2,20 @@
 # make demo-classification cross entropy against the decoupled network on long-tailed digits: two tables
 # make test                the suite on the maintained forks (onedl), in an environment of its own
 # make test-openmmlab      the suite on the stock packages; compiles mmcv the first time
+# make test-matrix         the suite on all that is tested: stock, and the forks on an older, this and a newer PyTorch
+# make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
 # make lint                ruff and mypy
 # PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11); make clean first
 
 PYTHON ?= python3
 ONEDL := .venv/onedl
 OPENMMLAB := .venv/openmmlab
+OLDEST := test-onedl-torch-2.8
+NEWEST := test-onedl-torch-2.15
 # two processes; a file stays in one, because its tests share what they have set up
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
-.PHONY: demo demo-classification test test-openmmlab lint format clean
+.PHONY: demo demo-classification test test-openmmlab test-matrix lint format clean
 
 demo: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/segmentation.py $(DEMO_ARGS)
@@ -24,6 +28,17 @@ test: $(ONEDL)/.ready
 
 test-openmmlab: $(OPENMMLAB)/.ready
 	$(OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)
+
+# the forks on another PyTorch: requirements/torch-VERSION.txt
+test-onedl-torch-%: .venv/onedl-torch-%/.ready
+	.venv/onedl-torch-$*/bin/python -m pytest $(PYTEST_ARGS)
+
+.PRECIOUS: .venv/onedl-torch-%/.ready
+
+test-matrix: test test-openmmlab $(NEWEST) $(OLDEST)
+
+test-slurm: $(ONEDL)/.ready
+	$(ONEDL)/bin/python -m pytest -m slurm tests/slurm
 
 lint: $(ONEDL)/.ready
 	$(ONEDL)/bin/ruff check .
@@ -38,13 +53,20 @@ clean:
 	rm -rf .venv
 
 # the stamp comes last: an interrupted installation starts again
-$(ONEDL)/.ready: requirements/onedl.txt requirements/demo.txt requirements/test.txt requirements/lint.txt pyproject.toml
+define install_onedl
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) or sys.exit("Python %d.%d: this needs 3.10 to 3.12; call make with PYTHON=python3.11" % sys.version_info[:2])'
-	rm -rf $(ONEDL)
-	$(PYTHON) -m venv $(ONEDL)
-	$(ONEDL)/bin/python -m pip install --quiet --no-deps $(foreach file,$(filter %.txt,$^),-r $(file))
-	$(ONEDL)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps $(foreach file,$(filter %.txt,$^),-r $(file))
+	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+endef
+
+$(ONEDL)/.ready: requirements/onedl-packages.txt requirements/torch-2.12.txt requirements/demo.txt requirements/test.txt requirements/lint.txt pyproject.toml
+	$(install_onedl)
+
+.venv/onedl-torch-%/.ready: requirements/onedl-packages.txt requirements/torch-%.txt requirements/demo.txt requirements/test.txt pyproject.toml
+	$(install_onedl)
 
 $(OPENMMLAB)/.ready: requirements/openmmlab.txt requirements/mmcv.txt requirements/demo.txt requirements/test.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 11) or sys.exit("Python %d.%d: the stock packages need 3.10 or 3.11; call make with PYTHON=python3.11" % sys.version_info[:2])'

@@ -18,11 +18,16 @@ _ADVICE = {
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
     """A file beside ``path`` to write to, which takes its place when all is on the disk.
 
     Whatever happens in between, a crash and a power failure included, ``path`` holds what it held before or all of the
     new. Missing folders are made. One process at a time may write a path.
+
+    Args:
+        path: the file.
+        flush: wait for the disk, which takes milliseconds. Without, for thousands of small files that a later one
+            vouches for, a power failure may leave an empty one.
 
     Raises:
         OSError: it cannot be written; names the path and what to do. The file beside it is removed.
@@ -42,9 +47,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _flush(partial)
+        if flush:
+            _flush(partial)
         partial.replace(path)
-        _flush(path.parent)
+        if flush and os.name == 'posix':  # elsewhere a folder cannot be opened
+            _flush(path.parent)
     except OSError as error:
         if error.filename not in (None, str(partial), str(path), str(path.parent)):
             raise

@@ -1,0 +1,170 @@
+"""A small real training that can be killed and resumed, in a process of its own."""
+
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmrecall.engine import init_cpu_ranks
+from mmrecall.models.losses import RecallLoss
+
+# a fork has PyTorch imported already
+FORK = multiprocessing.get_context('fork')
+ITEMS, CLASSES = 30, 3
+
+
+class Noisy(Dataset):
+    """Every item is drawn anew, from all three sources of random numbers."""
+
+    metainfo = dict(classes=('a', 'b', 'c'))
+
+    def __len__(self):
+        return ITEMS
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        fixed = torch.randn(6, generator=generator)
+        noise = random.random() + torch.from_numpy(np.random.randn(6)).float() + torch.randn(6)
+        return dict(inputs=fixed + 0.5 * noise, label=index % CLASSES)
+
+
+class Network(BaseModel):
+    """With what makes a resume inexact: dropout, batch statistics, a running recall, random numbers in the step."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, CLASSES)
+        )
+        self.loss_module = RecallLoss(alpha=0.3, num_classes=CLASSES)
+
+    def forward(self, inputs, label, mode='tensor'):
+        inputs = inputs * (1 + 0.1 * np.random.randn())
+        return dict(loss=self.loss_module(self.layers(inputs), label))
+
+
+def build(work, epochs=0, iterations=0, workers=0, sampler='InfiniteSampler', checkpoint=None, hooks=None, **options):
+    """A runner by epochs or by iterations."""
+    if iterations:
+        train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
+    else:
+        train_cfg = dict(by_epoch=True, max_epochs=epochs)
+    checkpoint = checkpoint or dict(by_epoch=not iterations, interval=3 if iterations else 1)
+    settings = dict(
+        model=Network(),
+        work_dir=str(work),
+        experiment_name=f'{work.name}-{os.getpid()}',
+        train_dataloader=dict(
+            batch_size=4,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            dataset=Noisy(),
+            collate_fn=dict(type='default_collate'),
+            sampler=dict(type=sampler, shuffle=True),
+        ),
+        train_cfg=train_cfg,
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
+        param_scheduler=dict(type='CosineAnnealingLR', T_max=iterations or epochs, by_epoch=not iterations),
+        default_hooks=dict(
+            checkpoint=dict(type='mmrecall.AtomicCheckpointHook', max_keep_ckpts=2, **checkpoint),
+            logger=dict(type='LoggerHook', interval=1),
+        ),
+        custom_hooks=[dict(type='mmrecall.ExactResumeHook'), EMAHook()] if hooks is None else hooks,
+        randomness=dict(seed=3),
+        log_level='WARNING',
+    )
+    settings.update(options)
+    return Runner(**settings)
+
+
+def digest(runner):
+    """Of all that a training leaves: weights, averages, the running recall, the optimizer's state."""
+    total = hashlib.sha256()
+    states = [runner.model.state_dict(), runner.optim_wrapper.state_dict()]
+    states += [hook.ema_model.state_dict() for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for tensor in _tensors(states):
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def _tensors(state):
+    if isinstance(state, torch.Tensor):
+        yield state.detach().contiguous()
+    elif isinstance(state, dict):
+        for key in sorted(state, key=str):
+            yield from _tensors(state[key])
+    elif isinstance(state, (list, tuple)):
+        for item in state:
+            yield from _tensors(item)
+
+
+class Slow(Hook):
+    """Takes its time for a step, and leaves a file for it, so that a signal comes in the middle."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        (Path(runner.work_dir) / f'step_{runner.iter + 1}').touch()
+        time.sleep(0.03)
+
+
+def train(work, rank=0, port=None, slow=False, **settings):
+    """Train to the end and note the digest; what a process does."""
+    # with its workers in a group that can be killed as a whole
+    os.setsid()
+    torch.set_num_threads(1)
+    torch.manual_seed(11)
+    if port is not None:
+        os.environ.update(
+            MASTER_ADDR='127.0.0.1', MASTER_PORT=port, RANK=str(rank), WORLD_SIZE='2', LOCAL_RANK=str(rank)
+        )
+        init_cpu_ranks('pytorch')
+        settings.update(
+            launcher='pytorch',
+            cfg=dict(
+                model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+            ),
+        )
+    work.mkdir(exist_ok=True)
+    runner = build(work, **settings)
+    if slow:
+        runner.register_hook(Slow())
+    runner.train()
+    if rank == 0:
+        (work / 'digest').write_text(digest(runner))
+
+
+def start(work, ports=(None,), **settings):
+    """Start the processes of a training, one a rank."""
+    processes = [
+        FORK.Process(target=train, args=(work,), kwargs=dict(rank=rank, port=port, **settings))
+        for rank, port in enumerate(ports)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def kill(processes):
+    """SIGKILL to all, workers too; whether all were at work."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return set(finish(processes)) == {-signal.SIGKILL}
+
+
+def finish(processes, timeout=120):
+    """Exit statuses."""
+    for process in processes:
+        process.join(timeout)
+    return [process.exitcode for process in processes]

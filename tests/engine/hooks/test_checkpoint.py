@@ -1,0 +1,220 @@
+"""Checkpoints that a kill cannot spoil, and one more when the time is over."""
+
+import errno
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from commands import free_port
+from mmengine.hooks import Hook
+from resumable_run import build, finish, kill, start
+
+from mmrecall.engine.intact_checkpoints import check_intact, newest_intact
+from mmrecall.engine.stop_request import STOPPED
+
+
+def wait_for(path, processes):
+    while not path.exists():
+        assert any(process.is_alive() for process in processes)
+        time.sleep(0.002)
+
+
+def names(work):
+    return sorted(path.name for path in work.glob('*.pth*'))
+
+
+class Full:
+    """A disk that is full when the checkpoint of an iteration is written."""
+
+    def __init__(self, monkeypatch, name):
+        self.write = Path.write_bytes
+        self.name = name
+        monkeypatch.setattr(Path, 'write_bytes', lambda path, data: self(path, data))
+
+    def __call__(self, path, data):
+        if path.name.startswith(self.name):
+            self.write(path, data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.write(path, data)
+
+
+def test_a_full_disk_is_named_and_leaves_the_checkpoints_before(tmp_path, monkeypatch):
+    Full(monkeypatch, 'iter_9.pth')
+    with pytest.raises(OSError, match=r'No space left.*make room.*iter_9\.pth'):
+        build(tmp_path, iterations=12).train()
+    assert names(tmp_path) == ['iter_3.pth', 'iter_6.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_6.pth')
+
+
+def test_an_old_checkpoint_is_removed_only_when_the_new_one_is_there(tmp_path, monkeypatch):
+    seen = []
+    replace = Path.replace
+
+    def watched(path, target):
+        seen.append(names(tmp_path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, 'replace', watched)
+    build(tmp_path, iterations=9).train()
+    assert ['iter_3.pth', 'iter_6.pth', 'iter_9.pth.partial'] in seen
+    assert names(tmp_path) == ['iter_6.pth', 'iter_9.pth']
+
+
+class Scores(Hook):
+    """Stands for validation: the hook below saves the best by these scores."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter in self.scores:
+            (checkpoint,) = [hook for hook in runner.hooks if hasattr(hook, 'save_best')]
+            checkpoint.after_val_epoch(runner, dict(accuracy=self.scores[runner.iter]))
+
+
+def best_of(tmp_path, scores):
+    settings = dict(by_epoch=False, interval=3, save_best='accuracy', rule='greater')
+    build(tmp_path, iterations=9, checkpoint=settings, hooks=[Scores(scores)]).train()
+    return [name for name in names(tmp_path) if name.startswith('best')]
+
+
+def test_of_the_best_checkpoints_the_best_is_kept(tmp_path):
+    assert best_of(tmp_path, {3: 0.5, 5: 0.7, 7: 0.6}) == ['best_accuracy_iter_5.pth']
+
+
+def test_the_best_checkpoint_stays_until_the_better_one_is_written(tmp_path, monkeypatch):
+    Full(monkeypatch, 'best_accuracy_iter_5')
+    with pytest.raises(OSError, match='best_accuracy_iter_5'):
+        best_of(tmp_path, {3: 0.5, 5: 0.7})
+    assert 'best_accuracy_iter_3.pth' in names(tmp_path)
+
+
+def test_the_rest_of_a_killed_write_is_cleared_away(tmp_path):
+    (tmp_path / 'iter_6.pth.partial').write_bytes(b'half')
+    build(tmp_path, iterations=3).train()
+    assert names(tmp_path) == ['iter_3.pth']
+
+
+def resume(work, **settings):
+    runner = build(work, resume=True, **settings)
+    runner.train()
+    return runner
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Work directory of a run with checkpoints at 3 and 6."""
+    build(tmp_path, iterations=6).train()
+    return tmp_path
+
+
+def logged(work):
+    return ''.join(path.read_text() for path in work.rglob('*.log'))
+
+
+def test_of_a_checkpoint_that_was_cut_off_the_one_before_is_taken_and_it_is_named(trained):
+    broken = trained / 'iter_6.pth'
+    broken.write_bytes(broken.read_bytes()[:-100])
+    resume(trained, iterations=9)
+    assert re.search(
+        rf'{broken} was cut off after \d+ bytes; resuming from {trained}/iter_3.pth instead', logged(trained)
+    )
+    assert names(trained) == ['iter_6.pth', 'iter_9.pth']
+    check_intact(broken)
+
+
+@pytest.mark.parametrize('content', [None, b''])
+def test_a_missing_or_empty_checkpoint_is_passed_over(trained, content):
+    (trained / 'iter_6.pth').unlink()
+    if content is not None:
+        (trained / 'iter_6.pth').write_bytes(content)
+    resume(trained, iterations=9)
+    assert f'iter_6.pth is {"missing" if content is None else "empty"}' in logged(trained)
+
+
+def test_an_empty_note_of_the_last_checkpoint_is_made_up_for(trained):
+    (trained / 'last_checkpoint').write_text('')
+    runner = resume(trained, iterations=6)
+    assert 'last_checkpoint is empty; resuming from' in logged(trained)
+    assert runner.iter == 6
+
+
+def test_without_any_intact_checkpoint_nothing_begins_anew(trained):
+    for name in names(trained):
+        (trained / name).write_bytes(b'PK half')
+    with pytest.raises(ValueError, match=r'no checkpoint to resume from: .*iter_6.*iter_3.*start anew'):
+        resume(trained, iterations=9)
+
+
+def test_a_checkpoint_that_was_asked_for_is_not_replaced_by_another(trained):
+    broken = trained / 'iter_6.pth'
+    broken.write_bytes(broken.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r'iter_6\.pth was cut off'):
+        resume(trained, iterations=9, load_from=str(broken))
+
+
+def test_checkpoints_of_other_names_are_not_resumed_from(tmp_path):
+    for name in ('iter_9.pth', 'iter_3.pth', 'best_accuracy_iter_4.pth', 'iter_3_old.pth'):
+        torch.save({}, tmp_path / name)
+    (tmp_path / 'iter_6.pth').write_bytes(b'')
+    path, broken = newest_intact(tmp_path, tmp_path / 'iter_6.pth', 'iter_{}.pth')
+    assert path == tmp_path / 'iter_3.pth'
+    assert len(broken) == 1
+
+
+def test_a_checkpoint_in_the_middle_of_an_epoch_lies_between_those_of_the_epochs(tmp_path):
+    for name in ('epoch_1.pth', 'epoch_2.pth', 'epoch_2_iter_14.pth'):
+        torch.save({}, tmp_path / name)
+    (tmp_path / 'epoch_3.pth').write_bytes(b'')
+    path, _ = newest_intact(tmp_path, tmp_path / 'epoch_3.pth', 'epoch_{}.pth')
+    assert path.name == 'epoch_2_iter_14.pth'
+
+
+LOOPS = {
+    'by iterations': dict(iterations=60, checkpoint=dict(by_epoch=False, interval=50)),
+    'by epochs': dict(epochs=9),
+}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('ranks', [1, 2])
+@pytest.mark.parametrize('loop', LOOPS)
+def test_on_the_signal_all_ranks_save_and_end_and_the_resumed_training_is_the_same(loop, ranks, workers, tmp_path):
+    settings = dict(workers=workers, sampler='DefaultSampler', **LOOPS[loop])
+
+    def started(name, **more):
+        return start(tmp_path / name, ports=(None,) if ranks == 1 else (free_port(),) * 2, **settings, **more)
+
+    assert set(finish(started('whole'))) == {0}
+    processes = started('stopped', slow=True)
+    wait_for(tmp_path / 'stopped' / 'step_12', processes)
+    # to one rank alone, and to its workers, as Slurm does
+    os.killpg(processes[-1].pid, signal.SIGUSR1)
+    assert set(finish(processes)) == {STOPPED}
+    last = (tmp_path / 'stopped' / 'last_checkpoint').read_text()
+    assert re.search(r'epoch_\d+_iter_\d+\.pth|epoch_3\.pth' if 'epochs' in settings else r'iter_1\d\.pth', last)
+    assert set(finish(started('stopped', resume=True))) == {0}
+    assert (tmp_path / 'stopped' / 'digest').read_text() == (tmp_path / 'whole' / 'digest').read_text()
+
+
+def test_the_signal_waits_for_the_step_that_accumulated_gradients_wait_for(tmp_path):
+    settings = dict(iterations=40, checkpoint=dict(by_epoch=False, interval=8))
+    settings['optim_wrapper'] = dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=8)
+    processes = start(tmp_path, slow=True, **settings)
+    wait_for(tmp_path / 'step_9', processes)
+    os.kill(processes[0].pid, signal.SIGUSR1)
+    assert finish(processes) == [STOPPED]
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_16.pth')
+
+
+def test_a_run_killed_while_it_saves_after_the_signal_keeps_the_checkpoint_before(tmp_path):
+    processes = start(tmp_path, slow=True, iterations=40)
+    wait_for(tmp_path / 'iter_6.pth', processes)
+    os.kill(processes[0].pid, signal.SIGUSR1)
+    assert kill(processes)
+    last = Path((tmp_path / 'last_checkpoint').read_text())
+    check_intact(last)
