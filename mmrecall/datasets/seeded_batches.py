@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 # what a seed is for; part of it, so that no two purposes share one
 STEP, _BATCH, _PASS = range(3)
@@ -123,7 +123,7 @@ def seed_batches(loader: DataLoader, key: tuple[int, ...], endless: bool) -> See
     Raises:
         ValueError: its data set is not one of items that have a number, or it makes no batches of them.
     """
-    if not hasattr(loader.dataset, '__getitem__') or loader.batch_sampler is None:
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         raise ValueError(
             f'the loader of {type(loader.dataset).__name__} has no batches of numbered items (an iterable data set, or '
             'batch_size=None); it cannot begin in the middle'

@@ -10,6 +10,8 @@ val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=100),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    checkpoint=dict(type='mmrecall.AtomicCheckpointHook', interval=1, max_keep_ckpts=2),
+    exact_resume=dict(type='mmrecall.ExactResumeHook'),
+    non_finite_loss=dict(type='mmrecall.NonFiniteLossHook'),
 )
 auto_scale_lr = dict(base_batch_size=128)

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from mmrecall.engine.hooks.first_rank import run_on_first_rank
+from mmrecall.engine.hooks.optimizer_steps import between_steps
 from mmrecall.engine.intact_checkpoints import check_intact, newest_intact
 from mmrecall.engine.stop_request import STOPPED, StopRequest
 from mmrecall.files import PARTIAL, replacing
@@ -106,7 +107,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save at the interval, or because the time is over."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if not self._stop.came_to_any_rank() or not _between_steps(runner) or self.is_last_train_iter(runner):
+        if not self._stop.came_to_any_rank() or not between_steps(runner) or self.is_last_train_iter(runner):
             return
         epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
         if epochs and self.end_of_epoch(runner.train_dataloader, batch_idx):
@@ -121,7 +122,7 @@ class AtomicCheckpointHook(CheckpointHook):
         super().after_train_epoch(runner)
         if not isinstance(runner.train_loop, EpochBasedTrainLoop) or self.is_last_train_epoch(runner):
             return
-        if self._stop.came_to_any_rank() and _between_steps(runner):
+        if self._stop.came_to_any_rank() and between_steps(runner):
             step = runner.epoch + 1 if self.by_epoch else runner.iter
             self._save_and_stop(runner, step, dict(epoch=runner.epoch + 1, iter=runner.iter))
 
@@ -202,9 +203,3 @@ class AtomicCheckpointHook(CheckpointHook):
         elif self.file_backend.isdir(path):
             # sharded checkpoints are folders
             self.file_backend.rmtree(path)
-
-
-def _between_steps(runner: Runner) -> bool:
-    """Whether no accumulated gradients wait for a step, which a checkpoint does not hold."""
-    wrappers = getattr(runner.optim_wrapper, 'optim_wrappers', None)
-    return all(one.should_update() for one in (wrappers.values() if wrappers else [runner.optim_wrapper]))

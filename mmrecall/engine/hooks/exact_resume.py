@@ -1,6 +1,7 @@
 """A killed and resumed training that is the one which was never killed."""
 
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmrecall.datasets.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
+from mmrecall.engine.hooks.optimizer_steps import optim_wrappers
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'
@@ -122,7 +124,7 @@ def _conditions(runner: Runner) -> dict[str, int]:
 
 def _check_accumulation(runner: Runner) -> None:
     """Gradients that wait for their step are not in a checkpoint."""
-    counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    counts = math.lcm(*(wrapper._accumulative_counts for wrapper in optim_wrappers(runner)))
     for hook in runner.hooks:
         if counts == 1 or not isinstance(hook, CheckpointHook) or hook.interval < 1:
             continue

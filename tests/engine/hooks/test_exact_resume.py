@@ -4,8 +4,11 @@ import random
 import time
 
 import pytest
+import torch
 from commands import free_port
-from resumable_run import finish, kill, start
+from mmengine.hooks import Hook
+from resumable_run import Noisy, build, digest, finish, kill, start
+from torch.utils.data import DataLoader, IterableDataset
 
 LOOPS = {
     'by iterations': dict(iterations=30),
@@ -83,3 +86,99 @@ def test_ten_kills_at_random_moments_leave_the_same_weights(ranks, tmp_path):
         kills += 1
     assert any((tmp_path / 'killed').glob('iter_*.pth'))
     assert resumed(tmp_path / 'killed', **settings(200)) == whole
+
+
+def test_without_a_seed_it_does_not_begin(tmp_path):
+    with pytest.raises(ValueError, match=r'randomness=dict\(seed=0\)'):
+        build(tmp_path, iterations=3, randomness=dict(seed=None)).train()
+
+
+@pytest.mark.parametrize('loop', [dict(iterations=9), dict(epochs=2)])
+def test_checkpoints_between_two_steps_of_the_optimizer_are_refused(loop, tmp_path):
+    accumulating = dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=5)
+    with pytest.raises(ValueError, match=r'accumulative_counts=5.*multiple of 5 iterations'):
+        build(tmp_path, optim_wrapper=accumulating, **loop).train()
+
+
+def test_accumulated_gradients_resume_exactly(tmp_path):
+    settings = dict(iterations=12, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3))
+    whole = uninterrupted(tmp_path / 'whole', **settings)
+    killed = start(tmp_path / 'killed', **settings)
+    wait_for(tmp_path / 'killed' / 'iter_6.pth', killed)
+    kill(killed)
+    assert resumed(tmp_path / 'killed', **settings) == whole
+
+
+class Endless(IterableDataset):
+    """Items without a number."""
+
+    def __iter__(self):
+        return iter(())
+
+
+def test_a_data_set_without_numbered_items_is_refused(tmp_path):
+    loader = DataLoader(Endless(), batch_size=2)
+    with pytest.raises(ValueError, match=r'the loader of Endless has no batches of numbered items'):
+        build(tmp_path, iterations=3, train_dataloader=loader, param_scheduler=None).train()
+
+
+def test_a_loader_without_batches_is_named(tmp_path):
+    loader = DataLoader(Noisy(), batch_size=100, drop_last=True)
+    with pytest.raises(ValueError, match='no batches; the data set is empty, or smaller than a batch'):
+        build(tmp_path, iterations=3, train_dataloader=loader).train()
+
+
+def logged(work):
+    return ''.join(path.read_text() for path in work.rglob('*.log'))
+
+
+def test_a_resume_under_other_conditions_goes_on_and_says_which(tmp_path):
+    build(tmp_path, epochs=1, sampler='DefaultSampler').train()
+    runner = build(tmp_path, epochs=2, sampler='DefaultSampler', resume=True)
+    runner._train_dataloader['batch_size'] = 7
+    runner.train()
+    assert 'not what an uninterrupted one would be: batches_of_an_epoch was 8, is 5' in logged(tmp_path)
+    assert runner.epoch == 2
+
+
+def test_a_checkpoint_of_a_run_without_the_hook_is_resumed_with_a_warning(tmp_path):
+    build(tmp_path, iterations=3, hooks=[]).train()
+    build(tmp_path, iterations=6, resume=True).train()
+    assert 'the checkpoint was written without ExactResumeHook' in logged(tmp_path)
+
+
+class Indices(Hook):
+    """What hooks and logs are told."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append((runner.epoch, batch_idx))
+
+
+def test_hooks_are_told_the_number_of_the_batch_in_an_epoch_that_began_before(tmp_path):
+    settings = dict(epochs=2, sampler='DefaultSampler', checkpoint=dict(by_epoch=False, interval=6))
+    build(tmp_path, **settings).train()
+    seen = Indices()
+    runner = build(tmp_path, load_from=str(tmp_path / 'iter_12.pth'), resume=True, **settings)
+    runner.register_hook(seen)
+    runner.train()
+    assert seen.seen == [(1, index) for index in range(4, 8)]
+
+
+def test_a_shuffling_loader_of_pytorch_resumes_exactly(tmp_path):
+    def loader():
+        return DataLoader(Noisy(), batch_size=4, shuffle=True, generator=torch.Generator().manual_seed(5))
+
+    def trained(work, epochs, **more):
+        torch.manual_seed(11)
+        runner = build(work, epochs=epochs, train_dataloader=loader(), **more)
+        runner.train()
+        return digest(runner)
+
+    # a schedule that does not depend on the number of epochs
+    constant = dict(param_scheduler=None)
+    trained(tmp_path / 'parts', 2, **constant)
+    parts = trained(tmp_path / 'parts', 4, resume=True, **constant)
+    assert parts == trained(tmp_path / 'whole', 4, **constant)
