@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
         if flush and os.name == 'posix':  # elsewhere a folder cannot be opened
             _flush(path.parent)
     except OSError as error:
-        if error.filename not in (None, str(partial), str(path), str(path.parent)):
+        if error.filename not in (None, *map(str, (partial, path, *path.parents))):
             raise
         raise _explained(error, path) from error
     finally:

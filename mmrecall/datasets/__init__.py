@@ -24,6 +24,7 @@ __all__ = [
 
 _SEGMENTATION = [
     'CamVidDataset',
+    'LoadCheckedAnnotations',
     'LoadSynthiaAnnotations',
     'SynthiaSequenceDataset',
     'street_scene',
@@ -35,7 +36,7 @@ if missing('mmseg.datasets') is None:
     from .camvid import CamVidDataset  # noqa: F401
     from .street_scenes import street_scene, write_street_scenes  # noqa: F401
     from .synthia import SynthiaSequenceDataset  # noqa: F401
-    from .transforms import LoadSynthiaAnnotations  # noqa: F401
+    from .transforms import LoadCheckedAnnotations, LoadSynthiaAnnotations  # noqa: F401
 
     __all__ += _SEGMENTATION
 

@@ -1,8 +1,13 @@
 """CamVid as the SegNet authors split it."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
+
+from mmrecall.datasets.folders import check_links
+from mmrecall.datasets.images import ReadableImages
 from mmrecall.registry import DATASETS, register
 from mmrecall.toolboxes import require
 
@@ -15,7 +20,7 @@ IGNORED = 255
 
 
 @register(DATASETS)
-class CamVidDataset(BaseSegDataset):
+class CamVidDataset(ReadableImages, BaseSegDataset):
     """CamVid, 11 classes, in the SegNet authors' layout: folders ``train`` and ``trainannot``, ``val``, ``test``, ….
 
     Images are PNG or JPEG, whichever the folder holds; labels are grey PNGs of the same name with ids 0 to 10, and
@@ -29,7 +34,8 @@ class CamVidDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: a folder, the images, or the label of an image is missing; says which.
-        ValueError: PNG and JPEG images in one folder.
+        ValueError: PNG and JPEG images in one folder, a link to a folder that it is in; or, when read, an image that
+            cannot be read.
     """
 
     METAINFO = dict(
@@ -53,8 +59,16 @@ class CamVidDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Pairs of image and label, sorted by name."""
-        self.img_suffix = self.img_suffix or self._suffix_of(Path(self.data_prefix['img_path']))
+        folder = Path(self.data_prefix['img_path'])
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'{folder} is missing; CamVidDataset reads data_root/train, trainannot, val, valannot, test, testannot'
+            )
+        check_links(folder)
+        self.img_suffix = self.img_suffix or self._suffix_of(folder)
         data_list = super().load_data_list()
+        if not data_list:
+            raise FileNotFoundError(f'{folder} holds no {self.img_suffix} images')
         # without a label folder the images are only predicted
         without = [pair for pair in data_list if 'seg_map_path' in pair and not Path(pair['seg_map_path']).is_file()]
         if without:
@@ -62,14 +76,24 @@ class CamVidDataset(BaseSegDataset):
                 f'{len(without)} of {len(data_list)} images have no label; the first is {without[0]["img_path"]}, '
                 f'whose label should be {without[0]["seg_map_path"]}'
             )
+        self._say_what_has_no_image(data_list)
         return data_list
+
+    def _say_what_has_no_image(self, data_list: list[dict]) -> None:
+        if 'seg_map_path' not in data_list[0] or self.ann_file:
+            return
+        labels = Path(self.data_prefix['seg_map_path']).glob(f'*{self.seg_map_suffix}')
+        without = sorted({str(label) for label in labels} - {str(Path(pair['seg_map_path'])) for pair in data_list})
+        if without:
+            print_log(
+                f'{len(without)} label(s) have no image in {self.data_prefix["img_path"]}, first {without[0]}; is the '
+                'folder unpacked completely?',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     @staticmethod
     def _suffix_of(folder: Path) -> str:
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f'{folder} is missing; CamVidDataset reads data_root/train, trainannot, val, valannot, test, testannot'
-            )
         found = {path.suffix for path in folder.iterdir()} & {'.png', '.jpg', '.jpeg'}
         if not found:
             raise FileNotFoundError(f'{folder} holds no .png, .jpg or .jpeg images')

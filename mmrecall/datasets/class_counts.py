@@ -13,7 +13,9 @@ import torch
 from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
+from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.sources import Source, find_sources
+from mmrecall.files import replacing
 
 Array = np.ndarray
 
@@ -40,14 +42,18 @@ class LabelCounts(NamedTuple):
     """``'pixels'`` or ``'images'``."""
 
     def write(self, path: str | Path) -> None:
-        """Write the JSON that ``class_counts=`` reads; it is complete or not there at all."""
+        """Write the JSON that ``class_counts=`` reads; it is complete or not there at all.
+
+        Raises:
+            OSError: it cannot be written; names it.
+        """
         lines = (f'  {json.dumps(name)}: {json.dumps(value)}' for name, value in self._asdict().items())
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         # a name of its own, because several runs may write one file
-        partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-        partial.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
-        partial.replace(path)
+        own = path.with_name(f'{path.name}.{os.getpid()}')
+        with replacing(own) as partial:
+            partial.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
+        own.replace(path)
 
     @classmethod
     def read(cls, path: str | Path) -> LabelCounts:
@@ -58,9 +64,16 @@ class LabelCounts(NamedTuple):
             ValueError: it does not hold class counts.
         """
         try:
-            return cls(**json.loads(Path(path).read_text(encoding='utf-8')))
-        except (TypeError, ValueError) as error:
+            found = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
+            found._check()
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f'{path} does not hold class counts ({error}); remove it and count again') from error
+        return found
+
+    def _check(self) -> None:
+        for numbers in (self.counts, self.images, self.counts if self.image_totals is None else self.image_totals):
+            if len(numbers) != len(self.classes) or not all(type(number) is int and number >= 0 for number in numbers):
+                raise ValueError('there is not one number for every class')
 
 
 def count_classes(
@@ -75,7 +88,8 @@ def count_classes(
 
     Of the pipeline only the transform that loads the annotations runs (its class, or one that it inherits from, is
     called ``Load...Annotations`` or ``Load...Annotation``), so the label map and ``reduce_zero_label`` are honoured and
-    no image is read. What the rest of the pipeline does, crops for example, is not counted.
+    no image is read. What the rest of the pipeline does, crops for example, is not counted. All items are looked at
+    before what is wrong with them is raised: counts of a part would be wrong.
 
     Args:
         dataset: a built data set.
@@ -86,6 +100,7 @@ def count_classes(
         on_progress: called again and again during the count.
 
     Raises:
+        FailedFiles: several files are wrong; names them.
         FileNotFoundError: a label file is missing; names it.
         ValueError: a label that cannot be read, or that is neither a class nor ignored; names the file. A data set
             that is empty, of unknown kind, or without class names.
@@ -138,8 +153,13 @@ def _class_names(sources: Sequence[Source], num_classes: int | None) -> list[str
     return [str(number) for number in range(num_classes)]
 
 
+class _Part(NamedTuple):
+    table: Array
+    failures: list[Exception]
+
+
 class _Chunks(Dataset):
-    """Items are tables, int64 (3, C + 1), of a few items each, or the error that one of them raised."""
+    """Items are tables, int64 (3, C + 1), of a few items each, and the errors that some of them raised."""
 
     def __init__(self, sources: Sequence[Source], num_classes: int) -> None:
         self.sources = sources
@@ -153,19 +173,21 @@ class _Chunks(Dataset):
     def __len__(self) -> int:
         return len(self.chunks)
 
-    def __getitem__(self, item: int) -> Array | Exception:
+    def __getitem__(self, item: int) -> _Part:
         number, indices = self.chunks[item]
         source = self.sources[number]
         table = np.zeros((3, self.num_classes + 1), np.int64)
-        try:
-            for index in indices.tolist():
+        failures: list[Exception] = []
+        for index in indices.tolist():
+            try:
                 found, times = source.count(index, self.num_classes), source.times[index]
+            except Exception as error:
+                # raised in a worker it would come with another message, and with a traceback of PyTorch's
+                failures.append(error)
+            else:
                 table[:, found.classes] += times * _table(found.numbers)
                 table[0, -1] += times * found.ignored
-        except Exception as error:
-            # from a worker it would come with another message, and with a traceback of PyTorch's
-            return error
-        return table
+        return _Part(table, failures)
 
 
 def _table(numbers: Array) -> Array:
@@ -185,14 +207,15 @@ def _count_in_parallel(sources: Sequence[Source], num_classes: int, num_workers:
     )
     # before the bar, whose thread must not be forked
     parts = iter(loader)
+    failures: list[Exception] = []
     with Progress(disable=not progress) as bar:
         task = bar.add_task('Counting classes', total=sum(len(indices) for _, indices in chunks.chunks))
         for (_, indices), part in zip(chunks.chunks, parts, strict=True):
-            if isinstance(part, Exception):
-                raise part
+            failures += part.failures
             bar.advance(task, len(indices))
-            yield part
+            yield part.table
+    raise_failures('the classes are not counted', failures)
 
 
-def _unchanged(part: Array | Exception) -> Array | Exception:
+def _unchanged(part: _Part) -> _Part:
     return part

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-import mmengine
 import numpy as np
 from mmengine import fileio
+from mmengine.logging import print_log
+
+from mmrecall.datasets.failures import raise_failures
+from mmrecall.datasets.text_lines import read_lines, read_text
 
 Array = np.ndarray
 
 # beyond it a label is a mistake (an id, a time), and a name for every class would fill the memory
 _MOST_CLASSES = 1_000_000
 # the label is the last field, because a path may contain spaces
-_LINE = re.compile(r'\s*(\S.*?)\s+(-?[0-9]+)\s*', re.ASCII)
+_LABEL = re.compile(r'[ \t](-?[0-9]{1,18})\Z')
+_BLANKS = ' \t'
+# characters of a line in an error
+_SHOWN = 200
 
 
 class LabelledImage(NamedTuple):
@@ -37,7 +45,7 @@ class LabelList(NamedTuple):
 
 
 def read_list(path: str, num_classes: int | None = None) -> LabelList:
-    """Read lines of "path label"; blank lines are skipped.
+    """Read lines of "path label", in UTF-8; blank lines are skipped. An image that is listed again is warned of.
 
     A class is called by its folder, without the folders that all images share; by its number if it has no folder of
     its own, or no image.
@@ -48,13 +56,14 @@ def read_list(path: str, num_classes: int | None = None) -> LabelList:
 
     Raises:
         FileNotFoundError: there is no such list.
-        ValueError: an empty list, a line of another form, or a label outside [0, C); names the line.
+        ValueError: an empty list, a line of another form, a label outside [0, C), an image with two labels, or text
+            that is not UTF-8; names the line.
     """
-    lines = fileio.get_text(_existing(path), encoding='utf-8-sig').splitlines()
-    images = [_parse(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+    images = [_parse(line, number, path) for number, line in read_lines(_existing(path))]
     if not images:
         raise ValueError(f'{path} lists no images')
     _check_labels(path, images, _MOST_CLASSES if num_classes is None else num_classes)
+    _check_repetitions(path, images)
     if num_classes is None:
         num_classes = 1 + max(image.label for image in images)
     return LabelList(images, _folder_names(images, num_classes))
@@ -67,10 +76,12 @@ def _existing(path: str) -> str:
 
 
 def _parse(line: str, number: int, path: str) -> LabelledImage:
-    found = _LINE.fullmatch(line)
+    line = line.strip(_BLANKS)
+    found = _LABEL.search(line)
     if found is None:
-        raise ValueError(f'{path}, line {number}: {line!r} is not "path label" with a whole number as label')
-    return LabelledImage(found[1], int(found[2]), f'line {number}')
+        shown = line if len(line) <= _SHOWN else f'{line[:_SHOWN]}…'
+        raise ValueError(f'{path}, line {number}: {shown!r} is not "path label" with a whole number as label')
+    return LabelledImage(line[: found.start()].rstrip(_BLANKS), int(found[1]), f'line {number}')
 
 
 def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int) -> None:
@@ -78,6 +89,27 @@ def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int) 
         if not 0 <= image.label < num_classes:
             classes = 'begin with 0' if image.label < 0 else f'are 0 to {num_classes - 1}'
             raise ValueError(f'{path}, {image.place}: {image.path} has the label {image.label}, but classes {classes}')
+
+
+def _check_repetitions(path: str, images: Sequence[LabelledImage]) -> None:
+    first: dict[str, LabelledImage] = {}
+    again = []
+    for image in images:
+        other = first.setdefault(image.path, image)
+        if other.label != image.label:
+            raise ValueError(
+                f'{path}: {image.path} has the label {other.label} in {other.place} and {image.label} in {image.place};'
+                ' leave the right one'
+            )
+        if other is not image:
+            again.append(image)
+    if again:
+        print_log(
+            f'{path} lists {len(again)} image(s) more than once, first {again[0].path} in '
+            f'{first[again[0].path].place} and {again[0].place}: they are trained, or tested, as often',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _folder_names(images: Sequence[LabelledImage], num_classes: int) -> list[str]:
@@ -105,7 +137,8 @@ def _shared_parts(folders: Sequence[str]) -> int:
 def read_competition_json(path: str, num_classes: int) -> LabelList:
     """Read the JSON of an iNaturalist competition: ``images``, ``annotations`` and ``categories``.
 
-    The label is the category's id, and the class is called by the category's name.
+    The label is the category's id, and the class is called by the category's name. An image that is annotated again is
+    warned of.
 
     Args:
         path: the JSON.
@@ -113,30 +146,31 @@ def read_competition_json(path: str, num_classes: int) -> LabelList:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a part is missing, an annotation's image is not listed, or its category lies outside [0, C); names
-            the annotation.
+        ValueError: it is no JSON, a part is missing, an id is there twice, an annotation's image is not listed, its
+            category lies outside [0, C), or an image has two; names the annotation.
     """
+    text = read_text(_existing(path))
     try:
-        content = mmengine.load(_existing(path))
-    except ValueError as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not JSON ({error})') from error
-    files = _table(content, path, 'images', 'id', 'file_name')
-    names = _table(content, path, 'categories', 'id', 'name')
+    files = _table(content, path, 'images', 'file_name')
+    names = _table(content, path, 'categories', 'name')
     images = []
     for number, annotation in enumerate(_part(content, path, 'annotations')):
         place = f'annotations[{number}]'
-        image, label = (_field(annotation, key, path, place) for key in ('image_id', 'category_id'))
+        image = _field(annotation, 'image_id', (int, str), path, place)
+        label = _field(annotation, 'category_id', (int,), path, place)
         if image not in files:
             raise ValueError(f'{path}, {place}: no image has the id {image}')
-        if not isinstance(label, int):
-            raise ValueError(f'{path}, {place}: category_id is {label!r}, which is not a whole number')
         images.append(LabelledImage(files[image], label, place))
     _check_labels(path, images, num_classes)
+    _check_repetitions(path, images)
     return LabelList(images, [names.get(number, str(number)) for number in range(num_classes)])
 
 
-def _part(content: Any, path: str, name: str) -> list[dict]:
-    if not isinstance(content, dict) or not content.get(name):
+def _part(content: Any, path: str, name: str) -> list[Any]:
+    if not isinstance(content, dict) or not isinstance(content.get(name), list) or not content[name]:
         raise ValueError(
             f'{path} has no {name!r}; the JSON of the training and the validation set has images, annotations and '
             'categories'
@@ -144,14 +178,28 @@ def _part(content: Any, path: str, name: str) -> list[dict]:
     return content[name]
 
 
-def _table(content: Any, path: str, part: str, key: str, value: str) -> dict[int, str]:
-    items = enumerate(_part(content, path, part))
-    return {_field(i, key, path, f'{part}[{n}]'): _field(i, value, path, f'{part}[{n}]') for n, i in items}
+def _table(content: Any, path: str, part: str, value: str) -> dict[int | str, str]:
+    """One field of every item, by the item's id."""
+    table: dict[int | str, str] = {}
+    for number, item in enumerate(_part(content, path, part)):
+        place = f'{part}[{number}]'
+        key = _field(item, 'id', (int, str), path, place)
+        if key in table:
+            raise ValueError(f'{path}, {place}: the id {key} is there twice')
+        table[key] = _field(item, value, (str,), path, place)
+    return table
 
 
-def _field(item: dict, name: str, path: str, place: str) -> Any:
-    if name not in item:
-        raise ValueError(f'{path}, {place} has no {name!r}, only {list(item)}')
+_KINDS = {int: 'a whole number', str: 'a text'}
+
+
+def _field(item: Any, name: str, kinds: tuple[type, ...], path: str, place: str) -> Any:
+    if not isinstance(item, dict) or name not in item:
+        found = f'only {list(item)}' if isinstance(item, dict) else f'it is {str(item)[:_SHOWN]}'
+        raise ValueError(f'{path}, {place} has no {name!r}, {found}')
+    if type(item[name]) not in kinds:
+        wanted = ' or '.join(_KINDS[kind] for kind in kinds)
+        raise ValueError(f'{path}, {place}: {name} is {item[name]!r}, which is not {wanted}')
     return item[name]
 
 
@@ -160,27 +208,36 @@ def read_class_names(path: str) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: it names no classes, a line has no name, or text that is not UTF-8; names the line.
     """
     if not fileio.isfile(path):
         raise FileNotFoundError(f'classes: the file {path} is missing; it has the name of a class in every line')
-    lines = fileio.get_text(path, encoding='utf-8-sig').splitlines()
-    return [line.rpartition('\t')[2].strip() for line in lines if line.strip()]
+    names = [(number, line.rpartition('\t')[2].strip()) for number, line in read_lines(path)]
+    if not names:
+        raise ValueError(f'{path} names no classes')
+    for number, name in names:
+        if not name:
+            raise ValueError(f'{path}, line {number}: nothing is behind the tab, where the name of the class should be')
+    return [name for _, name in names]
 
 
 def image_labels(dataset: Any) -> Array:
     """Class of every item of a data set of mmpretrain, wrappers included, (N,) int64.
 
     Raises:
-        ValueError: an empty data set, or an item without a label or with several; names it.
+        ValueError: an empty data set, or items without a label or with several; names them.
     """
     labels = [dataset.get_data_info(index).get('gt_label') for index in range(len(dataset))]
     if not labels:
         raise ValueError(f'{type(dataset).__name__} is empty')
-    for index, label in enumerate(labels):
-        if label is None or np.ndim(label) or label < 0:
-            raise ValueError(
-                f'item {index} of {type(dataset).__name__} has gt_label={label}, but every item needs one class number'
-            )
+    failures = [
+        ValueError(
+            f'item {index} of {type(dataset).__name__} has gt_label={label}, but every item needs one class number'
+        )
+        for index, label in enumerate(labels)
+        if label is None or np.ndim(label) or label < 0
+    ]
+    raise_failures('the items have no classes', failures)
     return np.asarray(labels, np.int64)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine import fileio
 
+from mmrecall.datasets.images import ReadableImages
 from mmrecall.datasets.label_lists import (
     LabelledImage,
     LabelList,
@@ -26,7 +27,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES  # noqa: E402
 
 
 @register(DATASETS)
-class LongTailList(BaseDataset):
+class LongTailList(ReadableImages, BaseDataset):
     """Images and labels from a list, "path label" in every line; paths are below ``data_root`` and ``data_prefix``.
 
     Without ``classes``, a class is called by its folder, without the folders that all images share; by its number if
@@ -40,7 +41,8 @@ class LongTailList(BaseDataset):
 
     Raises:
         FileNotFoundError: the list is missing; or, when it is read, an image: names it, the list and the line.
-        ValueError: an empty list, a line of another form, or a label that is no class; names list and line.
+        ValueError: an empty list, a line of another form, a label that is no class, or an image with two labels, by
+            list and line; or, when it is read, an image that cannot be read.
     """
 
     NUM_CLASSES: int | None = None

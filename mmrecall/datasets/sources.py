@@ -70,9 +70,11 @@ class Source:
             for loader in self.loaders:
                 info = loader(info)
             label = info['gt_seg_map']
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            raise _missing(file) from error
         except Exception as error:  # what a decoder raises does not name the file
+            if isinstance(error, ValueError) and file in str(error):
+                raise
             raise ValueError(f'{file} cannot be read as a label ({type(error).__name__}: {error})') from error
         if label.ndim == 3 and label.shape[-1] in (3, 4):
             raise ValueError(
@@ -86,12 +88,22 @@ class Source:
         ignored = values == self.ignore_index
         wrong = ~ignored & ((values < 0) | (values >= num_classes) | (values % 1 != 0))
         if wrong.any():
-            raise ValueError(
-                f'{file} has the label {values[wrong][0]} ({numbers[wrong][0]} {self.unit}), but classes are 0 to '
-                f'{num_classes - 1} and ignore_index is {self.ignore_index}; mend the file, or the label map, '
-                'reduce_zero_label or classes of the data set'
-            )
+            raise wrong_label(file, values[wrong][0], numbers[wrong][0], num_classes, self.ignore_index, unit=self.unit)
         return ItemCounts(values[~ignored].astype(np.int64), numbers[~ignored], int(numbers[ignored].sum()))
+
+
+def wrong_label(
+    file: str, label: int, number: int, num_classes: int, ignore_index: int, unit: str = 'pixels'
+) -> ValueError:
+    """The error for a label that is neither a class nor ignored."""
+    return ValueError(
+        f'{file} has the label {label} ({number} {unit}), but classes are 0 to {num_classes - 1} and ignore_index is '
+        f'{ignore_index}; mend the file, or the label map, reduce_zero_label or classes of the data set'
+    )
+
+
+def _missing(file: str) -> FileNotFoundError:
+    return FileNotFoundError(f'the label {file} is missing; is the data set unpacked completely?')
 
 
 def _values(labels: Array) -> tuple[Array, Array]:
@@ -173,7 +185,10 @@ def data_key(
                 path = info.get('seg_map_path')
                 if path is None or '://' in path:
                     return None
-                file = os.stat(path)
+                try:
+                    file = os.stat(path)
+                except FileNotFoundError as error:
+                    raise _missing(path) from error
                 item = (path, file.st_size, file.st_mtime_ns, info.get('label_map'), info.get('reduce_zero_label'))
             digest.update(repr((item, times)).encode())
             if index % _FILES == 0:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from mmrecall.datasets.synthia import SYNTHIA_IDS, label_path
+from mmrecall.files import replacing
 
 Array = np.ndarray
 Color = tuple[float, float, float]
@@ -56,6 +57,7 @@ def write_street_scenes(
 
     Raises:
         FileExistsError: the sequence's folder exists.
+        OSError: a file cannot be written; names it.
         ValueError: no frames, or a size below 64x32.
     """
     if num_frames < 1:
@@ -79,16 +81,15 @@ def _write_frames(folder: Path, num_frames: int, seed: int, size: tuple[int, int
     from rich.progress import track
 
     images = folder / 'RGB' / 'Stereo_Left' / 'Omni_F'
-    images.mkdir(parents=True)
-    label_path(images / 'x').parent.mkdir(parents=True)
     for frame in track(range(num_frames), description='Street scenes', disable=not progress):
         image, ids = street_scene(np.random.default_rng((seed, frame)), size)
         path = images / f'{frame:06d}.png'
         label = np.zeros((*ids.shape, 3), np.uint16)
         label[..., 2] = ids  # OpenCV writes blue, green, red: the file's first channel is the last here
         for target, pixels in ((path, image[..., ::-1]), (label_path(path), label)):
-            if not cv2.imwrite(str(target), pixels):
-                raise OSError(f'{target} could not be written; is the disk full?')
+            # OpenCV's own writing to files says nothing of a full disk
+            with replacing(target, flush=False) as written:
+                written.write_bytes(cv2.imencode('.png', pixels)[1])
 
 
 def street_scene(rng: np.random.Generator, size: tuple[int, int] = (256, 128)) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.label_lists import image_labels
+from mmrecall.files import replacing
 
 Array = np.ndarray
 
@@ -123,7 +126,11 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
     """Write a list, "path label" in every line, of a long-tailed part of a data set of mmpretrain.
 
     Paths are relative to the data set's ``data_root``. Images that are no files (CIFAR, MNIST) are written as PNG to
-    ``train/<class>/<index>.png`` beside a list ``train.txt``, and their paths are relative to its folder.
+    ``train/<class>/<index>.png`` beside a list ``train.txt``, and their paths are relative to its folder. The list
+    comes last: where it is, all of its images are. What failed is simply called again.
+
+    If an item cannot stand in the list, all of those are named and nothing is written: without them the classes would
+    have other numbers of images.
 
     Args:
         dataset: with one ``gt_label`` for each item; its ``data_root`` is that of the list too.
@@ -136,6 +143,7 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
 
     Raises:
         FileExistsError: the list exists.
+        OSError: a file cannot be written; names it.
         ValueError: an item without a class, or with several; an image below another folder than ``data_root``, or a
             line break in its path; what `draw_long_tail` refuses.
     """
@@ -145,24 +153,44 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
     labels = image_labels(dataset)
     classes = dataset.metainfo.get('classes') or [str(number) for number in range(1 + labels.max())]
     chosen = draw_long_tail(labels, len(classes), imbalance_ratio, **options)
-    lines = []
-    for index in chosen.tolist():
-        info = dataset.get_data_info(index)
-        if 'img_path' in info:
-            path = _relative(info['img_path'], getattr(dataset, 'data_root', ''))
-        else:
-            path = f'{out.stem}/{classes[labels[index]]}/{index:06d}.png'
-            _write_image(info['img'], out.parent / path)
-        lines.append(f'{path} {labels[index]}\n')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f'{out.name}.partial')
-    partial.write_text(''.join(lines), encoding='utf-8')
-    partial.replace(out)
+    paths = _paths(
+        dataset, {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
+    )
+    with replacing(out) as partial:
+        partial.write_text(''.join(f'{path} {labels[index]}\n' for index, path in paths.items()), encoding='utf-8')
+        _write_images(dataset, paths, out.parent)
     return np.bincount(labels[chosen], minlength=len(classes)).tolist()
 
 
+def _paths(dataset: Any, made: dict[int, str]) -> dict[int, str]:
+    """The paths in the list, by item: of its image below the data set's root, or the one that is made for it."""
+    paths, failures = {}, []
+    for index, path in made.items():
+        info = dataset.get_data_info(index)
+        try:
+            paths[index] = (
+                _relative(info['img_path'], getattr(dataset, 'data_root', '')) if 'img_path' in info else path
+            )
+        except ValueError as error:
+            failures.append(error)
+    raise_failures('no list is written', failures)
+    return paths
+
+
+def _write_images(dataset: Any, paths: dict[int, str], folder: Path) -> None:
+    """Write the images that are no files."""
+    infos = ((path, dataset.get_data_info(index)) for index, path in paths.items())
+    made = [(folder / path, info['img']) for path, info in infos if 'img_path' not in info]
+    for path, image in made:
+        with replacing(path, flush=False) as partial:
+            Image.fromarray(np.ascontiguousarray(image)).save(partial, format='png')
+    if made:
+        # all at once, because one by one takes a hundred times as long
+        os.sync()
+
+
 def _relative(path: str, root: str) -> str:
-    if len(path.splitlines()) > 1:
+    if '\n' in path or '\r' in path:
         raise ValueError(f'the path {path!r} has a line break and cannot stand in a list')
     if not root:
         return path
@@ -170,8 +198,3 @@ def _relative(path: str, root: str) -> str:
     if not path.startswith(start):
         raise ValueError(f'the image {path} is not below data_root {root}, which the paths of the list are relative to')
     return path[len(start) :]
-
-
-def _write_image(image: Array, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(image)).save(path)

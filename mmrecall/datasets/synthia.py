@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mmrecall.datasets.failures import raise_failures
+from mmrecall.datasets.images import ReadableImages
+from mmrecall.datasets.text_lines import read_lines
+from mmrecall.files import replacing
 from mmrecall.registry import DATASETS, register
 from mmrecall.toolboxes import require
 
@@ -33,7 +38,7 @@ _CLASSES = tuple(name for name in SYNTHIA_IDS if name not in VOID)
 
 
 @register(DATASETS)
-class SynthiaSequenceDataset(BaseSegDataset):
+class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
     """Frames of SYNTHIA video sequences, 13 classes; void and the two reserved ids are ignored.
 
     Layout: ``<data_root>/<sequence>/RGB/<side>/<camera>/000000.png`` and the label in
@@ -48,7 +53,8 @@ class SynthiaSequenceDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: the list, an image or a label is missing; says which.
-        ValueError: an empty list.
+        ValueError: an empty list, a frame that is listed twice, a line that names no frame; or, when it is read, an
+            image that cannot be read.
     """
 
     METAINFO = dict(classes=_CLASSES)
@@ -77,9 +83,9 @@ class SynthiaSequenceDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Pairs of image and label, in the order of the list."""
-        lines = _lines(Path(self.ann_file))
         root = Path(self.data_root or '.')
-        pairs = [(root / f'{line}.png', label_path(root / f'{line}.png')) for line in lines]
+        images = [root / f'{line}.png' for line in _lines(Path(self.ann_file))]
+        pairs = [(image, label_path(image)) for image in images]
         missing = [path for pair in pairs for path in pair if not path.is_file()]
         if missing:
             raise FileNotFoundError(
@@ -102,10 +108,18 @@ def _lines(path: Path) -> list[str]:
         raise FileNotFoundError(
             f'{path} is missing; write the lists of the splits with tools/dataset_converters/synthia_lists.py'
         )
-    lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-    if not lines:
+    first: dict[str, int] = {}
+    for number, line in read_lines(str(path)):
+        line = line.strip()
+        if first.setdefault(line, number) != number:
+            raise ValueError(f'{path} lists {line} in line {first[line]} and line {number}; remove one')
+        if len(Path(line).parts) < 5:
+            raise ValueError(
+                f'{path}, line {number}: {line[:200]!r} is not <sequence>/RGB/<side>/<camera>/<frame>, without .png'
+            )
+    if not first:
         raise ValueError(f'{path} lists no frames')
-    return lines
+    return list(first)
 
 
 def label_path(image: Path) -> Path:
@@ -122,23 +136,31 @@ def find_cameras(root: Path, sequences: Sequence[str] = ()) -> list[Path]:
         sequences: names of those to take; all by default.
 
     Raises:
-        FileNotFoundError: a sequence, its images or a label is missing; says what.
+        FileNotFoundError: a sequence, its images, or an image or label is missing; names it.
+        FailedFiles: several are; names all.
     """
     root = Path(root)
     found = [root / name for name in sequences] or sorted(path.parent for path in root.glob('*/RGB'))
     if not found:
         raise FileNotFoundError(f'{root} holds no sequence; expected {root}/<sequence>/RGB/<side>/<camera>/000000.png')
     cameras = []
+    failures: list[Exception] = []
     for sequence in found:
         here = sorted(path for path in sequence.glob('RGB/*/*') if path.is_dir() and any(path.glob('*.png')))
         if not here:
-            raise FileNotFoundError(f'{sequence} has no images; expected {sequence}/RGB/<side>/<camera>/000000.png')
+            expected = f'{sequence}/RGB/<side>/<camera>/000000.png'
+            failures.append(FileNotFoundError(f'{sequence} has no images; expected {expected}'))
         cameras += here
-    for camera in cameras:
-        without = [label_path(image) for image in _frames(camera) if not label_path(image).is_file()]
-        if without:
-            raise FileNotFoundError(f'{len(without)} image(s) in {camera} have no label, first {without[0]}')
+    failures += [failure for camera in cameras for failure in _missing_in(camera)]
+    raise_failures(f'{root} is not complete', failures)
     return cameras
+
+
+def _missing_in(camera: Path) -> list[Exception]:
+    # a link that leads nowhere is found by its name, but there is no file
+    images = [FileNotFoundError(f'the image {image} is missing') for image in _frames(camera) if not image.is_file()]
+    labels = [label_path(image) for image in _frames(camera)]
+    return images + [FileNotFoundError(f'the label {label} is missing') for label in labels if not label.is_file()]
 
 
 def _frames(camera: Path) -> list[Path]:
@@ -148,14 +170,18 @@ def _frames(camera: Path) -> list[Path]:
 def _check_same_frames(cameras: Sequence[Path]) -> None:
     """The cameras of a sequence see one moment from several sides: it must fall into one split for all of them."""
     first: dict[Path, Path] = {}
+    failures = []
     for camera in cameras:
         other = first.setdefault(camera.parents[2], camera)
         differing = {image.name for image in _frames(camera)} ^ {image.name for image in _frames(other)}
         if differing:
-            raise ValueError(
-                f'{camera} and {other} differ in {len(differing)} frame(s), for example {min(differing)}; '
-                'is the sequence unpacked completely?'
+            failures.append(
+                ValueError(
+                    f'{camera} and {other} differ in {len(differing)} frame(s), for example {min(differing)}; '
+                    'is the sequence unpacked completely?'
+                )
             )
+    raise_failures('the cameras of a sequence have different frames', failures)
 
 
 def split_frames(
@@ -200,6 +226,9 @@ def write_lists(
 ) -> dict[str, int]:
     """Write ``train.txt``, ``val.txt`` and ``test.txt``: every camera folder split on its own.
 
+    If anything is missing, all of that is named and no list is written: one with frames left out would be another
+    split.
+
     Args:
         root: folder of the sequences.
         out: folder of the lists, made if it is not there.
@@ -212,6 +241,7 @@ def write_lists(
 
     Raises:
         FileNotFoundError: see `find_cameras`.
+        OSError: a list cannot be written; names it. The lists are what they were.
         ValueError: cameras of a sequence that hold different frames, or so few frames that a split is empty.
     """
     root, out = Path(root), Path(out)
@@ -228,9 +258,8 @@ def write_lists(
             f'{root} has {sum(map(len, splits.values()))} frames to split over {len(cameras)} camera folder(s), which '
             f'leaves none for {", ".join(empty)}; every camera needs at least {20 if contiguous else 10}'
         )
-    out.mkdir(parents=True, exist_ok=True)
-    for split, lines in splits.items():
-        partial = out / f'{split}.txt.partial'
-        partial.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
-        partial.replace(out / f'{split}.txt')
+    with ExitStack() as written:
+        for split, lines in splits.items():
+            partial = written.enter_context(replacing(out / f'{split}.txt'))
+            partial.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
     return {split: len(lines) for split, lines in splits.items()}

@@ -5,6 +5,8 @@ import os
 import torch.distributed as dist
 from mmengine.device import get_device
 
+from mmrecall.engine.slurm_rendezvous import slurm_rendezvous
+
 # where Slurm says what torchrun says in RANK, WORLD_SIZE and LOCAL_RANK
 _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
 
@@ -15,8 +17,7 @@ def init_cpu_ranks(launcher: str) -> bool:
     mmengine's own start calls `torch.cuda.set_device`, which needs a GPU.
 
     Args:
-        launcher: ``'none'``, ``'pytorch'`` (torchrun's environment) or ``'slurm'`` (srun's; MASTER_ADDR must be set
-            when there is more than one node, MASTER_PORT defaults to 29500).
+        launcher: ``'none'``, ``'pytorch'`` (torchrun's environment) or ``'slurm'`` (srun's).
 
     Returns:
         Whether this process is now a rank on a CPU.
@@ -30,8 +31,7 @@ def init_cpu_ranks(launcher: str) -> bool:
         for name, slurm_name in _SLURM_NAMES.items():
             if slurm_name in os.environ:
                 os.environ[name] = os.environ[slurm_name]
-        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-        os.environ.setdefault('MASTER_PORT', '29500')
+        os.environ.update(slurm_rendezvous(os.environ))
     unset = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
     if unset:
         raise RuntimeError(

@@ -1,18 +1,20 @@
 """A trained decoupled network as a stock classifier."""
 
 import copy
-import os
+import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS, Registry
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.utils import import_modules_from_strings
 from torch import nn
 
+from mmrecall.engine.checkpoints import read_checkpoint, read_literals
+from mmrecall.files import replacing
 from mmrecall.models.heads import SDNHead
 from mmrecall.models.heads.sdn_head import complete_part
 
@@ -40,14 +42,18 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     transforms are stock; the head has its default loss. Not kept: data sets, metrics, hooks and whatever else training
     and testing need.
 
+    Neither the checkpoint nor the config in it can run anything here, whoever made them: see `read_checkpoint` and
+    `read_literals`, and a part of the network has to be a class of PyTorch or OpenMMLab, or an `nn.Module`.
+
     Args:
-        checkpoint: of an `ImageClassifier` with an `SDNHead`; a file or whatever mmengine loads.
+        checkpoint: of an `ImageClassifier` with an `SDNHead`; a file of this machine.
         out: checkpoint to write, ending in .pth; nothing is overwritten.
         config: of the network; by default the one that mmengine has saved in the checkpoint.
 
     Raises:
         FileNotFoundError: there is no such checkpoint or config.
         FileExistsError: one of the files to write is there already.
+        OSError: a file cannot be written; names it. None is left.
         ValueError: no checkpoint, no config in it, not of a decoupled network, weights that do not fit the config, or
             a network of which mmpretrain has not all the modules.
     """
@@ -59,13 +65,16 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     model = _build(exported.model)
     _fill(model, loaded['state_dict'], checkpoint)
     meta = dict(cfg=exported.pretty_text)
-    classes = (_meta(loaded).get('dataset_meta') or {}).get('classes')
+    classes = _class_names(loaded)
     if classes:
-        meta['dataset_meta'] = dict(classes=list(classes))
-    out.parent.mkdir(parents=True, exist_ok=True)
+        meta['dataset_meta'] = dict(classes=classes)
     config_out = out.with_suffix('.py')
-    _write(out, lambda path: torch.save(dict(meta=meta, state_dict=model.state_dict()), path))
-    _write(config_out, lambda path: path.write_text(exported.pretty_text, encoding='utf-8'))
+    with replacing(config_out) as config_file:
+        config_file.write_text(exported.pretty_text, encoding='utf-8')
+        # in here, so that neither is left if there is no room for the larger one
+        with replacing(out) as checkpoint_file, checkpoint_file.open('wb') as file:
+            # given a path, torch.save does not say that the disk is full
+            torch.save(dict(meta=meta, state_dict=model.state_dict()), file)
     return Exported(out, config_out, 'test_dataloader' in exported)
 
 
@@ -78,28 +87,42 @@ def _check_free(out: Path) -> None:
 
 
 def _load(checkpoint: str) -> dict[str, Any]:
-    try:
-        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{checkpoint} is missing') from error
-    except Exception as error:  # what unpickling raises is of any kind
-        raise ValueError(f'{checkpoint} cannot be read as a checkpoint ({error})') from error
-    if not isinstance(loaded, Mapping) or 'state_dict' not in loaded:
+    loaded = read_checkpoint(checkpoint)
+    if not isinstance(loaded.get('state_dict'), Mapping):
         raise ValueError(f"{checkpoint} has no 'state_dict'; take a checkpoint that mmengine has saved")
     return loaded
 
 
 def _meta(loaded: dict[str, Any]) -> dict[str, Any]:
-    return loaded.get('meta') or {}
+    meta = loaded.get('meta')
+    return meta if isinstance(meta, Mapping) else {}
+
+
+def _class_names(loaded: dict[str, Any]) -> list[str]:
+    names = (_meta(loaded).get('dataset_meta') or {}).get('classes') or ()
+    return [str(name) for name in names]
 
 
 def _network_config(loaded: dict[str, Any], checkpoint: str, config: str | None) -> Config:
     if config is not None:
         return Config.fromfile(config)
     text = _meta(loaded).get('cfg')
-    if text is None:
+    if not isinstance(text, str):
         raise ValueError(f'{checkpoint} has no config in its meta; give the one it was trained with by --config')
-    return Config.fromstring(text, '.py')
+    network = Config(read_literals(text, checkpoint))
+    if 'custom_imports' in network:
+        import_modules_from_strings(**network.custom_imports)
+    _check_parts(network.get('model', {}), checkpoint)
+    return network
+
+
+def _check_parts(model: dict[str, Any], checkpoint: str) -> None:
+    # mmengine imports whatever a type with a dot names, and calls it
+    for name in _types(model):
+        if '.' in str(name):
+            found = _find(MODELS, name)
+            if not (inspect.isclass(found) and (issubclass(found, nn.Module) or _root(found) in _STOCK)):
+                raise ValueError(f'{checkpoint}: its config has a part of type {name!r}, which is no part of a network')
 
 
 def _classifier_config(network: Config, checkpoint: str) -> dict[str, Any]:
@@ -152,14 +175,19 @@ def _types(config: Any) -> Iterator[Any]:
 
 
 def _is_stock(transform: Any) -> bool:
-    return getattr(_find(TRANSFORMS, transform), '__module__', '').partition('.')[0] in _STOCK
+    found = _find(TRANSFORMS, transform)
+    return inspect.isclass(found) and _root(found) in _STOCK
+
+
+def _root(cls: type) -> str:
+    return cls.__module__.partition('.')[0]
 
 
 def _build(model: dict[str, Any]) -> nn.Module:
     built = MODELS.build({**copy.deepcopy(model), '_scope_': 'mmpretrain'})
     for name, module in built.named_modules():
         cls = type(module)
-        if cls.__module__.partition('.')[0] == 'mmrecall':
+        if _root(cls) == 'mmrecall':
             raise ValueError(f'{name} of the classifier is a {cls.__name__} of mmrecall; mmpretrain has no such module')
     return built
 
@@ -178,13 +206,3 @@ def _fill(model: nn.Module, weights: Mapping[str, Any], checkpoint: str) -> None
 
 def _stock_name(name: str) -> str:
     return name.replace(_KEPT, 'head', 1) if name.startswith(_KEPT) else name
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file that is complete or not there at all."""
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Hands over to the train and test tools of the toolbox that a config is for, every flag unchanged."""
 
 import importlib
+import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmrecall.engine.cpu_ranks import init_cpu_ranks
+from mmrecall.engine.slurm_rendezvous import slurm_rendezvous
 from mmrecall.toolboxes import require
 
 TOOLBOXES = ('mmseg', 'mmpretrain')
@@ -37,8 +39,11 @@ def run_stock_tool(name: str, arguments: Sequence[str]) -> None:
         raise SystemExit(f'{path}: default_scope is {scope!r}; it must be one of {", ".join(map(repr, TOOLBOXES))}')
     tool = stock_tool(scope, name)
     arguments = list(arguments)
-    if init_cpu_ranks(_launcher(arguments)):
+    launcher = _launcher(arguments)
+    if init_cpu_ranks(launcher):
         arguments += ['--cfg-options', *_cpu_wrapper_options(config)]
+    elif launcher == 'slurm':
+        os.environ.update(slurm_rendezvous(os.environ))
     sys.argv = [str(tool), *arguments]
     runpy.run_path(str(tool), run_name='__main__')
 

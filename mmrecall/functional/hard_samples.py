@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .statistics import full_precision, full_precision_of, masses, sample_losses
-from .validation import check_choice, check_labels, check_number, check_shapes, is_soft, valid_labels
+from .validation import check_choice, check_finite, check_labels, check_number, check_shapes, is_soft, valid_labels
 from .weighted import check_reduction, count_samples, divide_loss
 
 
@@ -156,7 +156,8 @@ def check_focal(gamma: float, normalizer: str) -> None:
 
 
 def check_keep_ratio(keep_ratio: float) -> None:
-    """Raise ValueError for a ratio outside (0, 1]."""
+    """Raise TypeError unless it is a number, ValueError for a ratio outside (0, 1]."""
+    check_finite('keep_ratio', keep_ratio)
     if not 0 < keep_ratio <= 1:
         raise ValueError(f'keep_ratio is {keep_ratio}; it must be above 0 and at most 1')
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .statistics import class_bins, full_precision
-from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_labels, check_shapes
+from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag, check_labels, check_shapes
 from .weighted import check_reduction, divide_loss
 
 # scores that are sorted together
@@ -54,6 +54,7 @@ def lovasz_softmax_loss(
         tensor([0.5250, 0.5749])
     """
     check_choice('classes', classes, AVERAGED_CLASSES)
+    check_flag('per_image', per_image)
     check_reduction(reduction)
     check_class_indices(target)
     check_shapes(logits, target, sample_weight)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .statistics import ClassStatistics
-from .validation import check_choice, check_per_class, check_tversky_weights
+from .validation import check_choice, check_number, check_per_class, check_tversky_weights
 from .weighted import check_reduction, reduce_class_losses
 
 METRICS = ('recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky')
@@ -151,8 +151,7 @@ def recall_cross_entropy(
 def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, float] = (0.5, 0.5)) -> None:
     """Raise ValueError for a metric, floor or pair of Tversky weights that is not one."""
     check_choice('metric', metric, METRICS)
-    if not fn_floor >= 0:
-        raise ValueError(f'fn_floor is {fn_floor}; it must be at least 0')
+    check_number('fn_floor', fn_floor)
     if fn_floor > 0 and metric != 'recall':
         raise ValueError(
             f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0"

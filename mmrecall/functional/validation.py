@@ -1,16 +1,21 @@
 """What logits and labels must look like, and what to say when they do not."""
 
+from numbers import Integral, Real
+
 import torch
 from torch import Tensor
 
 REDUCTIONS = ('mean', 'sum', 'none')
 NORMALIZERS = ('valid', 'all', 'weight')
 AVERAGED_CLASSES = ('present', 'all')
+FLOATING_POINT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# of what PyTorch takes as a number
+_LARGEST = 2**63
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless ``value`` is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f'{name} is {value!r}; choose one of {", ".join(map(repr, choices))}')
 
 
@@ -23,15 +28,19 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
     """Check types, dtypes and shapes, which needs no look at the values.
 
     Raises:
-        TypeError: an argument is not a tensor, the logits are not floating point, or the labels are
-            neither integers nor floating point.
-        ValueError: fewer than two classes, or shapes that do not belong together.
+        TypeError: an argument is not a tensor, the logits are not floating point, the labels are neither integers nor
+            floating point, or the weights are complex.
+        ValueError: fewer than two classes, shapes that do not belong together, or tensors on several devices.
     """
     for name, value in (('logits', logits), ('target', target), ('sample_weight', sample_weight)):
         if not isinstance(value, Tensor) and not (name == 'sample_weight' and value is None):
             raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
-    if not logits.is_floating_point():
-        raise TypeError(f'logits must be floating point, got {logits.dtype}; pass the scores before the softmax')
+        if value is not None and value.device != logits.device:
+            raise ValueError(f'{name} is on {value.device}, but logits are on {logits.device}; move one to the other')
+    if logits.dtype not in FLOATING_POINT:
+        raise TypeError(
+            f'logits must be floating point, 16, 32 or 64 bits, got {logits.dtype}; pass the scores before the softmax'
+        )
     if logits.ndim < 2:
         raise ValueError(f'logits must have shape (N, C, ...), got {tuple(logits.shape)}')
     if logits.shape[1] < 2:
@@ -46,10 +55,16 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
             f'sample_weight has shape {tuple(sample_weight.shape)}, but logits of shape {tuple(logits.shape)} '
             f'have one weight per sample: {samples}'
         )
+    if sample_weight is not None and sample_weight.dtype.is_complex:
+        raise TypeError(f'sample_weight must hold real numbers, got {sample_weight.dtype}')
 
 
 def _check_target(logits: Tensor, target: Tensor) -> None:
-    if target.dtype == torch.bool or target.is_complex():
+    if (
+        target.dtype == torch.bool
+        or target.dtype.is_complex
+        or (is_soft(target) and target.dtype not in FLOATING_POINT)
+    ):
         raise TypeError(f'target must hold class indices (integers) or soft labels (floats), got {target.dtype}')
     expected = logits.shape if is_soft(target) else (logits.shape[0], *logits.shape[2:])
     if tuple(target.shape) != tuple(expected):
@@ -69,10 +84,34 @@ def check_class_indices(target: Tensor) -> None:
         )
 
 
+def check_finite(name: str, value: float) -> None:
+    """Raise TypeError unless it is a number, ValueError unless it is finite."""
+    if not isinstance(value, Real):
+        raise TypeError(f'{name} is {value!r}; it must be a number')
+    # NaN too
+    if not -_LARGEST < value < _LARGEST:
+        raise ValueError(f'{name} is {value}; it must be finite, and below 2**63')
+
+
+def check_integer(name: str, value: int) -> None:
+    """Raise TypeError unless it is an integer, ValueError unless it fits into 64 bits."""
+    if not isinstance(value, Integral):
+        raise TypeError(f'{name} is {value!r}; it must be an integer')
+    if not -_LARGEST < value < _LARGEST:
+        raise ValueError(f'{name} is {value}; it must be below 2**63')
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Raise TypeError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f'{name} is {value!r}; it must be True or False')
+
+
 def check_number(name: str, value: float, *, above_zero: bool = False) -> None:
-    """Raise ValueError unless the number is finite and at least 0, or above 0."""
-    if not 0 <= value < float('inf') or (above_zero and value == 0):
-        raise ValueError(f'{name} is {value}; it must be finite and {"above" if above_zero else "at least"} 0')
+    """Raise TypeError unless it is a number, ValueError unless it is finite and at least 0, or above 0."""
+    check_finite(name, value)
+    if value < 0 or (above_zero and value == 0):
+        raise ValueError(f'{name} is {value}; it must be {"above" if above_zero else "at least"} 0')
 
 
 def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
@@ -152,7 +191,7 @@ def check_tversky_weights(tversky_weights: tuple[float, float]) -> None:
     if (
         not isinstance(tversky_weights, (tuple, list))
         or len(tversky_weights) != 2
-        or not all(weight >= 0 for weight in tversky_weights)
+        or not all(isinstance(weight, Real) and 0 <= weight < _LARGEST for weight in tversky_weights)
         or not any(tversky_weights)
     ):
-        raise ValueError(f'tversky_weights is {tversky_weights}; give two numbers, at least 0 and not both 0')
+        raise ValueError(f'tversky_weights is {tversky_weights!r}; give two numbers, finite, at least 0 and not both 0')

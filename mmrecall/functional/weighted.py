@@ -143,7 +143,8 @@ def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
 
 def reciprocal(divisor: Tensor) -> Tensor:
     """``1 / divisor``, and 0 for a divisor of 0."""
-    return torch.where(divisor > 0, divisor.reciprocal(), 0)
+    # a NaN goes on to the loss, where it is seen
+    return torch.where(divisor == 0, 0, divisor.reciprocal())
 
 
 def check_reduction(reduction: str, normalizer: str = 'valid') -> None:

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from mmrecall.datasets import LabelCounts
+from mmrecall.files import replacing
 from mmrecall.functional import effective_number_weights, inverse_frequency_weights, median_frequency_weights
 
 _COLOR = '#0072B2'
@@ -60,10 +61,8 @@ def draw_class_counts(path: str | Path, found: LabelCounts) -> None:
     order = np.argsort(found.counts, kind='stable')[::-1]
     figure = _bars(found, order) if len(order) <= _MOST_NAMES else _curve(found, order)
     figure.suptitle(f'{found.num_images:,} images, {len(order):,} classes')
-    partial = Path(f'{path}.partial')
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial, dpi=110, format='png')
-    partial.replace(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format='png')
 
 
 def _bars(found: LabelCounts, order: np.ndarray) -> Figure:

@@ -8,6 +8,8 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mmrecall.files import replacing
+
 Array = np.ndarray
 
 # Okabe and Ito's colours, which the colour-blind tell apart; the rest of the scene stays grey
@@ -53,9 +55,8 @@ def draw_predictions(
     entries = [Patch(color=palette[list(classes).index(name)] / 255, label=name) for name in highlighted]
     entries.append(Patch(color='#8a8a8a', label='all other classes (greys)'))
     figure.legend(handles=entries, loc='outside lower center', ncols=len(entries), frameon=False, fontsize=11)
-    partial = Path(f'{path}.partial')
-    figure.savefig(partial, dpi=110, format='png')
-    partial.replace(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format='png')
 
 
 def _palette(classes: Sequence[str], highlighted: Sequence[str]) -> Array:

@@ -23,14 +23,15 @@ def names(tmp_path, *lines, num_classes=None):
     return read_list(write(tmp_path / 'list.txt', '\n'.join(lines)), num_classes).classes
 
 
-# a path of one line, without white space at its ends
-paths = st.text(st.characters(codec='utf-8', exclude_categories=['C', 'Z']) | st.just(' '), min_size=1).map(
-    lambda text: f'a/{text}.jpg'
-)
+# a path of one line, with whatever Python alone takes for the end of a line
+paths = st.text(st.characters(codec='utf-8', exclude_characters='\n\r\0'), min_size=1).map(lambda text: f'a/{text}.jpg')
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pairs=st.lists(st.tuples(paths, st.integers(0, 9)), min_size=1), gap=st.sampled_from([' ', '\t', '   ']))
+@given(
+    pairs=st.lists(st.tuples(paths, st.integers(0, 9)), min_size=1, unique_by=lambda pair: pair[0]),
+    gap=st.sampled_from([' ', '\t', '   ']),
+)
 def test_what_is_written_is_read_also_with_spaces_in_paths(pairs, gap, tmp_path):
     path = write(tmp_path / 'list.txt', ''.join(f'{name}{gap}{label}\n' for name, label in pairs))
     found = read_list(path, 10).images
@@ -184,3 +185,95 @@ def test_a_number_that_cannot_be_a_class_is_named_before_anything_is_made_of_it(
     (tmp_path / 'list.txt').write_text('a.jpg 0\nb.jpg 20260101120000\n')
     with pytest.raises(ValueError, match=r'list\.txt, line 2: b\.jpg has the label 20260101120000, but classes are 0'):
         read_list(str(tmp_path / 'list.txt'))
+
+
+def test_old_mac_line_ends_and_none_at_the_end_do_no_harm(tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'a/1.jpg 0\rb/2.jpg 1  \r\r c/3.jpg\t2')
+    found = read_list(str(tmp_path / 'list.txt')).images
+    assert [tuple(image) for image in found] == [
+        ('a/1.jpg', 0, 'line 1'), ('b/2.jpg', 1, 'line 2'), ('c/3.jpg', 2, 'line 4'),
+    ]  # fmt: skip
+
+
+READERS = {
+    'list.txt': read_list,
+    'classes.txt': read_class_names,
+    'train.json': lambda path: read_competition_json(path, 3),
+}
+
+
+@pytest.mark.parametrize('name', READERS)
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('a.jpg 0\r\ncaf\xe9.jpg 1\n'.encode('latin-1'), 'line 2: byte 0xe9 is not UTF-8; save the file in UTF-8'),
+        ('a.jpg 0\n'.encode('utf-16'), 'line 1: byte 0xff is not UTF-8'),
+        ('a.jpg 0\n'.encode('utf-16-le'), 'line 1: a NUL byte; is it a text file'),
+        (b'a.jpg 0\rb.jpg\0 1\n', 'line 2: a NUL byte'),
+        (b'a.jpg 0\n\xc3', 'line 2: byte 0xc3'),
+    ],
+    ids=['latin-1', 'utf-16', 'utf-16 without mark', 'NUL', 'truncated'],
+)
+def test_what_is_not_utf_8_is_named_with_line_and_byte(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f'{tmp_path / name}, {message}'):
+        READERS[name](str(tmp_path / name))
+
+
+def test_an_image_with_two_labels_is_refused(tmp_path):
+    path = write(tmp_path / 'list.txt', 'a.jpg 0\nb.jpg 1\n\na.jpg 1\n')
+    with pytest.raises(ValueError, match=rf'{path}: a\.jpg has the label 0 in line 1 and 1 in line 4; leave the right'):
+        read_list(path)
+    double = [dict(image_id=9, category_id=0), dict(image_id=9, category_id=2)]
+    with pytest.raises(ValueError, match=r'b\.jpg has the label 0 in annotations\[0\] and 2 in annotations\[1\]'):
+        read_competition_json(competition(tmp_path, annotations=double), 4)
+
+
+def test_an_image_that_is_listed_again_is_warned_of(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmrecall.datasets.label_lists.print_log', lambda text, **options: said.append(text))
+    path = write(tmp_path / 'list.txt', 'a.jpg 0\nb.jpg 1\na.jpg 0\na.jpg 0\n')
+    assert len(read_list(path).images) == 4
+    assert said == [
+        f'{path} lists 2 image(s) more than once, first a.jpg in line 1 and line 3: they are trained, or tested, as '
+        'often'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(images=COMPETITION['images'] * 2), r'images\[2\]: the id 7 is there twice'),
+        (dict(images=dict(id=7)), "has no 'images'"),
+        (dict(images=[7]), r"images\[0\] has no 'id', it is 7"),
+        (
+            dict(images=[dict(id=[7], file_name='a')]),
+            r'images\[0\]: id is \[7\], which is not a whole number or a text',
+        ),
+        (dict(images=[dict(id=7, file_name=None)]), r'images\[0\]: file_name is None, which is not a text'),
+        (dict(annotations=[dict(image_id=7, category_id=True)]), r'category_id is True, which is not a whole number'),
+        (dict(categories=[dict(id=0, name=7)]), r'categories\[0\]: name is 7'),
+    ],
+)
+def test_parts_of_the_json_that_are_of_another_kind_are_named(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=rf'train2018\.json.*{message}'):
+        read_competition_json(competition(tmp_path, **changes), 4)
+
+
+def test_json_that_is_cut_off_or_nested_without_end_is_named(tmp_path):
+    for text in (json.dumps(COMPETITION)[:-20], '[' * 100_000, '1' * 5000):
+        with pytest.raises(ValueError, match=r'a\.json (is not JSON|has no)'):
+            read_competition_json(write(tmp_path / 'a.json', text), 4)
+
+
+def test_a_label_of_thousands_of_digits_is_no_label(tmp_path):
+    with pytest.raises(ValueError, match=r'line 1: .* is not "path label"') as caught:
+        read_list(write(tmp_path / 'list.txt', 'a.jpg ' + '1' * 5000))
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_file_of_class_names_without_names_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r'classes\.txt names no classes'):
+        read_class_names(write(tmp_path / 'classes.txt', ' \n\n'))
+    with pytest.raises(ValueError, match=r'classes\.txt, line 2: nothing is behind the tab'):
+        read_class_names(write(tmp_path / 'classes.txt', 'n01\tcat\nn02\t\n'))

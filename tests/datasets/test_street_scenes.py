@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -59,20 +62,24 @@ def test_a_sequence_that_exists_is_not_touched(tmp_path):
 
 
 def test_an_interruption_leaves_nothing_half_written(tmp_path, monkeypatch):
-    def interrupted(path, pixels):
-        if path.endswith('000002.png'):
+    def interrupted(path, content):
+        if path.name.startswith('000002.png'):
             raise KeyboardInterrupt
-        return True
+        path.touch()
 
-    monkeypatch.setattr(cv2, 'imwrite', interrupted)
+    monkeypatch.setattr(Path, 'write_bytes', interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_street_scenes(tmp_path, 5, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(cv2, 'imwrite', lambda path, pixels: False)
-    with pytest.raises(OSError, match=r'000000\.png could not be written'):
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', full)
+    with pytest.raises(OSError, match=r'No space left on device\); make room.*000000\.png'):
         write_street_scenes(tmp_path, 5, progress=False)
     assert list(tmp_path.iterdir()) == []
 

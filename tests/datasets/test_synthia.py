@@ -97,6 +97,20 @@ def test_a_missing_list_says_which_tool_writes_it(tmp_path):
         SynthiaSequenceDataset('none.txt', data_root=str(tmp_path), data_prefix={})
 
 
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('S/RGB/L/F/0\r\nS/RGB/L/F/1\r\nS/RGB/L/F/0\r\n', 'lists S/RGB/L/F/0 in line 1 and line 3; remove one'),
+        ('\n000000\n', r"line 2: '000000' is not <sequence>/RGB/<side>/<camera>/<frame>, without \.png"),
+        (' \n', 'lists no frames'),
+    ],
+)
+def test_a_line_that_is_no_frame_or_a_second_one_is_named(text, message, tmp_path):
+    (tmp_path / 'bad.txt').write_bytes(text.encode())
+    with pytest.raises(ValueError, match=rf'bad\.txt.*{message}'):
+        SynthiaSequenceDataset('bad.txt', data_root=str(tmp_path), data_prefix={})
+
+
 def test_the_random_split_of_eight_cameras_with_787_frames_has_the_papers_sizes():
     names = [f'{frame:06d}' for frame in range(787)]
     sizes = np.array([[len(part) for part in split_frames(names, seed=0)] for _ in range(8)]).sum(0)
@@ -225,7 +239,7 @@ def test_the_converter_writes_lists_that_the_data_set_reads(repository, tmp_path
     [
         (lambda root: None, 'holds no sequence'),
         (lambda root: (root / 'S' / 'RGB').mkdir(parents=True), r'S has no images; expected .*S/RGB'),
-        (lambda root: label_path(write_frame(root)).unlink(), r'1 image.*no label.*GT/LABELS'),
+        (lambda root: label_path(write_frame(root)).unlink(), r'the label .*GT/LABELS.* is missing'),
     ],
 )
 def test_a_layout_that_is_not_synthias_says_what_is_missing(break_it, message, tmp_path):

@@ -1,6 +1,7 @@
 """A trained decoupled network becomes a classifier that needs no mmrecall."""
 
 import json
+import os
 
 import made_data
 import pytest
@@ -220,14 +221,52 @@ def test_no_file_is_overwritten(there, tmp_path):
     assert (tmp_path / there).read_text() == 'precious'
 
 
-def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(content, path):
-        path.write_bytes(b'half')
-        raise OSError('No space left on device')
-
+def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
     checkpoint = made_checkpoint(tmp_path)
-    monkeypatch.setattr(torch, 'save', full)
-    with pytest.raises(OSError, match='No space'):
+    # the system's own full disk
+    (tmp_path / 'out.pth.partial').symlink_to('/dev/full')
+    with pytest.raises(OSError, match=r'No space left on device\); make room.*out\.pth'):
+        sdn_to_classifier(checkpoint, tmp_path / 'out.pth')
+    assert [path.name for path in tmp_path.iterdir()] == ['network.pth']
+    assert sdn_to_classifier(checkpoint, tmp_path / 'out.pth').checkpoint.is_file()
+
+
+class Runs:
+    """Unpickling runs a command."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_checkpoint_of_anybody_is_exported_without_running_what_it_holds(tmp_path):
+    marker = tmp_path / 'marker'
+    bad = Runs(f'touch {marker}')
+    checkpoint = made_checkpoint(tmp_path, message_hub=dict(log_scalars=dict(loss=bad)), optimizer=[bad])
+    sdn_to_classifier(checkpoint, tmp_path / 'out.pth')
+    assert not marker.exists()
+    load(checkpoint)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (("default_scope = 'mmpretrain'", 'import os; os.system("touch marker")'), 'not made of.*import os'),
+        (('depth=18', 'depth=__import__("os").system("touch marker")'), 'not made of plain values'),
+        (("type='ResNet'", "type='os.system', command='touch marker'"), "a part of type 'os.system', which is no part"),
+        (("dict(type='GlobalAveragePooling')", "dict(type='subprocess.Popen', args=['touch', 'marker'])"), 'Popen'),
+    ],
+)  # fmt: skip
+def test_a_config_in_a_checkpoint_runs_nothing(change, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = CONFIG.replace(*change)
+    assert text != CONFIG
+    # what mmengine saves has no variables
+    checkpoint = made_checkpoint(tmp_path, meta=dict(cfg=text.replace('pipeline=pipeline', 'pipeline=[]')))
+    with pytest.raises(ValueError, match=rf'(?s)network\.pth.*{message}'):
         sdn_to_classifier(checkpoint, tmp_path / 'out.pth')
     assert [path.name for path in tmp_path.iterdir()] == ['network.pth']
 

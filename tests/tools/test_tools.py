@@ -5,6 +5,7 @@ import re
 import made_data
 import pytest
 from commands import free_port, run
+from small_training import small_camvid
 
 CONFIG = 'deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py'
 
@@ -38,16 +39,7 @@ COUNTING = {
 def small(tmp_path_factory):
     """The small CamVid config, smaller: what follows ``--cfg-options``."""
     pytest.importorskip('mmseg')
-    root = tmp_path_factory.mktemp('camvid')
-    made_data.camvid(root)
-    options = ['data_preprocessor.size=(48,64)', 'model.data_preprocessor.size=(48,64)', 'train_cfg.max_iters=2']
-    options += ['train_cfg.val_interval=2', 'default_hooks.logger.interval=1', 'train_dataloader.batch_size=2']
-    options += ['train_dataloader.dataset.pipeline.2.scale=(64,48)', 'model.backbone.base_channels=8']
-    options += ['model.backbone.stem_channels=8', 'model.decode_head.in_channels=64', 'model.decode_head.channels=8']
-    for split in ('train', 'val', 'test'):
-        options += [f'{split}_dataloader.{key}' for key in ('num_workers=0', 'persistent_workers=False')]
-        options += [f'{split}_dataloader.dataset.data_root={root}/']
-    return options
+    return small_camvid(tmp_path_factory.mktemp('camvid'))
 
 
 @pytest.fixture
@@ -124,27 +116,125 @@ def test_two_cpu_ranks_train_and_evaluate(repository, config, small, tmp_path):
     assert re.search(r'Iter\(test\).*mAcc: \d', output)
 
 
+@pytest.fixture
+def slurm(repository, tmp_path):
+    """Run a Slurm script; Slurm's commands print their arguments, a line each, and every partition has the same."""
+
+    def status_and_lines(script, *words, has='gpu:a100:8(S:0-1)', **variables):
+        for command in ('srun', 'sbatch'):
+            _write_program(tmp_path / command, 'printf "%s\\n" "$@"')
+        _write_program(tmp_path / 'sinfo', f'[ "$2" = --partition=nowhere ] || echo "{has}"')
+        path = f'PATH={tmp_path}:/usr/bin:/bin'
+        status, output = run('env', path, 'bash', repository / 'tools' / f'{script}.sh', *words, **variables)
+        return status, output.splitlines()
+
+    return status_and_lines
+
+
+def _write_program(path, script):
+    path.write_text(f'#!/bin/sh\n{script}\n')
+    path.chmod(0o755)
+
+
 @pytest.mark.parametrize('tool', ['train', 'test'])
-def test_slurm_commands_have_mmsegs_order_and_variables(repository, tool, tmp_path):
-    srun = tmp_path / 'srun'
-    srun.write_text('#!/bin/sh\necho "$@"\n')
-    srun.chmod(0o755)
+def test_slurm_commands_have_mmsegs_order_and_variables(slurm, tool):
     checkpoint = ['c.pth'] if tool == 'test' else []
-    status, output = run(
-        'env', f'PATH={tmp_path}:/usr/bin:/bin', 'GPUS=8', 'GPUS_PER_NODE=4', 'CPUS_PER_TASK=6',
-        'SRUN_ARGS=--quotatype=spot', 'bash', repository / 'tools' / f'slurm_{tool}.sh', 'gpu', 'job', 'c.py',
-        *checkpoint, '--resume',
-    )  # fmt: skip
-    assert status == 0, output
-    words = output.split()
+    variables = dict(GPUS='8', GPUS_PER_NODE='4', CPUS_PER_TASK='6', SRUN_ARGS='--quotatype=spot')
+    status, words = slurm(f'slurm_{tool}', 'gpu', 'job', 'a c.py', *checkpoint, '--resume', **variables)
+    assert status == 0, words
     for word in ('--job-name=job', '--gres=gpu:4', '--ntasks=8', '--ntasks-per-node=4', '--cpus-per-task=6'):
         assert word in words
     assert '--quotatype=spot' in words
     assert words[:2] == ['-p', 'gpu']
-    assert words[-4 - len(checkpoint) :] == ['c.py', *checkpoint, '--launcher', 'slurm', '--resume']
+    assert words[-4 - len(checkpoint) :] == ['a c.py', *checkpoint, '--launcher', 'slurm', '--resume']
 
 
-@pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
+@pytest.mark.parametrize('has', ['(null)', 'craynetwork:4'])
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_slurm_partitions_without_gpus_are_not_asked_for_some(slurm, tool, has):
+    status, words = slurm(f'slurm_{tool}', 'cpu', 'job', 'c.py', 'c.pth', has=has)
+    assert status == 0, words
+    assert '--ntasks=4' in words
+    assert not any('gres' in word for word in words)
+
+
+def test_a_slurm_job_saves_and_requeues_itself(slurm, tmp_path):
+    config, work = tmp_path / 'a.py', tmp_path / 'a 100% folder'
+    config.touch()
+    words = ['gpu', 'job', config, '--work-dir', work, '--cfg-options', 'a=b c']
+    status, words = slurm('slurm_sbatch', *words, SBATCH_ARGS='--signal=B:USR1@600 --time=2:00:00', PY_ARGS='--amp')
+    assert status == 0, words
+    assert {'--requeue', '--open-mode=append', '--gres=gpu:4', '--time=2:00:00'} <= set(words)
+    assert f'--output={tmp_path}/a 100%% folder/slurm-%j.out' in words
+    # the last one counts
+    assert words.index('--signal=B:USR1@120') < words.index('--signal=B:USR1@600')
+    assert words[-2].endswith('tools/slurm_job.sh')
+    assert words[-1] == str(work)
+    _, output = run(
+        'env', 'PYTHON=echo', 'sh', '-c', f'sed s/exec/echo/ "{work}/slurm_command.sh" | bash -s -- --resume'
+    )
+    assert output.split('train.py ')[1].strip() == (
+        f'{config} --launcher slurm --work-dir {work} --amp --cfg-options a=b c --resume'
+    )
+
+
+def test_a_slurm_job_has_mmsegs_work_dir_by_default(slurm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'some.config.py').touch()
+    status, words = slurm('slurm_sbatch', 'gpu', 'job', 'some.config.py')
+    assert status == 0, words
+    assert words[-1] == str(tmp_path / 'work_dirs/some.config')
+
+
+def test_a_slurm_array_has_a_task_for_every_run(slurm, tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / f'{name}.py').touch()
+    configs, work = [tmp_path / 'a.py', tmp_path / 'b.py'], tmp_path / 'work'
+    status, words = slurm('slurm_array', 'gpu', 'job', '0 12', *configs, f'--work-dir={work}', MAX_PARALLEL='3')
+    assert status == 0, words
+    assert '--array=0-3%3' in words
+    runs = [work / name / f'seed_{seed}' for name in 'ab' for seed in (0, 12)]
+    assert words[-4:] == [str(path) for path in runs]
+    rows = [line.split('\t') for line in (work / 'runs.tsv').read_text().splitlines()]
+    assert [row[3] for row in rows[1:]] == words[-4:]
+    for seed, path, row in zip((0, 12, 0, 12), runs, rows[1:], strict=True):
+        assert row[4].rstrip().endswith(f'--work-dir {path} --cfg-options randomness.seed={seed}')
+        assert row[4] in (path / 'slurm_command.sh').read_text()
+
+
+@pytest.mark.parametrize(
+    ('script', 'words', 'message'),
+    [
+        ('slurm_train', ['nowhere', 'job', 'a.py'], 'Slurm has no partition nowhere; it has gpu:'),
+        ('slurm_test', ['nowhere', 'job', 'a.py', 'a.pth'], 'Slurm has no partition nowhere'),
+        ('slurm_sbatch', ['nowhere', 'job', 'a.py'], 'Slurm has no partition nowhere'),
+        ('slurm_sbatch', ['gpu', 'job', 'b.py'], 'there is no config b.py'),
+        ('slurm_sbatch', ['gpu', 'job', 'a.py', '--work-dir'], '--work-dir without a folder'),
+        ('slurm_array', ['gpu', 'job', '0', 'a.py', 'b.py'], 'there is no config b.py'),
+        ('slurm_array', ['gpu', 'job', 'a.py', 'a.py'], 'a.py is no seed'),
+        ('slurm_array', ['gpu', 'job', '', 'a.py'], 'no seed'),
+        ('slurm_array', ['gpu', 'job', '0 0', 'a.py'], 'would share .*work_dirs/job/a/seed_0'),
+        ('slurm_array', ['gpu', 'job', '0', 'a.py', 'c/a.py'], 'two configs of the same name'),
+        ('slurm_array', ['gpu', 'job', '0', '--work-dir', 'a.py'], 'no config'),
+    ],
+)
+def test_slurm_scripts_say_what_is_wrong_before_anything_is_submitted(
+    slurm, script, words, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'c').mkdir()
+    for config in ('a.py', 'c/a.py'):
+        (tmp_path / config).touch()
+    status, lines = slurm(script, *words)
+    assert status == 2
+    assert len(lines) == 1
+    assert re.search(message, lines[0])
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test', 'slurm_sbatch', 'slurm_array']
+)
 def test_scripts_without_arguments_say_how_they_are_used(repository, script):
     status, output = run('bash', repository / 'tools' / f'{script}.sh')
     assert status == 2

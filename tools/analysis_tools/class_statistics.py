@@ -3,6 +3,9 @@
 For segmentation and classification; label map, reduce_zero_label, ignored labels and repeated data are honoured. What
 the pipeline does after loading the labels (crops, for example) is not counted.
 
+All labels are read; those that cannot be, or hold what is no class, are then named one by one. Counts are written only
+if there are none, because those of a part would be wrong.
+
 Example: python tools/analysis_tools/class_statistics.py \
     configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py
 """
@@ -15,6 +18,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 
 from mmrecall.datasets import LabelCounts, count_classes
+from mmrecall.datasets.failures import whole_message
 from mmrecall.visualization import class_counts_table, draw_class_counts
 
 
@@ -33,18 +37,19 @@ def main() -> None:
         config = Config.fromfile(arguments.config)
         config.merge_from_dict(arguments.cfg_options or {})
         found = _count(config, arguments.workers)
+        _print(found)
+        found.write(out)
+        draw_class_counts(plot, found)
     except (OSError, TypeError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    _print(found)
-    found.write(out)
-    draw_class_counts(plot, found)
+        raise SystemExit(whole_message(error)) from error
     print(f'Counts: {out}\nChart: {plot}')
 
 
 def _count(config: Config, workers: int | None) -> LabelCounts:
     if 'train_dataloader' not in config:
         raise ValueError(f'{config.filename} has no train_dataloader; there is no training set to count')
-    init_default_scope(config.get('default_scope'))
+    if config.get('default_scope'):
+        init_default_scope(config.default_scope)
     loader = config.train_dataloader
     workers = loader.get('num_workers', 0) if workers is None else workers
     ignore_index, num_classes = _of_the_head(config.get('model', {}))

@@ -2,7 +2,8 @@
 
 The class with the most images stays the largest; of classes with equally many the lower number comes first. The same
 seed gives the same list. Paths are relative to data_root; images of a data set without files (CIFAR) are written as
-PNG beside the list. Without --largest the largest class keeps all its images.
+PNG beside the list. Without --largest the largest class keeps all its images. Items that cannot stand in a list are all
+named; the list is written only if there are none, because without them the classes would have other numbers of images.
 
 Example: python tools/dataset_converters/long_tail_list.py CONFIG --out data/flowers/train_lt.txt --ratio 100
 """
@@ -12,6 +13,7 @@ import argparse
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
+from mmrecall.datasets.failures import whole_message
 from mmrecall.datasets.subsampling import PROFILES, write_long_tail
 
 
@@ -37,7 +39,7 @@ def main() -> None:
         dataset = DATASETS.build(config.train_dataloader.dataset)
         counts = write_long_tail(dataset, arguments.out, arguments.ratio, **options)
     except (OSError, TypeError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+        raise SystemExit(whole_message(error)) from error
     print(f'{arguments.out}: {sum(counts):,} images of {len(counts)} classes, {max(counts):,} to {min(counts):,} each')
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     try:
         write_street_scenes(root, arguments.frames, arguments.seed, tuple(arguments.size), sequence)
         print(write_lists(root, root, arguments.seed, sequences=[sequence]))
-    except (FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
 
 

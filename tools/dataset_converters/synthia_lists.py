@@ -3,11 +3,15 @@
 The papers' split of SYNTHIA-SEQS-05-SUMMER is random (4400/624/1272 frames); neighbouring frames of a video then lie
 in different splits. --contiguous keeps them apart.
 
+Files that are missing are all named; lists are written only if there are none, because a part of the frames would be
+another split.
+
 Example: python tools/dataset_converters/synthia_lists.py data/SYNTHIA --sequences SYNTHIA-SEQS-05-SUMMER
 """
 
 import argparse
 
+from mmrecall.datasets.failures import whole_message
 from mmrecall.datasets.synthia import write_lists
 
 
@@ -23,8 +27,8 @@ def main() -> None:
     out = arguments.out or arguments.root
     try:
         print(write_lists(arguments.root, out, arguments.seed, arguments.contiguous, arguments.sequences))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise SystemExit(whole_message(error)) from error
 
 
 if __name__ == '__main__':

@@ -2,7 +2,8 @@
 
 Writes OUT (.pth) and, beside it, its config (.py). Kept: backbone, neck, the classifier head (the averaged weights if
 an EMAHook was at work), class names, data preprocessor, and the test pipeline if all of its transforms are stock.
-Dropped: the feature head, losses and their state, data sets, optimizer, hooks.
+Dropped: the feature head, losses and their state, data sets, optimizer, hooks. The checkpoint is a file; nothing that
+it holds is run, so it may be of anybody.
 
 Example: python tools/model_converters/sdn_to_classifier.py work_dirs/my_sdn/epoch_90.pth classifier.pth
 """

@@ -5,7 +5,7 @@ _base_ = './camvid.py'
 crop_size = (180, 240)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='mmrecall.LoadCheckedAnnotations', num_classes=11),
     dict(type='Resize', scale=(240, 180)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
@@ -14,7 +14,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(240, 180)),
-    dict(type='LoadAnnotations'),
+    dict(type='mmrecall.LoadCheckedAnnotations', num_classes=11),
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(batch_size=8, num_workers=2, dataset=dict(pipeline=train_pipeline))

@@ -10,7 +10,7 @@ data_root = 'data/cityscapes/'
 crop_size = (769, 769)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='mmrecall.LoadCheckedAnnotations', num_classes=19),
     dict(
         type='RandomChoiceResize',
         scales=[(1536, 768), (2048, 1024), (2560, 1280), (3072, 1536), (3584, 1792), (4096, 2048)],
@@ -23,7 +23,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='mmrecall.LoadCheckedAnnotations', num_classes=19),
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(

@@ -7,7 +7,7 @@ _base_ = './cityscapes_769x769.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='mmrecall.LoadCheckedAnnotations', num_classes=19),
     dict(type='Resize', scale=(769, 769)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
@@ -17,7 +17,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(769, 769)),
-    dict(type='LoadAnnotations'),
+    dict(type='mmrecall.LoadCheckedAnnotations', num_classes=19),
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

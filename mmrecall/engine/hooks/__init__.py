@@ -1,7 +1,19 @@
 """What happens during training."""
 
+from .checkpoint import AtomicCheckpointHook
 from .class_counts import ClassCountsHook
 from .deferred_reweighting import DeferredReweightingHook
-from .install import install_class_counts_hook
+from .exact_resume import ExactResumeHook
+from .install import install_hooks_of_losses
+from .non_finite_loss import NonFiniteLossHook
+from .skipped_step import SkippedStepHook
 
-__all__ = ['ClassCountsHook', 'DeferredReweightingHook', 'install_class_counts_hook']
+__all__ = [
+    'AtomicCheckpointHook',
+    'ClassCountsHook',
+    'DeferredReweightingHook',
+    'ExactResumeHook',
+    'NonFiniteLossHook',
+    'SkippedStepHook',
+    'install_hooks_of_losses',
+]

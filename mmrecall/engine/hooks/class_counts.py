@@ -8,12 +8,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmrecall.datasets import LabelCounts, count_classes, data_key
+from mmrecall.engine.hooks.class_names import some_of
 from mmrecall.engine.hooks.first_rank import run_on_first_rank
 from mmrecall.models.losses import ClassCounts
 from mmrecall.registry import HOOKS, register
-
-# names of empty classes in a warning
-_SHOWN = 10
 
 
 @register(HOOKS)
@@ -67,10 +65,9 @@ def _check_length(waiting: list[ClassCounts], classes: Sequence[str]) -> None:
 def _say_what_is_empty(runner: Runner, found: LabelCounts) -> None:
     empty = [name for name, count in zip(found.classes, found.counts, strict=True) if not count]
     if empty:
-        shown = ', '.join(empty[:_SHOWN]) + (', …' if len(empty) > _SHOWN else '')
         runner.logger.warning(
-            f'{len(empty)} of {len(found.counts)} classes are not in the training set: {shown}. Is it the right list, '
-            'and are all of its classes in the part that is taken? Published lists are sorted by class'
+            f'{len(empty)} of {len(found.counts)} classes are not in the training set: {some_of(empty)}. Is it the '
+            'right list, and are all of its classes in the part that is taken? Published lists are sorted by class'
         )
 
 

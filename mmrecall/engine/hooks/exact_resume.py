@@ -28,6 +28,9 @@ class ExactResumeHook(Hook):
     none of those before. So a training does not depend on ``num_workers`` either. On GPUs the data and the random
     numbers are the same, and the rest as reproducible as PyTorch's kernels are there.
 
+    A run that was killed in its last validation, after the last checkpoint, is validated when it is resumed; mmengine
+    ends it without.
+
     Resuming with another number of ranks, another batch size or another seed goes on, with a warning, as it does
     without this hook.
 
@@ -72,6 +75,7 @@ class ExactResumeHook(Hook):
                 f'train_cfg has a {type(loop).__name__}; leave the hook out'
             )
         _check_accumulation(runner)
+        self._resumed_at = runner.iter
         if runner.iter > 0:
             self._warn_of_differences(runner)
         endless = isinstance(loop, IterBasedTrainLoop)
@@ -81,6 +85,11 @@ class ExactResumeHook(Hook):
             # newer versions of mmengine ask the iterator to skip, older ones fetch and throw away
             fetched = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
             loop.dataloader_iterator = _ResumedIterator(loop.dataloader, fetched)
+
+    def after_train(self, runner: Runner) -> None:
+        """Validate, if this was a resume with no iteration left."""
+        if runner.iter == self._resumed_at > 0 and runner.val_loop is not None:
+            runner.val_loop.run()
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Begin an epoch, or go on in the middle of one."""

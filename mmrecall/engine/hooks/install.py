@@ -6,24 +6,29 @@ from typing import Any
 from mmengine.runner import Runner
 
 from mmrecall.engine.hooks.class_counts import ClassCountsHook, automatic_counts
+from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
+
+# a hook, and what in a model needs it
+_NEEDED = ((ClassCountsHook, automatic_counts), (SkippedStepHook, running_recalls))
 
 
-def install_class_counts_hook() -> None:
-    """Make `Runner` add a `ClassCountsHook` of its own accord when its model has a loss that waits for counts.
+def install_hooks_of_losses() -> None:
+    """Make `Runner` add the hooks of its own accord that the losses of its model need.
 
-    The model, whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line
-    in the config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
+    `ClassCountsHook` for a loss that waits for counts, `SkippedStepHook` for one with a running recall. The model,
+    whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the
+    config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
     """
     register_hooks = Runner.register_hooks
-    if getattr(register_hooks, '_counts_classes', False):
+    if getattr(register_hooks, '_adds_hooks_of_losses', False):
         return
 
     @functools.wraps(register_hooks)
-    def register_hooks_and_count(runner: Runner, *args: Any, **kwargs: Any) -> None:
+    def register_hooks_and_more(runner: Runner, *args: Any, **kwargs: Any) -> None:
         register_hooks(runner, *args, **kwargs)
-        has_hook = any(isinstance(hook, ClassCountsHook) for hook in runner.hooks)
-        if not has_hook and automatic_counts(runner.model):
-            runner.register_hook(ClassCountsHook())
+        for hook, needs_it in _NEEDED:
+            if needs_it(runner.model) and not any(isinstance(one, hook) for one in runner.hooks):
+                runner.register_hook(hook())
 
-    register_hooks_and_count._counts_classes = True
-    Runner.register_hooks = register_hooks_and_count
+    register_hooks_and_more._adds_hooks_of_losses = True
+    Runner.register_hooks = register_hooks_and_more

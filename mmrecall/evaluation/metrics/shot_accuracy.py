@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmrecall.datasets.label_lists import read_list, shot_groups
+from mmrecall.files import replacing
 from mmrecall.functional.validation import check_class_counts
 from mmrecall.models.losses import read_class_counts
 from mmrecall.registry import METRICS, register
@@ -134,8 +135,7 @@ class ShotAccuracy(BaseMetric):
 
     def _write(self, path: Path, groups: Sequence[str], tested: Array, correct: Array) -> None:
         names = (self.dataset_meta or {}).get('classes') or [str(number) for number in range(len(groups))]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('w', newline='', encoding='utf-8') as file:
+        with replacing(path) as partial, partial.open('w', newline='', encoding='utf-8') as file:
             table = csv.writer(file)
             table.writerow(['label', 'class', 'group', 'training_images', 'tested_images', 'correct', 'accuracy'])
             rows = zip(names, groups, self.counts, tested.tolist(), correct.tolist(), strict=True)

@@ -8,7 +8,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmrecall.functional.statistics import full_precision_of
-from mmrecall.functional.validation import REDUCTIONS, check_choice, check_shapes, count_invalid_labels
+from mmrecall.functional.validation import (
+    REDUCTIONS,
+    check_choice,
+    check_finite,
+    check_flag,
+    check_integer,
+    check_number,
+    check_shapes,
+    count_invalid_labels,
+)
 from mmrecall.models.losses.ranks import BatchSummary, LabelCheck, announce_failure, spans_ranks, sum_over_ranks
 
 
@@ -42,7 +51,8 @@ class SoftmaxLoss(nn.Module):
 
     Across ranks, what the loss counts and divides by is summed in one all-reduce, and a rank returns world_size x its
     share, so that the gradient which DistributedDataParallel averages is that of one process with the whole batch.
-    With gradient accumulation every forward pass is a batch of its own.
+    With gradient accumulation every forward pass is a batch of its own. All ranks must call all losses of a model in
+    the same order, also with an empty batch: one that leaves out a batch makes the others wait.
 
     Args:
         num_classes: C; compared with the logits.
@@ -59,12 +69,16 @@ class SoftmaxLoss(nn.Module):
 
     Raises:
         ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
-            outside [0, C). All ranks raise together. In training on a GPU, bad labels are reported one call late, and
-            so is to its peers that a rank refused its arguments, unless the launcher ends them before.
+            outside [0, C). With ``sync`` all ranks raise together; if the very first logits of a rank are no
+            (N, C, ...) tensor, or have another C, that needs ``num_classes``. In training on a GPU, bad labels are
+            reported one call late, and so is to its peers that a rank refused its arguments, unless the launcher ends
+            them before.
         TypeError: in forward, integer logits, labels that are neither integers nor floating point.
     """
 
     num_counts = 0
+    # options of a base class that are no options of this one
+    _fixed_options: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -79,11 +93,16 @@ class SoftmaxLoss(nn.Module):
         super().__init__()
         if unknown:
             raise TypeError(_describe_unknown(type(self), unknown))
+        if num_classes is not None:
+            check_integer('num_classes', num_classes)
         if num_classes is not None and num_classes < 2:
             raise ValueError(f'num_classes is {num_classes}; a softmax needs at least 2')
         check_choice('reduction', reduction, REDUCTIONS)
-        if not loss_name.startswith('loss_'):
+        check_integer('ignore_index', ignore_index)
+        check_finite('loss_weight', loss_weight)
+        if not isinstance(loss_name, str) or not loss_name.startswith('loss_'):
             raise ValueError(f"loss_name is {loss_name!r}; mmengine adds up only what begins with 'loss_'")
+        check_flag('sync', sync)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -116,24 +135,14 @@ class SoftmaxLoss(nn.Module):
         # validation neither moves a state nor waits for other ranks
         training_step = self.training and torch.is_grad_enabled()
         spanning = training_step and spans_ranks(self.sync)
-        try:
-            check_choice('reduction', reduction, REDUCTIONS)
-            self._check(batch, spanning)
-        except (TypeError, ValueError):
-            if spanning:
-                self._announce_failure(logits)
-            raise
-        if spanning:
-            self._last_seen = (logits.shape[1], logits.device)
-        measured = self._measure(batch, reduction)
-        summary = _summarise(batch, measured)
-        if spanning:
-            summary = sum_over_ranks(summary)
+        # without ranks there is no try statement, in which a compiler cannot leave its graph
+        summarise = self._summarise_all_ranks if spanning else self._summarise
+        terms, summary = summarise(batch, reduction)
         # without gradients in a training step (a pixel sampler) one rank alone must not raise; the loss itself checks
         if spanning or not (self.training and spans_ranks(self.sync)):
             self._label_check(summary, target, logits.shape[1], ignore_index, training_step)
         num_ranks = dist.get_world_size() if spanning else 1
-        share = self._combine(measured.terms, batch, summary, reduction, training_step, num_ranks)
+        share = self._combine(terms, batch, summary, reduction, training_step, num_ranks)
         scale = self.loss_weight * (num_ranks if reduction != 'none' else 1)
         share = share.to(full_precision_of(logits.dtype))
         return share if scale == 1 else scale * share
@@ -148,10 +157,28 @@ class SoftmaxLoss(nn.Module):
         """This rank's share of the loss of the global batch: the shares of all ranks add up to it."""
         raise NotImplementedError
 
+    def _summarise(self, batch: Batch, reduction: str, spanning: bool = False) -> tuple[Any, BatchSummary]:
+        check_choice('reduction', reduction, REDUCTIONS)
+        self._check(batch, spanning)
+        measured = self._measure(batch, reduction)
+        return measured.terms, _summary_of(batch, measured)
+
+    def _summarise_all_ranks(self, batch: Batch, reduction: str) -> tuple[Any, BatchSummary]:
+        try:
+            terms, local = self._summarise(batch, reduction, spanning=True)
+        except Exception:
+            # whatever it is, the others must not wait
+            self._announce_failure(batch.logits)
+            raise
+        self._last_seen = (batch.logits.shape[1], batch.logits.device)
+        return terms, sum_over_ranks(local)
+
     def _check(self, batch: Batch, spanning: bool) -> None:
         """Raise TypeError or ValueError for arguments that the loss cannot take."""
         logits = batch.logits
         check_shapes(logits, batch.target, batch.sample_weight)
+        check_integer('ignore_index', batch.ignore_index)
+        _check_avg_factor(batch.avg_factor)
         if self.num_classes is not None and logits.shape[1] != self.num_classes:
             raise ValueError(
                 f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), but this loss is for '
@@ -163,8 +190,6 @@ class SoftmaxLoss(nn.Module):
                 f'logits have {logits.shape[1]} channels (shape {tuple(logits.shape)}), those of the batch before had '
                 f'{self._last_seen[0]}'
             )
-        if isinstance(batch.avg_factor, (int, float)) and not batch.avg_factor >= 0:
-            raise ValueError(f'avg_factor is {batch.avg_factor}; it must be a number of samples, at least 0')
 
     def _announce_failure(self, logits: Tensor) -> None:
         num_classes, device = self._last_seen or (self.num_classes, torch.device('cpu'))
@@ -176,21 +201,40 @@ class SoftmaxLoss(nn.Module):
             announce_failure(self.num_counts, num_classes or 0, device)
 
 
-def _describe_unknown(cls: type, unknown: dict[str, Any]) -> str:
+def refuse_fixed_options(cls: type[SoftmaxLoss], options: dict[str, Any]) -> None:
+    """Raise TypeError for an option that the class sets itself."""
+    fixed = {name: value for name, value in options.items() if name in cls._fixed_options}
+    if fixed:
+        raise TypeError(_describe_unknown(cls, fixed))
+
+
+def _describe_unknown(cls: type[SoftmaxLoss], unknown: dict[str, Any]) -> str:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
     constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, SoftmaxLoss)]
     parameters = [one for function in constructors for one in inspect.signature(function).parameters.values()]
-    known = sorted({one.name for one in parameters if one.kind in kinds} - {'self'})
+    known = sorted({one.name for one in parameters if one.kind in kinds} - {'self', *cls._fixed_options})
     return (
         f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. If '
         'the config inherits from one with another loss, add _delete_=True to this one'
     )
 
 
-def _summarise(batch: Batch, measured: Measured) -> BatchSummary:
+def _check_avg_factor(avg_factor: float | Tensor | None) -> None:
+    if not isinstance(avg_factor, Tensor):
+        if avg_factor is not None:
+            check_number('avg_factor', avg_factor)
+    elif avg_factor.numel() != 1 or avg_factor.dtype.is_complex:
+        raise ValueError(
+            f'avg_factor has shape {tuple(avg_factor.shape)} and holds {avg_factor.dtype}; it must be one number of '
+            'samples'
+        )
+
+
+def _summary_of(batch: Batch, measured: Measured) -> BatchSummary:
     zero = torch.zeros((), dtype=torch.float64, device=batch.logits.device)
     return BatchSummary(
-        counts=tuple(count.detach() for count in measured.counts),
+        # copies, because PyTorch 2.1 cannot compile what returns a tensor and an alias of it
+        counts=tuple(count.detach().clone() for count in measured.counts),
         num_samples=measured.num_samples,
         invalid_labels=count_invalid_labels(
             batch.target, batch.logits.shape[1], batch.ignore_index, measured.num_valid
@@ -204,6 +248,8 @@ def num_samples_of(batch: Batch, counted: Tensor, normalizer: str) -> Tensor:
     """What the mean is divided by: ``avg_factor`` if it stands in for the number of all samples, else ``counted``."""
     if normalizer != 'all' or batch.avg_factor is None:
         return counted
-    if isinstance(batch.avg_factor, Tensor):  # reading it would wait for the device
-        return batch.avg_factor.to(counted)
+    if isinstance(batch.avg_factor, Tensor):
+        given = batch.avg_factor.detach().to(counted).reshape(())
+        # an error would have to read it, which waits for the device
+        return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
     return torch.full_like(counted, batch.avg_factor)

@@ -1,12 +1,14 @@
 """How many training samples every class has, as the losses that need it hold it."""
 
+import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mmengine
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 
 from mmrecall.functional.validation import check_class_counts
@@ -128,22 +130,39 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None) -> Counte
     if not isinstance(content, Mapping):
         return _counted(path, content, None)
     if 'counts' not in content:
-        raise ValueError(f"{path} has no 'counts', only {list(content)}")
+        raise ValueError(f"{path} has no 'counts', only {reprlib.repr(list(content))}")
     names = content.get('classes')
-    if classes is not None and names is not None and list(names) != list(classes):
-        raise ValueError(f'{path} counts the classes {list(names)}, but this loss is for {list(classes)}')
+    if classes is not None and names is not None and names != list(classes):
+        raise ValueError(f'{path} counts the classes {names}, but this loss is for {list(classes)}')
     return _counted(path, content['counts'], content.get('image_totals'))
 
 
 def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:
     for values in (counts,) if image_totals is None else (counts, image_totals):
-        if isinstance(values, (str, Mapping)) or not hasattr(values, '__len__'):
-            raise ValueError(f'{where} must be one number per class in their order, got {values!r}')
-        check_class_counts(torch.as_tensor(values))
+        numbers = one_number_per_class(where, values)
+        try:
+            check_class_counts(numbers)
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
     if image_totals is not None and len(image_totals) != len(counts):
         raise ValueError(f'{where} has {len(counts)} counts, but {len(image_totals)} image_totals')
     as_list = (torch.as_tensor(values).tolist() for values in (counts, image_totals) if values is not None)
     return CountedClasses(next(as_list), next(as_list, None))
+
+
+def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
+    """A list, an array or a tensor of numbers as a (C,) tensor.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        numbers = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f'{where} must be one number per class in their order, got {reprlib.repr(values)}') from error
+    if numbers.ndim != 1 or numbers.dtype.is_complex:
+        raise ValueError(f'{where} must be one number per class in their order, got {reprlib.repr(values)}')
+    return numbers
 
 
 def read_file(argument: str, path: str, names: str) -> Any:
@@ -159,7 +178,9 @@ def read_file(argument: str, path: str, names: str) -> Any:
         if path.endswith('.npy'):
             return np.load(path, allow_pickle=False).tolist()
         if path.endswith(('.json', '.yml', '.yaml')):
-            return mmengine.load(path)
+            text = Path(path).read_text(encoding='utf-8-sig')
+            # mmengine's loader would run what a YAML file says
+            return json.loads(text) if path.endswith('.json') else yaml.safe_load(text)
     except Exception as error:
         raise ValueError(f'{argument}: {path} cannot be read ({error})') from error
     raise ValueError(f'{argument}: {path} must end with .json, .yml, .yaml or .npy')

@@ -10,7 +10,8 @@ from mmrecall.functional.class_weights import (
     inverse_frequency_weights,
     median_frequency_weights,
 )
-from mmrecall.models.losses.class_counts import CountedClasses, read_file
+from mmrecall.functional.validation import check_finite
+from mmrecall.models.losses.class_counts import CountedClasses, one_number_per_class, read_file
 
 ClassWeight = Sequence[float] | Mapping[int | str, float] | str
 SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number')
@@ -65,7 +66,7 @@ def class_weight_tensor(
         for key, weight in class_weight.items():
             weights[_class_index(key, num_classes, classes)] = weight
     else:
-        weights = torch.as_tensor(class_weight, dtype=torch.float64)
+        weights = one_number_per_class('class_weight', class_weight).double()
         if weights.shape != (num_classes,):
             raise ValueError(f'class_weight has {weights.numel()} entries for {num_classes} classes: {class_weight}')
     if not bool(((weights >= 0) & weights.isfinite()).all()):
@@ -82,8 +83,11 @@ def resolve_class_weight(
         ValueError: a scheme without counts, or a beta without its scheme or outside [0, 1).
         FileNotFoundError: a string that is neither a scheme nor a file.
     """
-    if beta is not None and class_weight != 'effective_number':
+    _check_kind(class_weight)
+    if beta is not None and not (isinstance(class_weight, str) and class_weight == 'effective_number'):
         raise ValueError(f"beta={beta} belongs to class_weight='effective_number', but that is {class_weight!r}")
+    if beta is not None:
+        check_finite('beta', beta)
     if beta is not None and not 0 <= beta < 1:
         raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
     if not isinstance(class_weight, str):
@@ -104,6 +108,7 @@ def class_factors(class_weight: ClassWeight | None) -> ClassWeight | None:
         ValueError: a scheme, or a file with something else.
         FileNotFoundError: there is no such file.
     """
+    _check_kind(class_weight)
     if isinstance(class_weight, str) and class_weight in SCHEMES:
         raise ValueError(
             f'class_weight={class_weight!r}: this loss takes a list, a dict or a file; schemes of class counts belong '
@@ -117,13 +122,22 @@ def number_of_classes(class_weight: ClassWeight | None) -> int | None:
     return None if class_weight is None or isinstance(class_weight, (str, Mapping)) else len(class_weight)
 
 
+def _check_kind(class_weight: object) -> None:
+    if isinstance(class_weight, Mapping):
+        for key, weight in class_weight.items():
+            check_finite(f'class_weight of {key!r}', weight)
+    elif class_weight is not None and not isinstance(class_weight, str):
+        one_number_per_class('class_weight', class_weight)
+
+
 def _read_class_weight(path: str, names: str) -> ClassWeight:
     content = read_file('class_weight', path, names)
     if isinstance(content, Mapping):
         # the keys of JSON are strings
-        return {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}
-    if not isinstance(content, list):
+        content = {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}
+    elif not isinstance(content, list):
         raise ValueError(f'class_weight: {path} must hold a list or a dict, got {content!r}')
+    _check_kind(content)
     return content
 
 

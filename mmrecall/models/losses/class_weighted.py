@@ -8,7 +8,7 @@ from torch import Tensor
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.shift import LogitShift
 from mmrecall.functional.statistics import ClassStatistics, count_classes, sample_losses
-from mmrecall.functional.validation import NORMALIZERS, check_choice, is_soft
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_integer, is_soft
 from mmrecall.functional.weighted import count_samples, mean_divisor, reciprocal, weigh_class_losses
 from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss, num_samples_of
 from mmrecall.models.losses.ranks import BatchSummary
@@ -36,9 +36,7 @@ class ClassWeightedLoss(SoftmaxLoss):
         num_classes: int | None = None,
         **common: Any,
     ) -> None:
-        if classes is not None and num_classes not in (None, len(classes)):
-            raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
-        super().__init__(num_classes if classes is None else len(classes), **common)
+        super().__init__(_number_of_classes(num_classes, classes), **common)
         check_choice('normalizer', normalizer, NORMALIZERS)
         self.normalizer = normalizer
         self.classes = classes
@@ -84,3 +82,15 @@ class ClassWeightedLoss(SoftmaxLoss):
     def extra_repr(self) -> str:
         """What `print` shows of the loss."""
         return f'normalizer={self.normalizer!r}, sync={self.sync}'
+
+
+def _number_of_classes(num_classes: int | None, classes: Sequence[str] | None) -> int | None:
+    if classes is None:
+        return num_classes
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f'classes is {classes!r}; it must be a list of the class names in order')
+    if num_classes is not None:
+        check_integer('num_classes', num_classes)
+        if num_classes != len(classes):
+            raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
+    return len(classes)

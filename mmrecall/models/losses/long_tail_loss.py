@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrecall.functional.long_tail import ldam_margins, logit_offsets
 from mmrecall.functional.shift import LogitShift
 from mmrecall.functional.validation import check_class_indices, check_number
-from mmrecall.models.losses.base import Batch
+from mmrecall.models.losses.base import Batch, refuse_fixed_options
 from mmrecall.models.losses.class_counts import ClassCounts
 from mmrecall.models.losses.class_weight import ClassWeight, DeviceTensor
 from mmrecall.models.losses.class_weighted import ClassWeightedLoss
@@ -55,6 +55,8 @@ class LDAMLoss(WeightedCrossEntropyLoss):
         loss_name: str = 'loss_ldam',
         **common: Any,
     ) -> None:
+        if class_counts is None:
+            raise ValueError("class_counts is None, but margins are made of them: give a list, a file, or 'auto'")
         super().__init__(class_weight, class_counts, loss_name=loss_name, **common)
         check_number('scale', scale, above_zero=True)
         ldam_margins(torch.ones(2), max_margin)
@@ -155,7 +157,10 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
         tensor(1.8961)
     """
 
+    _fixed_options = ('tau',)
+
     def __init__(
         self, class_counts: Sequence[int] | str, loss_name: str = 'loss_balanced_softmax', **common: Any
     ) -> None:
+        refuse_fixed_options(type(self), common)
         super().__init__(class_counts, tau=1.0, loss_name=loss_name, **common)

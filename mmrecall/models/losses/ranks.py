@@ -72,11 +72,7 @@ class LabelCheck:
             return
         self.raise_pending()
         flags = torch.stack([batch.invalid_labels.double(), batch.failures.double()])
-        host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
-        host.copy_(flags, non_blocking=True)
-        copied = torch.cuda.Event()
-        copied.record(torch.cuda.current_stream(flags.device))
-        self._pending = (host, copied, target, num_classes, ignore_index)
+        self._pending = (*_copy_in_background(flags), target, num_classes, ignore_index)
 
     def raise_pending(self) -> None:
         """Raise for the batch before, if it is still to be judged."""
@@ -90,6 +86,15 @@ class LabelCheck:
     def __getstate__(self) -> dict:
         # events cannot be pickled, and a copy has seen no batch
         return {'_pending': None}
+
+
+def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    """The flags on the host, and when they are there."""
+    host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+    host.copy_(flags, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(flags.device))
+    return host, copied
 
 
 def _raise_for(invalid_labels: float, failures: float, target: Tensor, num_classes: int, ignore_index: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrecall.functional.class_losses import accumulate_classes
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
-from mmrecall.functional.validation import is_soft
+from mmrecall.functional.validation import check_finite, is_soft
 from mmrecall.models.losses.base import Batch, Measured
 from mmrecall.models.losses.class_weight import (
     ClassWeight,
@@ -93,6 +93,7 @@ class RecallLoss(ClassWeightedLoss):
             class_weight_tensor(self._resolved, self.num_classes, self.classes)
 
     def _check_alpha(self, alpha: float, metric: str, fn_floor: float) -> None:
+        check_finite('alpha', alpha)
         if not 0 < alpha <= 1:
             raise ValueError(f'alpha is {alpha}; it must be above 0 and at most 1 (the recall of the batch alone)')
         if alpha == 1:

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from mmrecall.functional.lovasz import count_groups, lovasz_losses, mean_over_classes
 from mmrecall.functional.region import SoftCounts, check_region, soft_counts, tversky_of_counts
-from mmrecall.functional.validation import AVERAGED_CLASSES, check_choice, check_class_indices
+from mmrecall.functional.validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag
 from mmrecall.functional.weighted import divide_loss
-from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss
+from mmrecall.models.losses.base import Batch, Measured, SoftmaxLoss, refuse_fixed_options
 from mmrecall.models.losses.ranks import BatchSummary, own_share
 from mmrecall.registry import MODELS, register
 
@@ -92,7 +92,10 @@ class SoftDiceLoss(SoftTverskyLoss):
         tensor(0.4230)
     """
 
+    _fixed_options = ('tversky_weights',)
+
     def __init__(self, loss_name: str = 'loss_dice', **options: Any) -> None:
+        refuse_fixed_options(type(self), options)
         super().__init__((0.5, 0.5), loss_name=loss_name, **options)
 
 
@@ -111,7 +114,10 @@ class SoftIoULoss(SoftTverskyLoss):
         tensor(0.5945)
     """
 
+    _fixed_options = ('tversky_weights',)
+
     def __init__(self, loss_name: str = 'loss_iou', **options: Any) -> None:
+        refuse_fixed_options(type(self), options)
         super().__init__((1.0, 1.0), loss_name=loss_name, **options)
 
 
@@ -146,6 +152,7 @@ class LovaszSoftmaxLoss(SoftmaxLoss):
     ) -> None:
         super().__init__(loss_name=loss_name, **common)
         check_choice('classes', classes, AVERAGED_CLASSES)
+        check_flag('per_image', per_image)
         self.per_image = per_image
         self.classes = classes
 

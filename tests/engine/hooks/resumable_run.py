@@ -52,7 +52,8 @@ class Network(BaseModel):
 
     def forward(self, inputs, label, mode='tensor'):
         inputs = inputs * (1 + 0.1 * np.random.randn())
-        return dict(loss=self.loss_module(self.layers(inputs), label))
+        logits = self.layers(inputs)
+        return dict(loss=self.loss_module(logits, label)) if mode == 'loss' else [logits]
 
 
 def build(work, epochs=0, iterations=0, workers=0, sampler='InfiniteSampler', checkpoint=None, hooks=None, **options):

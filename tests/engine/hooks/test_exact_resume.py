@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 from commands import free_port
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from resumable_run import Noisy, build, digest, finish, kill, start
 from torch.utils.data import DataLoader, IterableDataset
@@ -165,6 +166,40 @@ def test_hooks_are_told_the_number_of_the_batch_in_an_epoch_that_began_before(tm
     runner.register_hook(seen)
     runner.train()
     assert seen.seen == [(1, index) for index in range(4, 8)]
+
+
+class Count(BaseMetric):
+    """Counts what is validated."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(1)
+
+    def compute_metrics(self, results):
+        return dict(validated=len(results))
+
+
+class Validations(Hook):
+    def __init__(self):
+        self.seen = []
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.seen.append((runner.iter, metrics['validated']))
+
+
+def test_a_run_that_was_killed_in_its_last_validation_is_validated(tmp_path):
+    def validations(**more):
+        loader = dict(batch_size=10, dataset=Noisy(), collate_fn=dict(type='default_collate'))
+        loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
+        train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=6)
+        validation = dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(Count()))
+        runner = build(tmp_path, iterations=6, train_cfg=train_cfg, **validation, **more)
+        seen = Validations()
+        runner.register_hook(seen)
+        runner.train()
+        return seen.seen
+
+    assert validations() == [(6, 3)]
+    assert validations(resume=True) == [(6, 3)]
 
 
 def test_a_shuffling_loader_of_pytorch_resumes_exactly(tmp_path):

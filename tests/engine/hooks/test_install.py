@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from small_runner import automatic, small_runner
 
-from mmrecall.engine import ClassCountsHook, install_class_counts_hook
+from mmrecall.engine import ClassCountsHook, SkippedStepHook, install_hooks_of_losses
 from mmrecall.models.losses import RecallLoss
 
 
@@ -36,9 +36,21 @@ def test_a_hook_of_the_config_is_not_doubled(tmp_path):
     assert other in runner.hooks
 
 
+def skipped_step_hooks(runner):
+    return [hook for hook in runner.hooks if isinstance(hook, SkippedStepHook)]
+
+
+def test_a_runner_whose_loss_has_a_running_recall_gets_one_hook_for_skipped_steps(tmp_path):
+    running = RecallLoss(alpha=0.5, num_classes=3)
+    assert len(skipped_step_hooks(small_runner(tmp_path / 'one', running))) == 1
+    config = dict(type='mmrecall.SkippedStepHook', priority='LOW')
+    assert [hook.priority for hook in skipped_step_hooks(small_runner(tmp_path / 'two', running, [config]))] == ['LOW']
+    assert skipped_step_hooks(small_runner(tmp_path / 'three', RecallLoss())) == []
+
+
 def test_installing_again_changes_nothing():
     before = Runner.register_hooks
-    install_class_counts_hook()
+    install_hooks_of_losses()
     assert Runner.register_hooks is before
     assert before.__doc__ == before.__wrapped__.__doc__
 

@@ -67,3 +67,14 @@ def test_no_step_but_the_label_check_waits_for_the_device(name, soft, reduction)
 def test_the_device_without_memory_sees_what_waits(read):
     with pytest.raises((RuntimeError, NotImplementedError)):
         read(torch.zeros(3, dtype=torch.long, device='meta'))
+
+
+def test_a_number_of_samples_that_changes_stays_in_the_compiled_graph():
+    torch._dynamo.reset()
+    loss = losses.SoftmaxFocalLoss(normalizer='all').eval()
+    compiled = torch.compile(loss, backend='eager', fullgraph=True)
+    logits, target = torch.randn(2, 5, 3), torch.zeros(2, 3, dtype=torch.long)
+    for avg_factor in (3, 5, 2.5, torch.tensor(3.0)):
+        torch.testing.assert_close(
+            compiled(logits, target, avg_factor=avg_factor), loss(logits, target, avg_factor=avg_factor)
+        )

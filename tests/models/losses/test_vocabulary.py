@@ -7,62 +7,13 @@ import pickle
 
 import pytest
 import torch
+from every_loss import CLASSES, LOSSES, REGION, WITHOUT_SOFT_LABELS, counted, make, registered
 from oracle import random_batch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from mmrecall.models import losses
-from mmrecall.models.losses import (
-    BalancedSoftmaxLoss,
-    ClassCounts,
-    LDAMLoss,
-    LogitAdjustedLoss,
-    LovaszSoftmaxLoss,
-    RecallLoss,
-    SoftDiceLoss,
-    SoftIoULoss,
-    SoftmaxFocalLoss,
-    SoftTverskyLoss,
-    TopKCrossEntropyLoss,
-    WeightedCrossEntropyLoss,
-)
-from mmrecall.registry import MODELS
 
 pytestmark = pytest.mark.usefixtures('one_pass_however_small')
-
-CLASSES = 4
-COUNTS = [700, 90, 40, 5]
-LOSSES = {
-    'recall': (RecallLoss, {}),
-    'running recall': (RecallLoss, dict(alpha=0.5, num_classes=CLASSES)),
-    'weighted': (WeightedCrossEntropyLoss, dict(class_weight='inverse_frequency', class_counts=COUNTS)),
-    'weighted mean': (
-        WeightedCrossEntropyLoss,
-        dict(class_weight='effective_number', class_counts='auto', num_classes=CLASSES, normalizer='weight'),
-    ),
-    'focal': (SoftmaxFocalLoss, {}),
-    'top k': (TopKCrossEntropyLoss, {}),
-    'tversky': (SoftTverskyLoss, {}),
-    'dice': (SoftDiceLoss, {}),
-    'iou': (SoftIoULoss, {}),
-    'iou of all classes': (SoftIoULoss, dict(classes='all', smooth=1.0)),
-    'lovasz': (LovaszSoftmaxLoss, {}),
-    'lovasz per image': (LovaszSoftmaxLoss, dict(per_image=True)),
-    'ldam': (LDAMLoss, dict(class_counts=COUNTS, class_weight='effective_number', beta=0.99)),
-    'logit adjusted': (LogitAdjustedLoss, dict(class_counts=COUNTS, tau=0.5)),
-    'balanced softmax': (BalancedSoftmaxLoss, dict(class_counts='auto', num_classes=CLASSES)),
-}
-REGION = ('tversky', 'dice', 'iou', 'iou of all classes', 'lovasz')
-WITHOUT_SOFT_LABELS = ('lovasz', 'lovasz per image', 'ldam')
-
-
-def make(name, **options):
-    cls, own = LOSSES[name]
-    loss = cls(**{**own, **options})
-    for module in loss.modules():
-        if isinstance(module, ClassCounts) and module.automatic:
-            module.set(COUNTS)
-    return loss
 
 
 def value_and_gradient(loss, logits, target, **options):
@@ -77,8 +28,7 @@ def as_vectors(logits, target):
 
 
 def test_the_vocabulary_knows_every_registered_loss():
-    registered = {cls for cls in MODELS.module_dict.values() if cls.__module__.startswith(losses.__name__)}
-    assert registered == {cls for cls, _ in LOSSES.values()}
+    assert registered() == {cls for cls, _ in LOSSES.values()}
 
 
 @pytest.mark.parametrize('name', LOSSES)
@@ -235,9 +185,7 @@ class TestEveryLoss:
                 dict(type='mmrecall.RecallLoss', loss_name='loss_first'), {**config, 'loss_name': 'loss_second'},
             ],
         )  # fmt: skip
-        for module in head.modules():
-            if isinstance(module, ClassCounts) and module.automatic:
-                module.set(COUNTS)
+        counted(head)
         _, target = random_batch((2, CLASSES, 6, 5), 0.2)
         batch = [samples(gt_sem_seg=pixel_data(data=one[None])) for one in target]
         logged = head.loss([torch.randn(2, 3, 6, 5)], batch, {})
@@ -250,9 +198,7 @@ class TestEveryLoss:
         samples = pytest.importorskip('mmpretrain.structures').DataSample
         cls, options = LOSSES[name]
         head = heads.LinearClsHead(CLASSES, 3, loss=dict(type=f'mmrecall.{cls.__name__}', **options))
-        for module in head.modules():
-            if isinstance(module, ClassCounts) and module.automatic:
-                module.set(COUNTS)
+        counted(head)
         batch = [samples().set_gt_label(label) for label in (0, 1, 2, 3, 1)]
         value = head.loss((torch.randn(5, 3),), batch)['loss']
         value.backward()
@@ -288,109 +234,6 @@ class TestEveryLoss:
         expected = make(name)(logits, target, ignore_index=255)
         torch.testing.assert_close(make(name, ignore_index=255)(logits, target), expected)
         torch.testing.assert_close(make(name, ignore_index=3)(logits, target, ignore_index=255), expected)
-
-    def test_two_ranks_equal_one_process_with_the_whole_batch(self, name, two_ranks):
-        images, target = whole_batch()
-        if name in ('top k', 'lovasz'):
-            pytest.skip('chooses or sorts among the samples of a rank; see the tests below')
-        answers = two_ranks.run(rank_gradient, name)
-        value, gradient = gradient_of(make(name), network(), images, target)
-        assert sum(answer[0] for answer in answers) / 2 == pytest.approx(value)
-        for _, rank_gradient_ in answers:
-            assert rank_gradient_ == pytest.approx(gradient)
-
-
-def network():
-    torch.manual_seed(1)
-    return nn.Conv1d(3, CLASSES, 1).double()
-
-
-def whole_batch():
-    images, _ = random_batch((4, 3, 25), seed=5)
-    _, target = random_batch((4, CLASSES, 25), ignored=0.1, seed=6)
-    target[0, 5:] = 255
-    target[3][target[3] == 2] = 255
-    return images, target
-
-
-def gradient_of(loss, model, images, target):
-    value = loss(model(images), target, ignore_index=255, avg_factor=len(images))
-    value.backward()
-    return value.item(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).tolist()
-
-
-def rank_gradient(rank, world_size, name):
-    images, target = whole_batch()
-    part = slice(2 * rank, 2 * rank + 2)
-    return gradient_of(make(name), DistributedDataParallel(network()), images[part], target[part])
-
-
-def test_top_k_on_two_ranks_divides_what_each_keeps_by_what_both_keep(two_ranks):
-    images, target = whole_batch()
-    model = network()
-    total = kept = 0
-    for part in (slice(0, 2), slice(2, 4)):
-        losses = nn.functional.cross_entropy(model(images[part]), target[part], ignore_index=255, reduction='none')
-        number = int(0.7 * (target[part] != 255).sum())
-        total, kept = total + losses.flatten().topk(number).values.sum(), kept + number
-    (total / kept).backward()
-    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).tolist()
-    answers = two_ranks.run(rank_gradient, 'top k')
-    assert sum(answer[0] for answer in answers) / 2 == pytest.approx((total / kept).item())
-    for _, rank_gradient_ in answers:
-        assert rank_gradient_ == pytest.approx(gradient)
-
-
-def test_lovasz_of_the_batch_on_two_ranks_is_the_mean_of_both(two_ranks):
-    images, target = whole_batch()
-    model = network()
-    halves = [
-        make('lovasz')(model(images[part]), target[part], ignore_index=255) for part in (slice(0, 2), slice(2, 4))
-    ]
-    (sum(halves) / 2).backward()
-    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).tolist()
-    answers = two_ranks.run(rank_gradient, 'lovasz')
-    assert [answer[0] for answer in answers] == pytest.approx([half.item() for half in halves])
-    for _, rank_gradient_ in answers:
-        assert rank_gradient_ == pytest.approx(gradient)
-
-
-def rank_without_labels(rank, world_size, name):
-    images, target = whole_batch()
-    part = slice(2 * rank, 2 * rank + 2)
-    target[2:] = 255
-    return gradient_of(make(name), DistributedDataParallel(network()), images[part], target[part])
-
-
-@pytest.mark.parametrize('name', ['lovasz', 'top k', 'iou', 'focal'])
-def test_a_rank_without_labels_does_not_dilute_the_other(name, two_ranks):
-    images, target = whole_batch()
-    value, gradient = gradient_of(make(name), network(), images[:2], target[:2])
-    answers = two_ranks.run(rank_without_labels, name)
-    assert sum(answer[0] for answer in answers) / 2 == pytest.approx(value)
-    assert answers[1][1] == pytest.approx(gradient)
-
-
-def rank_refuses(rank, world_size, name):
-    loss = make(name)
-    target = torch.tensor([0, 1])
-    try:
-        loss(torch.zeros(2, CLASSES, requires_grad=True), target if rank == 0 else torch.tensor([0, 1, 2]))
-        message = ''
-    except (TypeError, ValueError) as error:
-        message = str(error)
-    # and the ranks are still in step
-    again = loss(torch.eye(CLASSES, requires_grad=True), torch.arange(CLASSES))
-    return message, bool(again.isfinite())
-
-
-@pytest.mark.parametrize('name', LOSSES)
-def test_bad_input_on_one_rank_raises_on_both(name, two_ranks):
-    (first, first_goes_on), (second, second_goes_on) = two_ranks.run(rank_refuses, name)
-    assert '1 other rank(s) refused' in first
-    assert '(3,)' in second
-    assert first_goes_on
-    assert second_goes_on
 
 
 def test_every_loss_class_takes_the_common_options():

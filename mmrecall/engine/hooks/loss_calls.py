@@ -1,0 +1,118 @@
+"""What the losses of a model were called with, and which class made one of them not finite."""
+
+import inspect
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmrecall.engine.hooks.class_names import some_of
+from mmrecall.functional.validation import is_soft
+from mmrecall.models.losses import LovaszSoftmaxLoss, SoftTverskyLoss
+from mmrecall.models.losses.base import SoftmaxLoss
+
+# with reduction='none' these have a value a class, and the others one a sample
+_OF_CLASSES = (SoftTverskyLoss, LovaszSoftmaxLoss)
+
+
+class LossCall(NamedTuple):
+    """One call of a loss."""
+
+    name: str
+    """Of the module in the model."""
+    loss: SoftmaxLoss
+    args: tuple
+    kwargs: dict[str, Any]
+    value: Tensor
+
+    def arguments(self) -> dict[str, Any]:
+        """By the names that the loss gives them."""
+        arguments = inspect.signature(self.loss.forward).bind(*self.args, **self.kwargs).arguments
+        return {name: one for name, one in arguments.items() if name != 'kwargs'}
+
+
+class LossCalls:
+    """Remembers what mmrecall's losses of a model were called with in training, without a copy.
+
+    Args:
+        model: has the losses.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._calls: list[LossCall] = []
+        self._handles = [
+            module.register_forward_hook(partial(self._remember, name), with_kwargs=True)
+            for name, module in model.named_modules()
+            if isinstance(module, SoftmaxLoss)
+        ]
+
+    def _remember(self, name: str, loss: SoftmaxLoss, args: tuple, kwargs: dict[str, Any], value: Tensor) -> None:
+        if loss.training and torch.is_grad_enabled():
+            # with its graph, a tensor would keep all that led to it
+            args, kwargs = tuple(map(_detached, args)), {key: _detached(one) for key, one in kwargs.items()}
+            self._calls.append(LossCall(name, loss, args, kwargs, value.detach()))
+
+    def forget(self) -> None:
+        """Let go of the tensors."""
+        self._calls.clear()
+
+    def remove(self) -> None:
+        """Remember nothing any more."""
+        self.forget()
+        for handle in self._handles:
+            handle.remove()
+
+    def blame(self, classes: Sequence[str] | None) -> list[str]:
+        """A line for every call whose loss is not finite, with the classes that made it so."""
+        return [_blame(call, classes) for call in self._calls if not call.value.isfinite().all()]
+
+
+def _detached(argument: Any) -> Any:
+    return argument.detach() if isinstance(argument, Tensor) else argument
+
+
+def _blame(call: LossCall, classes: Sequence[str] | None) -> str:
+    where = f'{call.name} ({type(call.loss).__name__})'
+    try:
+        in_loss = non_finite_losses(call)
+    except ValueError as error:  # labels that a GPU has not reported yet
+        return f'{where}: {error}'
+    found = []
+    if in_loss.any():
+        found.append(f'the loss of {_names(in_loss, classes)}')
+    in_logits = non_finite_channels(call.arguments()['logits'])
+    if in_logits.any():
+        found.append(f'the logits of {_names(in_logits, classes)}')
+    return f'{where}: not finite is {" and ".join(found) or "the sum alone"}'
+
+
+@torch.no_grad()
+def non_finite_losses(call: LossCall) -> Tensor:
+    """(C,) booleans: the classes whose share of the loss is not finite."""
+    arguments = call.arguments()
+    # moves no running statistic and waits for no other rank, because no gradient is asked for
+    bad = ~call.loss.forward(**{**arguments, 'reduction_override': 'none'}).isfinite()
+    target, num_classes = arguments['target'], arguments['logits'].shape[1]
+    if isinstance(call.loss, _OF_CLASSES):
+        return bad.reshape(-1, num_classes).any(dim=0)
+    if is_soft(target):
+        return (target.movedim(1, -1)[bad] > 0).any(dim=0)
+    labels = target[bad]
+    # an infinite loss_weight makes NaN of what is ignored
+    return torch.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes) > 0
+
+
+def non_finite_channels(logits: Tensor) -> Tensor:
+    """(C,) booleans: the classes with a logit that is not finite."""
+    return ~logits.isfinite().transpose(0, 1).flatten(1).all(dim=1)
+
+
+def _names(chosen: Tensor, classes: Sequence[str] | None) -> str:
+    if chosen.all():
+        return f'all {len(chosen)} classes'
+    numbers = chosen.nonzero().flatten().tolist()
+    if classes is None or len(classes) != len(chosen):
+        return f'class {some_of([str(number) for number in numbers])}'
+    return f'class {some_of([classes[number] for number in numbers])}'

@@ -1,0 +1,61 @@
+"""Running statistics when a loss scaler skips a step."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmrecall.engine.hooks.optimizer_steps import between_steps, optim_wrappers
+from mmrecall.models.losses import RecallLoss
+from mmrecall.registry import HOOKS, register
+
+
+@register(HOOKS)
+class SkippedStepHook(Hook):
+    """Puts the running recall back when the loss scaler of ``AmpOptimWrapper`` skips the step.
+
+    A loss moves its running recall in forward. If the gradients then overflow, the scaler leaves the weights as they
+    were, and this hook the recall, as if there had been no such batch; with accumulated gradients, none of the batches
+    since the last step. It keeps a copy of C numbers a loss, and does nothing where there is no scaler. All ranks put
+    back together: what overflowed on one is in the averaged gradients of all.
+
+    A runner of mmengine gets this hook by itself when its model has a running recall; another kind of runner needs
+    ``custom_hooks=[dict(type='mmrecall.SkippedStepHook')]``.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin to watch the optimizers."""
+        wrappers = optim_wrappers(runner)
+        scaled = any(hasattr(wrapper, 'loss_scaler') for wrapper in wrappers)
+        self._recalls = running_recalls(runner.model) if scaled else []
+        self._before = [recall.clone() for recall in self._recalls]
+        # per step of an optimizer that was not skipped: None, or a flag of a fused kernel that may have skipped it
+        self._steps: list[Tensor | None] = []
+        self._handles = [one.optimizer.register_step_post_hook(self._note) for one in wrappers if scaled]
+
+    def _note(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        self._steps.append(getattr(optimizer, 'found_inf', None))
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Put back, or take what is now there as good."""
+        if not self._recalls or not between_steps(runner):
+            return
+        stepped = any(found_inf is None or not found_inf.any() for found_inf in self._steps)
+        self._steps.clear()
+        for recall, before in zip(self._recalls, self._before, strict=True):
+            if stepped:
+                before.copy_(recall)
+            else:
+                recall.copy_(before)
+
+    def after_train(self, runner: Runner) -> None:
+        """Watch no more."""
+        for handle in self._handles:
+            handle.remove()
+
+
+def running_recalls(model: nn.Module) -> list[Tensor]:
+    """The running recalls of all losses of a model."""
+    return [module.recall for module in model.modules() if isinstance(module, RecallLoss) and module.recall is not None]

@@ -1,0 +1,134 @@
+"""Images that cannot be read, and folders in which none can be found: the error names the file or the folder."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('mmseg.datasets')
+pytest.importorskip('mmpretrain.datasets')
+from torch.utils.data import DataLoader
+
+from mmrecall.datasets import CamVidDataset, LongTailList, SynthiaSequenceDataset
+from mmrecall.datasets.images import check_complete
+from mmrecall.datasets.synthia import label_path
+
+IMAGE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), (9, 9), 3)
+PIPELINE = [dict(type='LoadImageFromFile')]
+
+
+def write(path, image=IMAGE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+def camvid(root, suffix, **options):
+    for name in 'ab':
+        write(root / 'train' / f'{name}{suffix}')
+        write(root / 'trainannot' / f'{name}.png', np.zeros((64, 80), np.uint8))
+    return open_camvid(root, **options)
+
+
+def open_camvid(root, **options):
+    prefix = dict(img_path='train', seg_map_path='trainannot')
+    return CamVidDataset(data_root=str(root), data_prefix=prefix, pipeline=PIPELINE, **options)
+
+
+def synthia(root, suffix):
+    camera = root / 'S' / 'RGB' / 'Stereo_Left' / 'Omni_F'
+    for name in 'ab':
+        write(camera / f'{name}.png')
+        write(label_path(camera / f'{name}.png'), np.zeros((64, 80, 3), np.uint16))
+    (root / 'list.txt').write_text('S/RGB/Stereo_Left/Omni_F/a\nS/RGB/Stereo_Left/Omni_F/b\n')
+    return SynthiaSequenceDataset('list.txt', data_root=str(root), data_prefix={}, pipeline=PIPELINE)
+
+
+def long_tail(root, suffix):
+    for name in 'ab':
+        write(root / f'{name}{suffix}')
+    (root / 'list.txt').write_text(f'a{suffix} 0\nb{suffix} 1\n')
+    return LongTailList(ann_file='list.txt', data_root=str(root), pipeline=PIPELINE)
+
+
+@pytest.mark.parametrize('remains', [0.0, 0.02, 0.5, 0.99])
+@pytest.mark.parametrize(
+    ('make', 'suffix'),
+    [(camvid, '.jpg'), (camvid, '.png'), (synthia, '.png'), (long_tail, '.jpg'), (long_tail, '.png')],
+)
+def test_a_truncated_image_is_named(make, suffix, remains, tmp_path):
+    data = make(tmp_path, suffix)
+    assert data[1]['img'].shape == (64, 80, 3)
+    path = Path(data.get_data_info(1)['img_path'])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(remains * len(content))])
+    assert data[0]['img'].shape == (64, 80, 3)
+    with pytest.raises(ValueError, match=rf'{path} is not an image that can be read as a whole.*fetch it again'):
+        data[1]
+
+
+def test_a_truncated_image_is_named_from_a_worker_too(tmp_path):
+    data = long_tail(tmp_path, '.jpg')
+    path = tmp_path / 'b.jpg'
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r'(?s)worker process 0.*b\.jpg is not an image'):
+        list(DataLoader(data, batch_size=None, num_workers=1, collate_fn=lambda item: item))
+
+
+def test_what_is_behind_the_end_of_a_jpeg_does_no_harm(tmp_path):
+    write(tmp_path / 'a.jpg')
+    for padding in (b'\0', b'\xff\xd8 of another \xff\xda', b'\xff\xd9'):
+        (tmp_path / 'padded.jpg').write_bytes((tmp_path / 'a.jpg').read_bytes() + padding)
+        check_complete(str(tmp_path / 'padded.jpg'))
+
+
+def test_an_error_of_the_pipeline_stays_what_it_is(tmp_path):
+    data = camvid(tmp_path, '.jpg')
+    data.pipeline.transforms.append(lambda results: results['no such key'])
+    with pytest.raises(KeyError, match='no such key'):
+        data[0]
+
+
+def test_a_broken_link_is_a_missing_image(tmp_path):
+    camvid(tmp_path, '.jpg')
+    (tmp_path / 'train' / 'c.jpg').symlink_to('nowhere.jpg')
+    with pytest.raises(FileNotFoundError, match=r'train/c\.jpg is missing: it is a link to nowhere\.jpg'):
+        open_camvid(tmp_path)
+
+
+def test_a_link_to_its_own_folder_is_named(tmp_path):
+    camvid(tmp_path, '.jpg')
+    inner = tmp_path / 'train' / 'inner'
+    inner.mkdir()
+    # two of them would be followed for ever
+    for name in ('x', 'y'):
+        (inner / name).symlink_to('..')
+    with pytest.raises(ValueError, match=r'train/inner/x is a link to a folder that it is in, \.\.; remove it'):
+        open_camvid(tmp_path)
+
+
+def test_a_link_to_another_folder_is_followed(tmp_path):
+    camvid(tmp_path / 'a', '.jpg')
+    camvid(tmp_path / 'b', '.jpg')
+    for folder in ('train', 'trainannot'):
+        (tmp_path / 'a' / folder / 'more').symlink_to(tmp_path / 'b' / folder)
+    assert len(open_camvid(tmp_path / 'a')) == 4
+
+
+def test_an_empty_split_is_named_also_when_the_suffix_is_given(tmp_path):
+    (tmp_path / 'train').mkdir()
+    for options in ({}, dict(img_suffix='.png')):
+        with pytest.raises(FileNotFoundError, match=r'/train holds no .*\.png'):
+            open_camvid(tmp_path, **options)
+
+
+def test_a_label_without_an_image_is_warned_of(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmrecall.datasets.camvid.print_log', lambda text, **options: said.append(text))
+    camvid(tmp_path, '.jpg')
+    assert not said
+    (tmp_path / 'train' / 'b.jpg').unlink()
+    assert len(open_camvid(tmp_path)) == 1
+    assert said[0].startswith(
+        f'1 label(s) have no image in {tmp_path}/train, first {tmp_path}/trainannot/b.png; is the folder unpacked'
+    )
