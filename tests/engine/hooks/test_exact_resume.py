@@ -78,15 +78,15 @@ def test_ten_kills_at_random_moments_leave_the_same_weights(ranks, tmp_path):
         return dict(iterations=iterations, workers=1, ports=ports, checkpoint=dict(by_epoch=False, interval=1))
 
     started, _ = seconds(tmp_path / 'short', **settings(1))
-    finished, whole = seconds(tmp_path / 'whole', **settings(200))
+    finished, whole = seconds(tmp_path / 'whole', **settings(100))
     moments, kills, longest = random.Random(ranks), 0, started + (finished - started) / 10
     while kills < 10:
-        processes = start(tmp_path / 'killed', resume=True, **settings(200))
+        processes = start(tmp_path / 'killed', resume=True, **settings(100))
         time.sleep(moments.uniform(0.1, longest))
         assert kill(processes)
         kills += 1
     assert any((tmp_path / 'killed').glob('iter_*.pth'))
-    assert resumed(tmp_path / 'killed', **settings(200)) == whole
+    assert resumed(tmp_path / 'killed', **settings(100)) == whole
 
 
 def test_without_a_seed_it_does_not_begin(tmp_path):
