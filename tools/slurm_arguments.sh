@@ -53,6 +53,8 @@ write_command() {
   {
     echo '#!/usr/bin/env bash'
     printf 'cd %q\n' "$PWD"
+    # while python starts; AtomicCheckpointHook then handles it
+    echo "trap '' USR1"
     # shellcheck disable=SC2016  # for the shell that will run it
     printf 'PYTHONPATH=%q:"${PYTHONPATH:-}" exec %s"$@"\n' "$TOOLS/.." "$(train_command "$@")"
   } > "$work_dir/slurm_command.sh"

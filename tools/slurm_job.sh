@@ -24,7 +24,7 @@ end_in_time() {
   local end left
   end=$(squeue --noheader --jobs="$job" --format=%e)
   end=$(date --date="$end" +%s 2> /dev/null) || return 0 # it has no time limit
-  left=$((end - EPOCHSECONDS - 30))
+  left=$((end - $(date +%s) - 30))
   [ "$left" -gt 0 ] || return 0 # pre-empted with a short notice; Slurm requeues it
   sleep "$left"
   note 'the ranks have not ended by themselves; ending them'

@@ -5,9 +5,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine import fileio
 from PIL import Image
 
+# that OpenCV surely reads
+_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 _JPEG_BEGINS, _JPEG_ENDS = b'\xff\xd8', b'\xff\xd9'
 
 
@@ -25,16 +26,17 @@ class ReadableImages:
             ValueError: its image cannot be read.
         """
         path = self.get_data_info(index)['img_path']
-        if '://' not in path:
+        # a storage backend has paths of its own
+        if os.path.isfile(path):
             check_complete(path)
         try:
             return super().prepare_data(index)
         except FileNotFoundError:
             raise
         except Exception as error:  # what a decoder raises does not name the file
-            if _decodes(fileio.get(path)):
-                raise
-            raise _unreadable(path) from error
+            if os.path.splitext(path)[1].lower() in _SUFFIXES and os.path.isfile(path) and not _decodes(path):
+                raise _unreadable(path) from error
+            raise
 
 
 def check_complete(path: str) -> None:
@@ -65,9 +67,9 @@ def _is_whole(path: str) -> bool:
     return True
 
 
-def _decodes(content: bytes) -> bool:
+def _decodes(path: str) -> bool:
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
+        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) is not None
     except cv2.error:
         return False
 

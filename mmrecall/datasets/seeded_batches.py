@@ -60,17 +60,19 @@ class SeededBatches:
 
     Args:
         batch_sampler: whose order depends on its epoch and on PyTorch's random state alone.
-        key: of this run and rank, see `set_seed`.
+        seed: of the run.
+        rank: items are drawn anew on every rank, but samplers share one order among the ranks.
         endless: whether a pass follows upon the other, as training by iterations needs it; then ``set_epoch`` is
             called with the number of the pass.
         set_epoch: the sampler's.
     """
 
     def __init__(
-        self, batch_sampler: Any, key: tuple[int, ...], endless: bool, set_epoch: Callable[[int], None]
+        self, batch_sampler: Any, seed: int, rank: int, endless: bool, set_epoch: Callable[[int], None]
     ) -> None:
         self.batch_sampler = batch_sampler
-        self.key = key
+        self.seed = seed
+        self.rank = rank
         self.endless = endless
         self.set_epoch = set_epoch
         self.begin(0, 0, 0)
@@ -82,7 +84,7 @@ class SeededBatches:
     def __iter__(self) -> Iterator[SeededIndices]:
         batches = itertools.islice(self._batches(), self.skip, None)
         for number, indices in enumerate(batches, self.number):
-            yield SeededIndices(indices, (*self.key, _BATCH, number))
+            yield SeededIndices(indices, (self.seed, self.rank, _BATCH, number))
 
     def __len__(self) -> int:
         """Batches of a pass."""
@@ -108,14 +110,14 @@ class SeededBatches:
 
     def _one_pass(self, epoch: int) -> Iterator[Sequence[int]]:
         # PyTorch's samplers draw the seed of a pass when it begins
-        set_seed(*self.key, _PASS, epoch)
+        set_seed(self.seed, 0, _PASS, epoch)
         generator = getattr(getattr(self.batch_sampler, 'sampler', None), 'generator', None)
         if generator is not None:
             generator.manual_seed(torch.initial_seed())
         yield from self.batch_sampler
 
 
-def seed_batches(loader: DataLoader, key: tuple[int, ...], endless: bool) -> SeededBatches:
+def seed_batches(loader: DataLoader, seed: int, rank: int, endless: bool) -> SeededBatches:
     """Make a loader seed every batch by its number, and give back what says where it begins.
 
     Then a batch is the same whichever were loaded before it, by however many workers. The loader must not be in use.
@@ -128,11 +130,15 @@ def seed_batches(loader: DataLoader, key: tuple[int, ...], endless: bool) -> See
             f'the loader of {type(loader.dataset).__name__} has no batches of numbered items (an iterable data set, or '
             'batch_size=None); it cannot begin in the middle'
         )
-    batches = SeededBatches(loader.batch_sampler, key, endless, _set_epoch_of(loader))
+    batch_sampler = loader.batch_sampler
+    if isinstance(batch_sampler, SeededBatches):  # of a training before, with the same loader
+        batch_sampler = batch_sampler.batch_sampler
+    batches = SeededBatches(batch_sampler, seed, rank, endless, _set_epoch_of(loader))
     _rewind(loader)
     # a loader refuses a new batch sampler, but reads it only when an iteration begins
     vars(loader)['batch_sampler'] = batches
-    loader.dataset.__getitems__ = SeededItems(loader.dataset)
+    if not isinstance(getattr(loader.dataset, '__getitems__', None), SeededItems):
+        loader.dataset.__getitems__ = SeededItems(loader.dataset)
     return batches
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -184,9 +183,6 @@ def _write_images(dataset: Any, paths: dict[int, str], folder: Path) -> None:
     for path, image in made:
         with replacing(path, flush=False) as partial:
             Image.fromarray(np.ascontiguousarray(image)).save(partial, format='png')
-    if made:
-        # all at once, because one by one takes a hundred times as long
-        os.sync()
 
 
 def _relative(path: str, root: str) -> str:

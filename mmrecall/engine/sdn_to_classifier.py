@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS, Registry
-from mmengine.utils import import_modules_from_strings
+from mmpretrain.models import ImageClassifier
 from torch import nn
 
 from mmrecall.engine.checkpoints import read_checkpoint, read_literals
@@ -110,13 +110,20 @@ def _network_config(loaded: dict[str, Any], checkpoint: str, config: str | None)
     if not isinstance(text, str):
         raise ValueError(f'{checkpoint} has no config in its meta; give the one it was trained with by --config')
     network = Config(read_literals(text, checkpoint))
-    if 'custom_imports' in network:
-        import_modules_from_strings(**network.custom_imports)
+    foreign = [name for name in _foreign_imports(network) if name.partition('.')[0] not in _STOCK]
+    if foreign:
+        raise ValueError(
+            f'{checkpoint}: its config imports {", ".join(map(str, foreign))}, and what a checkpoint says is not run; '
+            'give the config by --config'
+        )
     _check_parts(network.get('model', {}), checkpoint)
     return network
 
 
 def _check_parts(model: dict[str, Any], checkpoint: str) -> None:
+    # others fetch code from the network
+    if _find(MODELS, model.get('type')) is not ImageClassifier:
+        raise ValueError(f'{checkpoint}: the model of its config is {model.get("type")!r}, not an ImageClassifier')
     # mmengine imports whatever a type with a dot names, and calls it
     for name in _types(model):
         if '.' in str(name):

@@ -3,6 +3,7 @@
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -22,11 +23,15 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._came = False
+        self._before: Any = None
         if STOP_SIGNAL and threading.current_thread() is threading.main_thread():
-            signal.signal(STOP_SIGNAL, self._remember)
+            self._before = signal.signal(STOP_SIGNAL, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._came = True
+        # another library's
+        if callable(self._before):
+            self._before(number, frame)
 
     def came_to_any_rank(self) -> bool:
         """Whether it came to this rank or another; all ranks must ask in the same iteration."""

@@ -78,7 +78,7 @@ def pretend(submit, tmp_path):
         config, python, work = tmp_path / f'{name}.py', tmp_path / name, tmp_path / 'work'
         config.touch()
         python.write_text(
-            '#!/usr/bin/env bash\n'
+            '#!/usr/bin/env -S --default-signal=USR1 bash\n'
             'while [ "$1" != --work-dir ]; do shift; done\n'
             'work=$2; [ "${@: -1}" = --resume ] && resumed=yes || resumed=\n'
             f'save() {{ echo "$1" > "$work/last_checkpoint"; }}\n{script}\n'

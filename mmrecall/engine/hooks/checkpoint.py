@@ -1,7 +1,6 @@
 """Checkpoints that a kill cannot spoil, and one more when the time is over."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,9 @@ class AtomicCheckpointHook(CheckpointHook):
     """mmengine's `CheckpointHook`, of which a kill at any moment leaves an intact checkpoint.
 
     A checkpoint is written beside its place and renamed when it is on the disk, and only then are older ones removed.
-    (mmengine removes the old one first.) A resume, if it is not told which, takes the newest that is intact, and names
-    those that are not.
+    (mmengine removes the old one first.) A resume takes the newest that is intact, and names those that are not; with a
+    ``load_from`` inside the work directory that one, and with another (what the training began with) only while there
+    is none.
 
     On SIGUSR1 (Slurm: ``--signal``) to any rank, all finish their iteration, a checkpoint is written whatever the
     interval, and every rank ends with exit status 75 (EX_TEMPFAIL: call again). While gradients are accumulated that
@@ -71,22 +71,31 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """Choose what to resume from."""
-        if not runner._resume:
+        # some runners have loaded by now
+        if not runner._resume or getattr(runner, '_has_loaded', False):
             return
-        asked_for = runner._load_from
-        last = asked_for or find_latest_checkpoint(runner.work_dir)
+        runner._load_from = run_on_first_rank(
+            lambda still_working: self._to_resume_from(runner), 'looking for a checkpoint to resume from'
+        )
+
+    def _to_resume_from(self, runner: Runner) -> str | None:
+        given = runner._load_from
+        last = find_latest_checkpoint(runner.work_dir)
+        if given and (last is None or Path(runner.work_dir).resolve() in Path(given).resolve().parents):
+            if '://' not in given:
+                check_intact(given)
+            return given
         if last is None or '://' in last:
-            return
-
-        def choose(still_working: Callable[[], None]) -> str:
-            if asked_for:
-                check_intact(asked_for)
-                return asked_for
-            return self._newest(runner, last)
-
-        path = run_on_first_rank(choose, 'looking for a checkpoint to resume from')
-        if path != last:
-            runner._load_from = path
+            return given or last
+        path = self._newest(runner, last)
+        if given:
+            # mmseg's train tool leaves it in the config; a requeued run would begin with it again and again
+            print_log(
+                f'Resuming from {path}; load_from={given} is what the run began with',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return path
 
     def _newest(self, runner: Runner, last: str) -> str:
         folder = Path(last).parent if last else Path(runner.work_dir)

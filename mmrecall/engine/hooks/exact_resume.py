@@ -1,17 +1,16 @@
 """A killed and resumed training that is the one which was never killed."""
 
 import logging
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmrecall.datasets.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
-from mmrecall.engine.hooks.optimizer_steps import optim_wrappers
+from mmrecall.engine.hooks.optimizer_steps import accumulated_steps
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'
@@ -28,8 +27,8 @@ class ExactResumeHook(Hook):
     none of those before. So a training does not depend on ``num_workers`` either. On GPUs the data and the random
     numbers are the same, and the rest as reproducible as PyTorch's kernels are there.
 
-    A run that was killed in its last validation, after the last checkpoint, is validated when it is resumed; mmengine
-    ends it without.
+    A validation that belongs to the checkpoint, but came after it, is done again, with what depends on it: a plateau
+    schedule, early stopping, the best checkpoint. mmengine leaves it out.
 
     Resuming with another number of ranks, another batch size or another seed goes on, with a warning, as it does
     without this hook.
@@ -39,7 +38,7 @@ class ExactResumeHook(Hook):
             accumulates gradients, or for a training loop or loader that is not known.
 
     Example:
-        >>> custom_hooks = [dict(type='mmrecall.ExactResumeHook')]
+        >>> default_hooks = dict(exact_resume=dict(type='mmrecall.ExactResumeHook'))
         >>> randomness = dict(seed=0)
     """
 
@@ -47,12 +46,16 @@ class ExactResumeHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        self._saved: dict[str, int] | None = None
+        self._saved: dict[str, Any] | None = None
         self._batches: SeededBatches | None = None
+        # after how many iterations
+        self._validated = -1
+        self._may_validate = False
 
     def before_run(self, runner: Runner) -> None:
         """Check that there is a seed, before a resume can bring one."""
-        if runner._randomness_cfg.get('seed') is None:
+        training = isinstance(runner._train_loop, BaseLoop)
+        if training and runner._randomness_cfg.get('seed') is None:
             raise ValueError(
                 'ExactResumeHook needs a seed that is the same after a resume; set randomness=dict(seed=0) in the '
                 'config, or another number'
@@ -60,7 +63,12 @@ class ExactResumeHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note what a resumed run must have in common with this one."""
-        checkpoint[_KEY] = _conditions(runner)
+        validated = self._validated == checkpoint['meta']['iter']
+        checkpoint[_KEY] = dict(_conditions(runner), validated=validated)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Note that there was one."""
+        self._validated = runner.iter
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read the note."""
@@ -74,12 +82,14 @@ class ExactResumeHook(Hook):
                 f'ExactResumeHook knows the loops of mmengine, IterBasedTrainLoop and EpochBasedTrainLoop, but '
                 f'train_cfg has a {type(loop).__name__}; leave the hook out'
             )
+        if [type(hook) for hook in runner.hooks].count(type(self)) > 1:
+            raise ValueError('ExactResumeHook is there twice, in default_hooks and custom_hooks; leave one out')
         _check_accumulation(runner)
-        self._resumed_at = runner.iter
         if runner.iter > 0:
             self._warn_of_differences(runner)
+            self._may_validate = self._saved is not None and not self._saved.get('validated', True)
         endless = isinstance(loop, IterBasedTrainLoop)
-        self._batches = seed_batches(loop.dataloader, (runner.seed, runner.rank), endless)
+        self._batches = seed_batches(loop.dataloader, runner.seed, runner.rank, endless)
         if endless:
             self._batches.begin(runner.iter, epoch=0, skip=runner.iter)
             # newer versions of mmengine ask the iterator to skip, older ones fetch and throw away
@@ -87,16 +97,17 @@ class ExactResumeHook(Hook):
             loop.dataloader_iterator = _ResumedIterator(loop.dataloader, fetched)
 
     def after_train(self, runner: Runner) -> None:
-        """Validate, if this was a resume with no iteration left."""
-        if runner.iter == self._resumed_at > 0 and runner.val_loop is not None:
-            runner.val_loop.run()
+        """Validate, if nothing was left to train."""
+        self._validate_if_due(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Begin an epoch, or go on in the middle of one."""
+        self._validate_if_due(runner)
         if self._batches.endless:
             return
         skip = runner.iter - runner.epoch * len(self._batches)
-        if not 0 <= skip < len(self._batches):  # the checkpoint is of a run with other batches
+        # all are skipped if the checkpoint was written before the end of the epoch had its effects
+        if not 0 <= skip <= len(self._batches):  # the checkpoint is of a run with other batches
             skip = 0
         self._batches.begin(runner.iter, runner.epoch, skip)
         if skip:
@@ -111,6 +122,19 @@ class ExactResumeHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed what the step draws: dropout, mixup."""
         set_seed(runner.seed, runner.rank, STEP, runner.iter)
+
+    def _validate_if_due(self, runner: Runner) -> None:
+        """Once after a resume: the validation that belongs to the checkpoint."""
+        if not self._may_validate:
+            return
+        self._may_validate = False
+        loop = runner.train_loop
+        loop._decide_current_val_interval()
+        now, end = (loop.iter, loop.max_iters) if self._batches.endless else (loop.epoch, loop.max_epochs)
+        between_epochs = self._batches.endless or loop.iter == loop.epoch * len(self._batches)
+        due = between_epochs and now >= loop.val_begin and (now % loop.val_interval == 0 or now == end)
+        if due and runner.val_loop is not None:
+            runner.val_loop.run()
 
     def _warn_of_differences(self, runner: Runner) -> None:
         if self._saved is None:
@@ -133,7 +157,7 @@ def _conditions(runner: Runner) -> dict[str, int]:
 
 def _check_accumulation(runner: Runner) -> None:
     """Gradients that wait for their step are not in a checkpoint."""
-    counts = math.lcm(*(wrapper._accumulative_counts for wrapper in optim_wrappers(runner)))
+    counts = accumulated_steps(runner)
     for hook in runner.hooks:
         if counts == 1 or not isinstance(hook, CheckpointHook) or hook.interval < 1:
             continue

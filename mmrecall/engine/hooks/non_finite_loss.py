@@ -1,5 +1,6 @@
 """The end of a training whose loss is not finite."""
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator
@@ -106,11 +107,10 @@ class NonFiniteLossHook(Hook):
 
 
 def _to_watch(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What training must keep finite: parameters, and buffers but those that are infinite for a purpose (masks)."""
-    yield from model.named_parameters()
-    for name, buffer in model.named_buffers():
-        if buffer.is_floating_point() and buffer.isfinite().all():
-            yield name, buffer
+    """What training must keep finite: all that it changes, and what is not infinite for a purpose (masks)."""
+    for name, one in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if one.requires_grad or (one.is_floating_point() and one.isfinite().all()):
+            yield name, one
 
 
 @torch.no_grad()

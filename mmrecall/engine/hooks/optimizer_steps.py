@@ -1,5 +1,7 @@
 """When the optimizers of a training step."""
 
+import math
+
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
@@ -12,4 +14,11 @@ def optim_wrappers(runner: Runner) -> list[OptimWrapper]:
 
 def between_steps(runner: Runner) -> bool:
     """Whether no accumulated gradients wait for a step."""
-    return all(wrapper.should_update() for wrapper in optim_wrappers(runner))
+    # those of DeepSpeed, for one, do not accumulate by themselves
+    accumulating = [wrapper for wrapper in optim_wrappers(runner) if hasattr(wrapper, 'should_update')]
+    return all(wrapper.should_update() for wrapper in accumulating)
+
+
+def accumulated_steps(runner: Runner) -> int:
+    """Iterations from one moment without accumulated gradients to the next."""
+    return math.lcm(*(getattr(wrapper, '_accumulative_counts', 1) for wrapper in optim_wrappers(runner)))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -40,6 +41,16 @@ class Noisy(Dataset):
         return dict(inputs=fixed + 0.5 * noise, label=index % CLASSES)
 
 
+class Count(BaseMetric):
+    """Counts what is validated."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(1)
+
+    def compute_metrics(self, results):
+        return dict(validated=len(results))
+
+
 class Network(BaseModel):
     """With what makes a resume inexact: dropout, batch statistics, a running recall, random numbers in the step."""
 
@@ -56,8 +67,9 @@ class Network(BaseModel):
         return dict(loss=self.loss_module(logits, label)) if mode == 'loss' else [logits]
 
 
-def build(work, epochs=0, iterations=0, workers=0, sampler='InfiniteSampler', checkpoint=None, hooks=None, **options):
+def build(work, epochs=0, iterations=0, sampler='InfiniteSampler', checkpoint=None, hooks=None, **options):
     """A runner by epochs or by iterations."""
+    workers = options.pop('workers', 0)
     if iterations:
         train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
     else:
@@ -86,6 +98,10 @@ def build(work, epochs=0, iterations=0, workers=0, sampler='InfiniteSampler', ch
         randomness=dict(seed=3),
         log_level='WARNING',
     )
+    if options.pop('validation', False):
+        loader = dict(batch_size=10, dataset=Noisy(), collate_fn=dict(type='default_collate'))
+        loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
+        settings.update(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(Count()))
     settings.update(options)
     return Runner(**settings)
 

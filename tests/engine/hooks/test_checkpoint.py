@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from resumable_run import build, finish, kill, start
 
 from mmrecall.engine.intact_checkpoints import check_intact, newest_intact
-from mmrecall.engine.stop_request import STOPPED
+from mmrecall.engine.stop_request import STOPPED, StopRequest
 
 
 def wait_for(path, processes):
@@ -155,6 +155,29 @@ def test_a_checkpoint_that_was_asked_for_is_not_replaced_by_another(trained):
     broken.write_bytes(broken.read_bytes()[:500])
     with pytest.raises(ValueError, match=r'iter_6\.pth was cut off'):
         resume(trained, iterations=9, load_from=str(broken))
+
+
+def test_what_a_run_began_with_is_not_what_it_resumes_from(trained, tmp_path_factory):
+    pretrained = tmp_path_factory.mktemp('pretrained')
+    build(pretrained, iterations=12).train()
+    runner = build(trained, resume=True, iterations=9, load_from=str(pretrained / 'iter_12.pth'))
+    runner.train()
+    assert runner.iter == 9
+    assert f'Resuming from {trained}/iter_6.pth; load_from={pretrained}/iter_12.pth' in logged(trained) + logged(
+        pretrained
+    )
+
+
+def test_another_librarys_handler_of_the_signal_is_called_too():
+    called = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: called.append(number))
+    try:
+        request = StopRequest()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert request.came_to_any_rank()
+        assert called == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_checkpoints_of_other_names_are_not_resumed_from(tmp_path):

@@ -6,7 +6,6 @@ import time
 import pytest
 import torch
 from commands import free_port
-from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from resumable_run import Noisy, build, digest, finish, kill, start
 from torch.utils.data import DataLoader, IterableDataset
@@ -168,16 +167,6 @@ def test_hooks_are_told_the_number_of_the_batch_in_an_epoch_that_began_before(tm
     assert seen.seen == [(1, index) for index in range(4, 8)]
 
 
-class Count(BaseMetric):
-    """Counts what is validated."""
-
-    def process(self, data_batch, data_samples):
-        self.results.append(1)
-
-    def compute_metrics(self, results):
-        return dict(validated=len(results))
-
-
 class Validations(Hook):
     def __init__(self):
         self.seen = []
@@ -188,11 +177,8 @@ class Validations(Hook):
 
 def test_a_run_that_was_killed_in_its_last_validation_is_validated(tmp_path):
     def validations(**more):
-        loader = dict(batch_size=10, dataset=Noisy(), collate_fn=dict(type='default_collate'))
-        loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
         train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=6)
-        validation = dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(Count()))
-        runner = build(tmp_path, iterations=6, train_cfg=train_cfg, **validation, **more)
+        runner = build(tmp_path, iterations=6, train_cfg=train_cfg, validation=True, **more)
         seen = Validations()
         runner.register_hook(seen)
         runner.train()
@@ -217,3 +203,49 @@ def test_a_shuffling_loader_of_pytorch_resumes_exactly(tmp_path):
     trained(tmp_path / 'parts', 2, **constant)
     parts = trained(tmp_path / 'parts', 4, resume=True, **constant)
     assert parts == trained(tmp_path / 'whole', 4, **constant)
+
+
+def test_a_checkpoint_at_the_end_of_an_epoch_does_not_train_it_again(tmp_path):
+    settings = dict(epochs=3, sampler='DefaultSampler', checkpoint=dict(by_epoch=False, interval=8))
+    whole = uninterrupted(tmp_path / 'whole', **settings)
+    killed = start(tmp_path / 'killed', slow=True, **settings)
+    wait_for(tmp_path / 'killed' / 'step_10', killed)
+    assert kill(killed)
+    assert (tmp_path / 'killed' / 'last_checkpoint').read_text().endswith('iter_8.pth')
+    assert resumed(tmp_path / 'killed', **settings) == whole
+
+
+PLATEAU = dict(type='ReduceOnPlateauLR', monitor='validated', factor=0.1, patience=0, by_epoch=True)
+VALIDATED = {
+    'by iterations': dict(iterations=12, train_cfg=dict(type='IterBasedTrainLoop', max_iters=12, val_interval=3)),
+    'by epochs': dict(epochs=3, sampler='DefaultSampler', train_cfg=dict(by_epoch=True, max_epochs=3)),
+}
+
+
+@pytest.mark.parametrize('loop', VALIDATED)
+def test_a_schedule_that_follows_the_validation_resumes_exactly(loop, tmp_path):
+    settings = dict(VALIDATED[loop], param_scheduler=PLATEAU, validation=True)
+    whole = uninterrupted(tmp_path / 'whole', **settings)
+    last, later = ('iter_6.pth', 'step_8') if 'iterations' in settings else ('epoch_1.pth', 'step_10')
+    killed = start(tmp_path / 'killed', slow=True, **settings)
+    wait_for(tmp_path / 'killed' / later, killed)
+    assert kill(killed)
+    assert (tmp_path / 'killed' / 'last_checkpoint').read_text().endswith(last)
+    assert resumed(tmp_path / 'killed', **settings) == whole
+
+
+def test_a_hook_that_is_there_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='ExactResumeHook is there twice'):
+        build(tmp_path, iterations=3, hooks=[dict(type='mmrecall.ExactResumeHook')] * 2).train()
+
+
+def test_a_loader_of_an_earlier_training_can_be_used_again(tmp_path):
+    loader = DataLoader(Noisy(), batch_size=4, shuffle=True)
+
+    def trained(name):
+        torch.manual_seed(11)
+        runner = build(tmp_path / name, epochs=2, train_dataloader=loader)
+        runner.train()
+        return digest(runner)
+
+    assert trained('one') == trained('other')
