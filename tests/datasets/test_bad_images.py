@@ -11,7 +11,7 @@ pytest.importorskip('mmpretrain.datasets')
 from torch.utils.data import DataLoader
 
 from mmrecall.datasets import CamVidDataset, LongTailList, SynthiaSequenceDataset
-from mmrecall.datasets.images import check_complete
+from mmrecall.datasets.images import ReadableImages, check_complete
 from mmrecall.datasets.synthia import label_path
 
 IMAGE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), (9, 9), 3)
@@ -80,6 +80,23 @@ def test_what_is_behind_the_end_of_a_jpeg_does_no_harm(tmp_path):
     for padding in (b'\0', b'\xff\xd8 of another \xff\xda', b'\xff\xd9'):
         (tmp_path / 'padded.jpg').write_bytes((tmp_path / 'a.jpg').read_bytes() + padding)
         check_complete(str(tmp_path / 'padded.jpg'))
+
+
+class Bucket:
+    """Stands for a data set whose storage backend has paths of its own."""
+
+    def get_data_info(self, index):
+        return dict(img_path='bucket/image.jpg')
+
+    def prepare_data(self, index):
+        return 'image'
+
+
+def test_a_path_of_a_storage_backend_is_left_to_it():
+    class Images(ReadableImages, Bucket):
+        pass
+
+    assert Images().prepare_data(0) == 'image'
 
 
 def test_an_error_of_the_pipeline_stays_what_it_is(tmp_path):

@@ -19,7 +19,7 @@ from mmrecall.engine.sdn_to_classifier import sdn_to_classifier
 
 TOOL = 'tools/model_converters/sdn_to_classifier.py'
 CONFIG = """
-custom_imports = dict(imports=['mmrecall', 'json'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmrecall', 'mmpretrain.models'], allow_failed_imports=False)
 default_scope = 'mmpretrain'
 data_preprocessor = dict(mean=[120.0, 110.0, 100.0], std=[60.0, 60.0, 60.0], to_rgb=True, num_classes=3)
 model = dict(
@@ -126,7 +126,7 @@ def test_the_config_keeps_what_prediction_needs(trained, tmp_path):
     assert config.model.head == dict(type='LinearClsHead', num_classes=3, in_channels=64)
     assert config.model.data_preprocessor.num_classes == 3
     assert 'train_cfg' not in config.model
-    assert config.custom_imports.imports == ['json']
+    assert config.custom_imports.imports == ['mmpretrain.models']
     assert [transform.type for transform in config.test_dataloader.dataset.pipeline] == [
         'LoadImageFromFile', 'Resize', 'PackInputs',
     ]  # fmt: skip
@@ -255,6 +255,8 @@ def test_a_checkpoint_of_anybody_is_exported_without_running_what_it_holds(tmp_p
     ('change', 'message'),
     [
         (("default_scope = 'mmpretrain'", 'import os; os.system("touch marker")'), 'not made of.*import os'),
+        (("default_scope = 'mmpretrain'", "custom_imports = dict(imports=['this'])"), 'imports this.*--config'),
+        (("type='ImageClassifier'", "type='HuggingFaceClassifier'"), 'not an ImageClassifier'),
         (('depth=18', 'depth=__import__("os").system("touch marker")'), 'not made of plain values'),
         (("type='ResNet'", "type='os.system', command='touch marker'"), "a part of type 'os.system', which is no part"),
         (("dict(type='GlobalAveragePooling')", "dict(type='subprocess.Popen', args=['touch', 'marker'])"), 'Popen'),

@@ -178,6 +178,15 @@ def test_a_slurm_job_saves_and_requeues_itself(slurm, tmp_path):
     )
 
 
+def test_ranks_that_are_still_starting_survive_the_signal(slurm, tmp_path):
+    config, work, python = tmp_path / 'a.py', tmp_path / 'work', tmp_path / 'python'
+    config.touch()
+    _write_program(python, 'kill -USR1 $$; echo alive')
+    status, output = slurm('slurm_sbatch', 'gpu', 'job', config, '--work-dir', work, PYTHON=str(python))
+    assert status == 0, output
+    assert run('bash', work / 'slurm_command.sh') == (0, 'alive\n')
+
+
 def test_a_slurm_job_has_mmsegs_work_dir_by_default(slurm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'some.config.py').touch()

@@ -41,8 +41,8 @@ class WithoutBadSteps(OptimWrapper):
     """Leaves out a step whose gradients are not finite, as a loss scaler does."""
 
     def step(self, **kwargs):
-        gradients = [one.grad for group in self.optimizer.param_groups for one in group['params']]
-        if all(gradient.isfinite().all() for gradient in gradients):
+        parameters = [one for group in self.optimizer.param_groups for one in group['params']]
+        if all(one.grad.isfinite().all() for one in parameters if one.requires_grad):
             super().step(**kwargs)
 
 
@@ -259,6 +259,7 @@ class Normalised(Model):
         super().__init__(loss)
         self.norm = nn.BatchNorm1d(4)
         self.register_buffer('mask', torch.tensor([0.0, -INF]))
+        self.frozen = nn.Parameter(torch.tensor([0.0, -INF]), requires_grad=False)
         self.batches = deque([1.0, 1.0, INF, 1.0])
 
     def forward(self, inputs, label, mode='tensor'):
