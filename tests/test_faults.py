@@ -10,7 +10,7 @@ def defines(text, name):
 
 
 def test_every_row_of_the_table_is_backed_by_a_test(repository):
-    text = (repository / 'docs' / 'faults.md').read_text()
+    text = (repository / 'docs' / 'faults.md').read_text().partition('## Fuzzed')[0]
     rows = [line for line in text.splitlines() if re.match(r'\| (?!what was injected)', line)]
     found = [ROW.search(row) for row in rows]
     assert None not in found

@@ -1,5 +1,7 @@
 """Running statistics when a loss scaler skips a step."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -33,10 +35,21 @@ class SkippedStepHook(Hook):
         self._before = [recall.clone() for recall in self._recalls]
         # per step of an optimizer that was not skipped: None, or a flag of a fused kernel that may have skipped it
         self._steps: list[Tensor | None] = []
-        self._handles = [one.optimizer.register_step_post_hook(self._note) for one in wrappers if scaled]
+        # each with the step that it had
+        self._watched = [(one.optimizer, one.optimizer.step) for one in wrappers if scaled]
+        for optimizer, step in self._watched:
+            optimizer.step = self._noting(optimizer, step)
 
-    def _note(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
-        self._steps.append(getattr(optimizer, 'found_inf', None))
+    def _noting(self, optimizer: Optimizer, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A step that is noted; PyTorch 2.1 forgets the hooks of optimizers once it has compiled something."""
+
+        @functools.wraps(step)
+        def step_and_note(*args: Any, **kwargs: Any) -> Any:
+            result = step(*args, **kwargs)
+            self._steps.append(getattr(optimizer, 'found_inf', None))
+            return result
+
+        return step_and_note
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Put back, or take what is now there as good."""
@@ -52,8 +65,8 @@ class SkippedStepHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Watch no more."""
-        for handle in self._handles:
-            handle.remove()
+        for optimizer, step in self._watched:
+            optimizer.step = step
 
 
 def running_recalls(model: nn.Module) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """A killed and resumed training is the one that was never killed."""
 
 import random
+import re
 import time
 
 import pytest
@@ -64,28 +65,30 @@ def test_without_the_hook_a_resumed_training_is_another(tmp_path):
     assert resumed(tmp_path / 'killed', **settings) != whole
 
 
-def seconds(work, **settings):
-    began = time.monotonic()
-    digest = uninterrupted(work, **settings)
-    return time.monotonic() - began, digest
+def iteration(work):
+    """Of the last checkpoint; 0 without one."""
+    note = work / 'last_checkpoint'
+    return int(re.search(r'iter_(\d+)\.pth', note.read_text())[1]) if note.exists() else 0
 
 
 @pytest.mark.parametrize('ranks', [1, 2])
 def test_ten_kills_at_random_moments_leave_the_same_weights(ranks, tmp_path):
-    def settings(iterations):
+    def settings():
         ports = (None,) if ranks == 1 else (free_port(),) * 2
-        return dict(iterations=iterations, workers=1, ports=ports, checkpoint=dict(by_epoch=False, interval=1))
+        return dict(iterations=100, workers=1, ports=ports, checkpoint=dict(by_epoch=False, interval=1))
 
-    started, _ = seconds(tmp_path / 'short', **settings(1))
-    finished, whole = seconds(tmp_path / 'whole', **settings(100))
-    moments, kills, longest = random.Random(ranks), 0, started + (finished - started) / 10
-    while kills < 10:
-        processes = start(tmp_path / 'killed', resume=True, **settings(100))
-        time.sleep(moments.uniform(0.1, longest))
+    whole, work, moments = uninterrupted(tmp_path / 'whole', **settings()), tmp_path / 'killed', random.Random(ranks)
+    for _ in range(10):
+        # while it starts, or some iterations later; far from the end, however slow the machine is
+        later, processes = moments.randrange(8), start(work, resume=True, **settings())
+        goal = iteration(work) + later
+        while later and iteration(work) < goal:
+            assert all(process.is_alive() for process in processes)
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.05 if later else 0.3))
         assert kill(processes)
-        kills += 1
-    assert any((tmp_path / 'killed').glob('iter_*.pth'))
-    assert resumed(tmp_path / 'killed', **settings(100)) == whole
+    assert 0 < iteration(work) < 100
+    assert resumed(work, **settings()) == whole
 
 
 def test_without_a_seed_it_does_not_begin(tmp_path):

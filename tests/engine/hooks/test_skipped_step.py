@@ -117,6 +117,12 @@ def test_a_skipped_step_leaves_the_running_recall_as_it_was(tmp_path, amp_on_a_c
     assert moved(recalls) == [1, 4, 5]
 
 
+def test_a_step_is_seen_also_after_something_was_compiled(tmp_path, amp_on_a_cpu):
+    torch.compile(torch.relu, backend='eager')(torch.ones(1))
+    _, recalls = train(tmp_path, {2, 3}, sgd(amp_on_a_cpu))
+    assert moved(recalls) == [1, 4, 5]
+
+
 def test_without_the_hook_it_would_move(tmp_path, amp_on_a_cpu, monkeypatch):
     monkeypatch.setattr(SkippedStepHook, 'after_train_iter', lambda *_, **__: None)
     weights, recalls = train(tmp_path, {2, 3}, sgd(amp_on_a_cpu))
@@ -211,13 +217,20 @@ def test_without_a_loss_scaler_the_hook_watches_nothing(tmp_path):
     runner = small_runner(tmp_path, RecallLoss(alpha=0.5, num_classes=3))
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, SkippedStepHook))
     runner.train()
-    assert (hook._recalls, hook._handles) == ([], [])
+    assert (hook._recalls, hook._watched) == ([], [])
 
 
 def test_after_a_training_the_optimizer_is_watched_no_more(tmp_path, amp_on_a_cpu):
-    wrappers = []
-    train(tmp_path, (), lambda model: wrappers.append(sgd(amp_on_a_cpu)(model)) or wrappers[0])
-    assert not wrappers[0].optimizer._optimizer_step_post_hooks
+    steps = []
+
+    def wrapper_of(model):
+        wrapper = sgd(amp_on_a_cpu)(model)
+        steps.append((wrapper.optimizer, wrapper.optimizer.step))
+        return wrapper
+
+    train(tmp_path, (), wrapper_of)
+    ((optimizer, step),) = steps
+    assert optimizer.step == step
 
 
 @needs_gpu
