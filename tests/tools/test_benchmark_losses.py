@@ -215,7 +215,7 @@ def test_only_reused_memory_holds_what_was_in_it(kind):
     code = (
         f'import torch; from mmrecall.benchmark.memory import release_memory, set_memory; set_memory({kind!r})\n'
         'found = 0\n'
-        'for _ in range(4):\n'
+        'for _ in range(16):\n'
         f'    {"release_memory()" if kind == "fresh" else "pass"}\n'
         '    tensor = torch.empty(2**24)\n'
         '    found += int((tensor == 7).sum())\n'
