@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from mmrecall.benchmark.competitors import REFERENCE
 from mmrecall.benchmark.growth import Growth
 from mmrecall.benchmark.results import Measurement, Row, table_rows
+from mmrecall.files import replacing
 
 _COLORS = {'mmrecall': '#0072B2', 'PyTorch': '#8a8a8a', 'mmseg': '#E69F00', 'mmpretrain': '#E69F00'}
 _LINES = ('#8a8a8a', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
@@ -95,7 +96,5 @@ def draw_growth(path: str | Path, growths: Sequence[Growth]) -> None:
 
 
 def _save(figure: Figure, path: str | Path) -> None:
-    partial = Path(f'{path}.partial')
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial, dpi=110, format='png')
-    partial.replace(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format='png')

@@ -32,6 +32,7 @@ from mmrecall.benchmark.growth import (
 from mmrecall.benchmark.memory import MEMORY
 from mmrecall.benchmark.results import Measurement, as_json, markdown_table
 from mmrecall.benchmark.rounds import CannotMeasureError, Settings, measure_losses
+from mmrecall.files import replacing
 from mmrecall.visualization.loss_costs import draw_growth, draw_loss_costs
 
 
@@ -140,10 +141,8 @@ def _measure(competitors: list[Competitor], name: str, shape: tuple[int, ...], s
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(text, encoding='utf-8')
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding='utf-8')
 
 
 def _write_json(path: Path, environment: dict[str, Any], **content: Any) -> None:

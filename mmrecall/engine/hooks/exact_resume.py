@@ -27,8 +27,8 @@ class ExactResumeHook(Hook):
     none of those before. So a training does not depend on ``num_workers`` either. On GPUs the data and the random
     numbers are the same, and the rest as reproducible as PyTorch's kernels are there.
 
-    A validation that belongs to the checkpoint, but came after it, is done again, with what depends on it: a plateau
-    schedule, early stopping, the best checkpoint. mmengine leaves it out.
+    A validation that belongs to the checkpoint, but came after it, is done again, with what depends on it, such as a
+    plateau schedule. mmengine leaves it out.
 
     Resuming with another number of ranks, another batch size or another seed goes on, with a warning, as it does
     without this hook.
