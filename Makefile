@@ -62,17 +62,17 @@ define install_onedl
 	touch $@
 endef
 
-$(ONEDL)/.ready: requirements/onedl-packages.txt requirements/torch-2.12.txt requirements/demo.txt requirements/test.txt requirements/lint.txt pyproject.toml
+$(ONEDL)/.ready: requirements/onedl-packages.txt requirements/torch-2.12.txt requirements/demo.txt requirements/report.txt requirements/test.txt requirements/lint.txt pyproject.toml
 	$(install_onedl)
 
-.venv/onedl-torch-%/.ready: requirements/onedl-packages.txt requirements/torch-%.txt requirements/demo.txt requirements/test.txt pyproject.toml
+.venv/onedl-torch-%/.ready: requirements/onedl-packages.txt requirements/torch-%.txt requirements/demo.txt requirements/report.txt requirements/test.txt pyproject.toml
 	$(install_onedl)
 
-$(OPENMMLAB)/.ready: requirements/openmmlab.txt requirements/mmcv.txt requirements/demo.txt requirements/test.txt pyproject.toml
+$(OPENMMLAB)/.ready: requirements/openmmlab.txt requirements/mmcv.txt requirements/demo.txt requirements/report.txt requirements/test.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 11) or sys.exit("Python %d.%d: the stock packages need 3.10 or 3.11; call make with PYTHON=python3.11" % sys.version_info[:2])'
 	rm -rf $(OPENMMLAB)
 	$(PYTHON) -m venv $(OPENMMLAB)
-	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt -r requirements/demo.txt -r requirements/test.txt
+	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt -r requirements/demo.txt -r requirements/report.txt -r requirements/test.txt
 	@echo "mmcv is compiled now unless pip has it cached: about 8 minutes on two cores"
 	MMCV_WITH_OPS=1 FORCE_CUDA=0 $(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation -r requirements/mmcv.txt
 	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -4,6 +4,7 @@ from .cpu_ranks import init_cpu_ranks
 from .hooks import (
     AtomicCheckpointHook,
     ClassCountsHook,
+    ClassWeightHook,
     DeferredReweightingHook,
     ExactResumeHook,
     NonFiniteLossHook,
@@ -15,6 +16,7 @@ from .stock_tools import run_stock_tool
 __all__ = [
     'AtomicCheckpointHook',
     'ClassCountsHook',
+    'ClassWeightHook',
     'DeferredReweightingHook',
     'ExactResumeHook',
     'NonFiniteLossHook',

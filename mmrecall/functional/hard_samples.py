@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .statistics import full_precision, full_precision_of, masses, sample_losses
+from .statistics import class_bins, full_precision, full_precision_of, masses, sample_losses, sum_by_class
 from .validation import check_choice, check_finite, check_labels, check_number, check_shapes, is_soft, valid_labels
 from .weighted import check_reduction, count_samples, divide_loss
 
@@ -116,16 +116,30 @@ def focal_losses(
 ) -> Tensor:
     """(N, ...) focal loss of every sample, 0 where it is ignored; without checks."""
     if not is_soft(target):
-        losses = _focus(_cross_entropies(logits, target, ignore_index), gamma)
+        cross_entropy = _cross_entropies(logits, target, ignore_index)
+        losses = _focal_weights(cross_entropy, gamma) * cross_entropy
     else:
-        mass = masses(target).to(full_precision_of(logits.dtype))
-        # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
-        cross_entropy = torch.where(mass > 0, -F.log_softmax(full_precision(logits), dim=1), 0)
-        losses = (mass * _focus(cross_entropy, gamma)).sum(dim=1)
+        mass, cross_entropy = _mass_and_cross_entropies(logits, target)
+        losses = (mass * _focal_weights(cross_entropy, gamma) * cross_entropy).sum(dim=1)
     if sample_weight is None:
         return losses
     valid = valid_labels(target, logits.shape[1], ignore_index)
     return torch.where(valid, losses * sample_weight.to(losses.dtype), 0)
+
+
+@torch.no_grad()
+def sum_focal_weights(logits: Tensor, target: Tensor, gamma: float, ignore_index: int) -> Tensor:
+    """(C,) float64 sums of (1 - p_n(c))^gamma over the samples labelled c; without checks.
+
+    Divided by the support, it is the mean focal weight of a class (section IV-D of the recall-loss paper). Soft labels
+    count by their mass.
+    """
+    num_classes = logits.shape[1]
+    if not is_soft(target):
+        weights = _focal_weights(_cross_entropies(logits, target, ignore_index), gamma)
+        return sum_by_class(class_bins(target, num_classes, ignore_index), weights, num_classes)
+    mass, cross_entropy = _mass_and_cross_entropies(logits, target)
+    return (mass * _focal_weights(cross_entropy, gamma)).double().transpose(0, 1).flatten(1).sum(dim=1)
 
 
 def hardest_losses(
@@ -167,7 +181,14 @@ def _cross_entropies(logits: Tensor, target: Tensor, ignore_index: int) -> Tenso
     return sample_losses(logits, target, ones, ignore_index)
 
 
-def _focus(cross_entropy: Tensor, gamma: float) -> Tensor:
+def _mass_and_cross_entropies(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, C, ...) label masses and -log p, which is 0 where there is no mass."""
+    mass = masses(target).to(full_precision_of(logits.dtype))
+    # a class without mass may have probability 0, and 0 * inf is NaN
+    return mass, torch.where(mass > 0, -F.log_softmax(full_precision(logits), dim=1), 0)
+
+
+def _focal_weights(cross_entropy: Tensor, gamma: float) -> Tensor:
     # 1 - p by expm1 is exact near p = 1; at p = 1 the power of 0 has no gradient for gamma < 1
-    miss = (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).tiny)
-    return miss**gamma * cross_entropy
+    miss: Tensor = (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).tiny)
+    return miss**gamma

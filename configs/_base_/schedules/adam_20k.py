@@ -11,6 +11,7 @@ default_hooks = dict(
     checkpoint=dict(type='mmrecall.AtomicCheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=2),
     exact_resume=dict(type='mmrecall.ExactResumeHook'),
     non_finite_loss=dict(type='mmrecall.NonFiniteLossHook'),
+    class_weight=dict(type='mmrecall.ClassWeightHook', interval=50),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

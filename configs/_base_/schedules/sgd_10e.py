@@ -13,5 +13,6 @@ default_hooks = dict(
     checkpoint=dict(type='mmrecall.AtomicCheckpointHook', interval=1, max_keep_ckpts=1),
     exact_resume=dict(type='mmrecall.ExactResumeHook'),
     non_finite_loss=dict(type='mmrecall.NonFiniteLossHook'),
+    class_weight=dict(type='mmrecall.ClassWeightHook', interval=50),
 )
 auto_scale_lr = dict(base_batch_size=128)

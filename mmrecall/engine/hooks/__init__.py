@@ -2,6 +2,7 @@
 
 from .checkpoint import AtomicCheckpointHook
 from .class_counts import ClassCountsHook
+from .class_weight import ClassWeightHook
 from .deferred_reweighting import DeferredReweightingHook
 from .exact_resume import ExactResumeHook
 from .install import install_hooks_of_losses
@@ -11,6 +12,7 @@ from .skipped_step import SkippedStepHook
 __all__ = [
     'AtomicCheckpointHook',
     'ClassCountsHook',
+    'ClassWeightHook',
     'DeferredReweightingHook',
     'ExactResumeHook',
     'NonFiniteLossHook',

@@ -1,8 +1,15 @@
-"""Class names in messages."""
+"""Class names of the data that is trained on."""
 
 from collections.abc import Sequence
 
+from mmengine.runner import Runner
+
 _SHOWN = 10
+
+
+def trained_classes(runner: Runner) -> Sequence[str] | None:
+    """The names in order, if the training set has any."""
+    return getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')
 
 
 def some_of(names: Sequence[str]) -> str:

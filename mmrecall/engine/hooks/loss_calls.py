@@ -1,7 +1,7 @@
 """What the losses of a model were called with, and which class made one of them not finite."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ class LossCall(NamedTuple):
 
     name: str
     """Of the module in the model."""
-    loss: SoftmaxLoss
+    loss: nn.Module
     args: tuple
     kwargs: dict[str, Any]
     value: Tensor
@@ -32,27 +32,49 @@ class LossCall(NamedTuple):
         arguments = inspect.signature(self.loss.forward).bind(*self.args, **self.kwargs).arguments
         return {name: one for name, one in arguments.items() if name != 'kwargs'}
 
+    def batch(self) -> tuple[Tensor, Tensor, int]:
+        """Logits, target and the index that is ignored, whatever the loss calls them."""
+        arguments = self.arguments()
+        logits, target = list(arguments.values())[:2]
+        ignore_index = arguments.get('ignore_index')
+        return logits, target, getattr(self.loss, 'ignore_index', -100) if ignore_index is None else ignore_index
+
+
+def is_softmax_loss(module: nn.Module) -> bool:
+    """Whether it is a loss of this package."""
+    return isinstance(module, SoftmaxLoss)
+
+
+def is_stock_cross_entropy(module: nn.Module) -> bool:
+    """Whether it is the softmax cross entropy of mmseg, mmpretrain or PyTorch."""
+    other = getattr(module, 'use_sigmoid', False) or getattr(module, 'use_mask', False)
+    return type(module).__name__ == 'CrossEntropyLoss' and not other
+
 
 class LossCalls:
-    """Remembers what mmrecall's losses of a model were called with in training, without a copy.
+    """Remembers what losses of a model were called with in training, without a copy.
 
     Args:
         model: has the losses.
+        chosen: which of its modules are meant.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
         self._calls: list[LossCall] = []
         self._handles = [
             module.register_forward_hook(partial(self._remember, name), with_kwargs=True)
             for name, module in model.named_modules()
-            if isinstance(module, SoftmaxLoss)
+            if chosen(module)
         ]
 
-    def _remember(self, name: str, loss: SoftmaxLoss, args: tuple, kwargs: dict[str, Any], value: Tensor) -> None:
+    def _remember(self, name: str, loss: nn.Module, args: tuple, kwargs: dict[str, Any], value: Tensor) -> None:
         if loss.training and torch.is_grad_enabled():
             # with its graph, a tensor would keep all that led to it
             args, kwargs = tuple(map(_detached, args)), {key: _detached(one) for key, one in kwargs.items()}
             self._calls.append(LossCall(name, loss, args, kwargs, value.detach()))
+
+    def __iter__(self) -> Iterator[LossCall]:
+        return iter(self._calls)
 
     def forget(self) -> None:
         """Let go of the tensors."""

@@ -14,8 +14,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
-from mmrecall.engine.hooks.class_names import some_of
-from mmrecall.engine.hooks.loss_calls import LossCalls
+from mmrecall.engine.hooks.class_names import some_of, trained_classes
+from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
 from mmrecall.registry import HOOKS, register
 
 
@@ -57,7 +57,7 @@ class NonFiniteLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Begin to remember what the losses are called with."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._calls = LossCalls(model)
+        self._calls = LossCalls(model, is_softmax_loss)
         self._state = dict(_to_watch(model))
         self._in_a_row = 0
 
@@ -96,7 +96,7 @@ class NonFiniteLossHook(Hook):
 
     def _found_on_all_ranks(self, runner: Runner, terms: dict[str, Tensor]) -> list[str]:
         lines = [f'{name} is {float(value)}' for name, value in terms.items() if not math.isfinite(value)]
-        lines += self._calls.blame(getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes'))
+        lines += self._calls.blame(trained_classes(runner))
         bad = [name for name, tensor in self._state.items() if not tensor.isfinite().all()]
         if bad:
             lines.append(f'not finite are {len(bad)} of {len(self._state)} weights and statistics: {some_of(bad)}')

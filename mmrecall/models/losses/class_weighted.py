@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmrecall.functional.class_losses import accumulate_classes
@@ -44,6 +45,32 @@ class ClassWeightedLoss(SoftmaxLoss):
     def _class_weights(self, batch: Batch, summary: BatchSummary, training_step: bool) -> Tensor:
         """(C,) weights of the global batch."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def present_weights(self, statistics: ClassStatistics) -> Tensor:
+        """The class weights of a batch with these counts, as the loss is now; no state moves.
+
+        Args:
+            statistics: of the whole batch, on all ranks, with predictions.
+
+        Returns:
+            (C,), not normalised; of a class without support it means nothing.
+
+        Example:
+            >>> from mmrecall.models.losses import RecallLoss
+            >>> counts = ClassStatistics(torch.tensor([8, 2]), torch.tensor([9, 1]), torch.tensor([6, 1]))
+            >>> RecallLoss().present_weights(counts)
+            tensor([0.2500, 0.5000], dtype=torch.float64)
+        """
+        support = statistics.support
+        logits, target = (
+            support.new_zeros(0, len(support), dtype=torch.float32),
+            support.new_zeros(0, dtype=torch.int64),
+        )
+        nobody = Batch(logits, target, -100, None, None)
+        zero = support.new_zeros((), dtype=torch.float64)
+        counts = tuple(count.double() for count in self._counts(statistics, nobody))
+        return self._class_weights(nobody, BatchSummary(counts, zero, zero, zero, zero), training_step=False)
 
     def _shift(self, batch: Batch) -> LogitShift | None:
         """What is done to the logits of which the cross entropy is taken."""

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrecall.engine import NonFiniteLossHook
-from mmrecall.engine.hooks.loss_calls import LossCalls
+from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
 from mmrecall.models.losses import LovaszSoftmaxLoss, RecallLoss, SoftDiceLoss, WeightedCrossEntropyLoss
 
 NAN, INF = float('nan'), float('inf')
@@ -306,7 +306,7 @@ def test_nothing_is_remembered_after_an_iteration_or_a_training(tmp_path):
 
 def test_only_calls_that_train_are_remembered_and_their_graph_is_not():
     loss = RecallLoss()
-    calls = LossCalls(nn.Sequential(loss))
+    calls = LossCalls(nn.Sequential(loss), is_softmax_loss)
     logits = torch.zeros(2, 3, requires_grad=True)
     with torch.no_grad():
         loss(logits, torch.tensor([0, 1]))

@@ -1,0 +1,182 @@
+"""Recall and weight of every class, logged while training."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmrecall.engine.hooks.class_names import trained_classes
+from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls, is_softmax_loss, is_stock_cross_entropy
+from mmrecall.functional.hard_samples import sum_focal_weights
+from mmrecall.functional.recall import class_recall, recall_weights
+from mmrecall.functional.statistics import ClassStatistics, count_classes
+from mmrecall.models.losses import RecallLoss, SoftmaxFocalLoss
+from mmrecall.models.losses.class_weighted import ClassWeightedLoss
+from mmrecall.registry import HOOKS, register
+
+# of the focal weight that would apply; the choice of the recall-loss paper (section IV-D)
+_GAMMA = 1.0
+
+
+class LoggedClasses(NamedTuple):
+    """Global counts of what one loss was called with in one iteration; (C,) each."""
+
+    statistics: ClassStatistics
+    focal_sum: Tensor
+    """Of (1 - p)^gamma, float64."""
+
+
+@register(HOOKS)
+class ClassWeightHook(Hook):
+    """Logs recall and normalised weight of every class, for every loss, to the backends of mmengine's visualizer.
+
+    Every ``interval`` iterations, of that iteration's batch on all ranks, a scalar each of
+
+    - ``class_recall/LOSS/CLASS``: the recall TP_c / N_c
+    - ``class_running_recall/LOSS/CLASS``: the running recall of a RecallLoss with ``alpha < 1``
+    - ``class_share/LOSS/CLASS``: the share of the class among the valid labels
+    - ``class_weight/LOSS/CLASS``: the weight that the loss gives the class, in shares of the sum over the classes
+      present; of the focal loss the mean of (1 - p_n)^gamma over the samples of the class
+    - ``would_be_recall_weight/LOSS/CLASS`` and ``would_be_focal_weight/LOSS/CLASS`` instead, if the loss is a cross
+      entropy without class weights, mmrecall's or the toolbox's own: those weights (gamma = 1) if they were used, so
+      that figure 4 of the recall-loss paper (Tian et al., ICRA 2022) comes from one run
+
+    LOSS is the name of the module (``decode_head.loss_decode``), CLASS the name in the data set, or the number if it
+    has none. What is absent from the batch is left out, and so are weights that are all 0. The numbers have 6
+    digits. ``tools/analysis_tools/compare_runs.py`` draws them.
+
+    Costs a pass over the logits and two small all-reduces, in the iterations that are logged; nothing in the others.
+    A line has three or more numbers a class: with thousands of classes, choose a longer interval.
+
+    Args:
+        interval: iterations from one to the next, at least 1.
+
+    Raises:
+        ValueError: ``interval`` is below 1.
+
+    Example:
+        >>> custom_hooks = [dict(type='mmrecall.ClassWeightHook')]
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        if interval < 1:
+            raise ValueError(f'interval is {interval}; it is a number of iterations, at least 1')
+        self.interval = interval
+        self._calls: LossCalls | None = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Look at the losses, if this iteration is logged."""
+        if (runner.iter + 1) % self.interval == 0:
+            self._calls = LossCalls(_bare_model(runner), _is_watched)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Log."""
+        if self._calls is None:
+            return
+        watched = {name: loss for name, loss in _bare_model(runner).named_modules() if _is_watched(loss)}
+        found = _over_ranks(list(watched), list(self._calls), runner)
+        self._calls.remove()
+        self._calls = None
+        scalars: dict[str, float] = {}
+        for name, counted in found.items():
+            for quantity, present, values in _quantities(watched[name], counted):
+                scalars.update(_by_class(f'{quantity}/{name}', present, values, trained_classes(runner)))
+        if scalars:
+            # on the first rank alone
+            runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+
+
+def _bare_model(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _is_watched(module: nn.Module) -> bool:
+    return is_softmax_loss(module) or is_stock_cross_entropy(module)
+
+
+@torch.no_grad()
+def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner) -> dict[str, LoggedClasses]:
+    """The global counts of every loss that was called on any rank; a rank that did not call one has none of it."""
+    own = {name: [call for call in calls if call.name == name] for name in names}
+    device = next(_bare_model(runner).parameters()).device
+    num_classes = torch.zeros(len(names), dtype=torch.int64, device=device)
+    for index, name in enumerate(names):
+        num_classes[index] = max((call.batch()[0].shape[1] for call in own[name]), default=0)
+    all_reduce(num_classes, 'max')
+    counts = {
+        name: _count(own[name], number, device)
+        for name, number in zip(names, num_classes.tolist(), strict=True)
+        if number
+    }
+    if not counts:
+        return {}
+    flat = torch.cat([one.flatten() for one in counts.values()])
+    all_reduce(flat)
+    found = {}
+    for name, rows in zip(counts, flat.split([one.numel() for one in counts.values()]), strict=True):
+        support, predicted, true_positives, focal_sum = rows.reshape(4, -1)
+        found[name] = LoggedClasses(ClassStatistics(support, predicted, true_positives), focal_sum)
+    return found
+
+
+def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) -> Tensor:
+    """(4, C) float64: support, predicted, true positives and focal weights, summed over the calls."""
+    total = torch.zeros(4, num_classes, dtype=torch.float64, device=device)
+    for call in calls:
+        logits, target, ignore_index = call.batch()
+        gamma = call.loss.gamma if isinstance(call.loss, SoftmaxFocalLoss) else _GAMMA
+        rows = (*count_classes(logits, target, ignore_index), sum_focal_weights(logits, target, gamma, ignore_index))
+        total += torch.stack([row.double() for row in rows])
+    return total
+
+
+@torch.no_grad()
+def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Names of what is logged of a loss, the classes that have it, and (C,) values."""
+    statistics, support = counted.statistics, counted.statistics.support
+    present = support > 0
+    yield 'class_recall', present, class_recall(statistics)
+    if isinstance(loss, RecallLoss) and loss.recall is not None:
+        yield 'class_running_recall', present, loss.recall
+    yield 'class_share', present, support / support.sum()
+    for quantity, weights in _weights(loss, counted):
+        weights = weights.double() * present
+        if weights.sum() > 0:
+            yield quantity, present, weights / weights.sum()
+
+
+def _weights(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Tensor]]:
+    statistics, focal_sum = counted
+    focal = focal_sum / statistics.support.where(statistics.support > 0, 1)
+    if isinstance(loss, SoftmaxFocalLoss):
+        yield 'class_weight', focal
+    elif isinstance(loss, RecallLoss) or _given_weights(loss) is not None:
+        yield 'class_weight', _class_weights(loss, statistics)
+    elif isinstance(loss, ClassWeightedLoss) or is_stock_cross_entropy(loss):
+        yield 'would_be_recall_weight', recall_weights(statistics)
+        yield 'would_be_focal_weight', focal
+
+
+def _class_weights(loss: nn.Module, statistics: ClassStatistics) -> Tensor:
+    if isinstance(loss, ClassWeightedLoss):
+        return loss.present_weights(statistics)
+    return torch.as_tensor(_given_weights(loss), dtype=torch.float64, device=statistics.support.device)
+
+
+def _given_weights(loss: nn.Module) -> Any:
+    """PyTorch's own cross entropy has another name for them."""
+    return loss.weight if isinstance(loss, nn.CrossEntropyLoss) else getattr(loss, 'class_weight', None)
+
+
+def _by_class(prefix: str, present: Tensor, values: Tensor, classes: Sequence[str] | None) -> dict[str, float]:
+    numbers = present.nonzero().flatten().tolist()
+    named = classes is not None and len(classes) == len(values) == len(set(classes))
+    return {
+        f'{prefix}/{classes[number] if named else number}': float(f'{value:.6g}')
+        for number, value in zip(numbers, values[present].tolist(), strict=True)
+    }
