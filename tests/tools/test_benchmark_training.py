@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 
 def test_the_tool_writes_a_row_for_every_config_counts_included(data, tmp_path):
     configs = [config('ce'), config('weighted-ce')]
-    status, output = run('python', TOOL, *configs, *FEW, '--out', tmp_path, cwd=data)
+    status, output = run('python', TOOL, *configs, *FEW, '--class-weights', '--out', tmp_path, cwd=data)
     assert status == 0, output
     rows = json.loads((tmp_path / 'steps.json').read_text())['rows']
     assert [row['config'] for row in rows] == [path.stem for path in configs]
@@ -39,6 +39,15 @@ def test_the_tool_writes_a_row_for_every_config_counts_included(data, tmp_path):
     table = (tmp_path / 'steps.md').read_text()
     assert all(path.stem in table and path.stem in output for path in configs)
     assert 'benchmark_training.py' in table
+    logging = table.split('| ClassWeightHook, every 50 steps |')[1]
+    assert all(path.stem in logging for path in configs)
+
+
+def test_a_logged_step_writes_a_line_of_every_class_that_the_batch_has(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    make_step(config('recall'), 'cpu', num_batches=1, seed=0, work_dir=tmp_path, log_classes=True)()
+    (file,) = tmp_path.rglob('scalars.json')
+    assert any(key.startswith('class_weight/decode_head.loss_decode/') for key in json.loads(file.read_text()))
 
 
 def test_a_step_trains_the_model(data, tmp_path, monkeypatch):

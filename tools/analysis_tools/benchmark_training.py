@@ -1,7 +1,8 @@
 """Time of a whole training step of several configs, in turns: a Markdown table and a JSON.
 
 The models are trained for real on the first batches of their data, which are in memory. The first config is what the
-others are compared with.
+others are compared with. With --class-weights every config is measured a second time with ClassWeightHook logging each
+step, and what the hook costs at its own interval is printed below the table.
 
 Example: python tools/analysis_tools/benchmark_training.py configs/deeplabv3/*r18w32*-{ce,recall}-1k_camvid-180x240.py
 """
@@ -17,13 +18,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mmrecall.benchmark.environment import describe_environment, environment_markdown
-from mmrecall.benchmark.training_steps import make_step, measure_steps, step_rows, steps_markdown
+from mmrecall.benchmark.training_steps import logging_shares, make_step, measure_steps, step_rows, steps_markdown
+from mmrecall.engine import ClassWeightHook
 
 
 def main() -> None:
     """Parse the arguments, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', type=Path, help='two or more')
+    parser.add_argument('--class-weights', action='store_true', help='measure ClassWeightHook too')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='default: %(default)s')
     parser.add_argument('--threads', type=int, default=2, help='of the CPU (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=40, help='(default: %(default)s)')
@@ -36,25 +39,45 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
         environment = describe_environment(sys.argv, arguments.device)
         with TemporaryDirectory() as work_dir:
-            seconds = _measure(arguments, Path(work_dir))
+            seconds, logged = _measure(arguments, Path(work_dir))
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
     rows = step_rows(seconds)
-    print(steps_markdown(rows))
+    table = steps_markdown(rows) + _logging_markdown(seconds, logged)
+    print(table)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    text = f'{environment_markdown(environment)}\n{steps_markdown(rows)}'
-    (arguments.out / 'steps.md').write_text(text, encoding='utf-8')
-    content = {**environment, 'rows': [row._asdict() for row in rows], 'seconds': seconds}
+    (arguments.out / 'steps.md').write_text(f'{environment_markdown(environment)}\n{table}', encoding='utf-8')
+    content = {**environment, 'rows': [row._asdict() for row in rows], 'seconds': seconds, 'logged_seconds': logged}
     (arguments.out / 'steps.json').write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
     print(f'Written: {arguments.out}/steps.md, steps.json')
 
 
-def _measure(arguments: argparse.Namespace, work_dir: Path) -> dict[str, list[float]]:
-    device, seed = arguments.device, arguments.seed
-    steps = {path.stem: make_step(path, device, arguments.batches, seed, work_dir) for path in arguments.configs}
+def _measure(arguments: argparse.Namespace, work_dir: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of the steps by config, and of those that ClassWeightHook logs, if they are wanted."""
+    variants = (False, True) if arguments.class_weights else (False,)
+    steps = {
+        (path.stem, logged): make_step(
+            path, arguments.device, arguments.batches, arguments.seed, work_dir, log_classes=logged
+        )
+        for path in arguments.configs
+        for logged in variants
+    }
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task('training steps', total=(arguments.rounds + 1) * len(steps))
-        return measure_steps(steps, arguments.rounds, device, seed, on_step=lambda: bar.advance(task))
+        found = measure_steps(
+            steps, arguments.rounds, arguments.device, arguments.seed, on_step=lambda: bar.advance(task)
+        )
+    plain, logged = ({name: one for (name, kind), one in found.items() if kind is wanted} for wanted in (False, True))
+    return plain, logged
+
+
+def _logging_markdown(seconds: dict[str, list[float]], logged: dict[str, list[float]]) -> str:
+    if not logged:
+        return ''
+    interval = ClassWeightHook().interval
+    shares = logging_shares(seconds, logged, interval)
+    lines = [f'| ClassWeightHook, every {interval} steps | share of the time of a step |', '|---|--:|']
+    return '\n'.join(['', *lines, *(f'| {name} | {share:.3%} |' for name, share in shares.items())]) + '\n'
 
 
 def _check(arguments: argparse.Namespace) -> None:
