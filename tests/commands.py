@@ -1,25 +1,86 @@
 """Commands as a user types them."""
 
+import atexit
+import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 
 def run(*command, timeout=300, cwd=None, **environment):
     """Run a command with this interpreter as ``python``; its output, standard error included."""
-    command = [sys.executable if word == 'python' else str(word) for word in command]
     bin_folder = os.path.dirname(sys.executable)
+    environment = {
+        **os.environ,
+        'PATH': f'{bin_folder}:{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+        **environment,
+    }
+    command = [str(word) for word in command]
+    if command[0] == 'python' and command[1].endswith('.py'):
+        return _SCRIPTS.run(command[1:], timeout, cwd, environment)
     finished = subprocess.run(
-        command,
+        [sys.executable, *command[1:]] if command[0] == 'python' else command,
         cwd=cwd,
-        env={**os.environ, 'PATH': f'{bin_folder}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1', **environment},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=timeout,
     )
     return finished.returncode, finished.stdout
+
+
+class Scripts:
+    """The process of script_server.py, which starts with the first script."""
+
+    def __init__(self):
+        self.server = None
+
+    def run(self, words, timeout, folder, environment):
+        """Exit status and output."""
+        if self.server is None:
+            self._start()
+        with tempfile.NamedTemporaryFile('r', errors='replace') as output:
+            folder = str(folder or Path.cwd())
+            call = dict(words=words, output=output.name, folder=folder, environment=environment)
+            try:
+                self.server.stdin.write(json.dumps(call) + '\n')
+                self.server.stdin.flush()
+                if not select.select([self.server.stdout], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(words, timeout, output.read())
+                return int(self.server.stdout.readline()), output.read()
+            except BaseException:
+                self.stop()
+                raise
+
+    def _start(self):
+        self.server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name('script_server.py')],
+            # PyTorch must not initialise CUDA, which forks cannot use then, to say whether it is there
+            env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTORCH_NVML_BASED_CUDA_CHECK': '1'},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # to be killed together with the script
+            start_new_session=True,
+        )
+
+    def stop(self):
+        """End it and what it runs; the next `run` starts it again."""
+        if self.server is not None:
+            os.killpg(self.server.pid, signal.SIGKILL)
+            self.server.wait()
+            self.server = None
+
+
+_SCRIPTS = Scripts()
+atexit.register(_SCRIPTS.stop)
 
 
 def free_port():

@@ -50,7 +50,9 @@ class Ranks:
 
     def _start(self):
         port = free_port()
-        context = mp.get_context('spawn')
+        # ranks are forks of one process that has imported the package, and nothing of a test
+        context = mp.get_context('forkserver')
+        context.set_forkserver_preload(['mmrecall'])
         self.results = context.Queue()
         self.tasks = [context.Queue() for _ in range(self.world_size)]
         self.processes = [

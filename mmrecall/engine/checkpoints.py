@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 # what tensors and plain containers are made of; dtypes and storages are asked for by their names below
 _KNOWN = {
@@ -100,6 +101,38 @@ def _is_script(path: str | Path) -> bool:
         if file.read(4) != b'PK\x03\x04':
             return False
     return 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records()
+
+
+def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -> dict[str, Tensor]:
+    """Give a model the weights of a checkpoint, and what its losses keep if it is there; nothing in it is run.
+
+    Args:
+        model: of the config.
+        checkpoint: a file of this machine, see `read_checkpoint`.
+        config: of the model, for errors.
+
+    Returns:
+        All that the checkpoint keeps of its model.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it is none, or of another model.
+    """
+    loaded = read_checkpoint(checkpoint)
+    # weights alone have no `state_dict`
+    weights = loaded.get('state_dict', loaded)
+    try:
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f'{checkpoint} does not fit {config}: {error}') from error
+    # what another loss counted in training is no weight of the model
+    wrong = [name for name in (*missing, *unknown) if '.loss_' not in name]
+    if wrong:
+        raise ValueError(
+            f'{checkpoint} does not fit {config}: {len(wrong)} names of weights are only in one of them, the first is '
+            f'{wrong[0]}'
+        )
+    return weights
 
 
 def read_literals(text: str, source: str) -> dict[str, Any]:

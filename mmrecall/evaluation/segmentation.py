@@ -18,6 +18,21 @@ class ClassScores(NamedTuple):
     iou: Array
     """TP / (TP + FN + FP)."""
 
+    @property
+    def mean_accuracy(self) -> float:
+        """Over the classes that have one; NaN if none has."""
+        return _mean(self.accuracy)
+
+    @property
+    def mean_iou(self) -> float:
+        """Over the classes that have one; NaN if none has."""
+        return _mean(self.iou)
+
+
+def _mean(scores: Array) -> float:
+    there = scores[~np.isnan(scores)]
+    return float(there.mean()) if there.size else float('nan')
+
 
 def confusion_matrix(pairs: Iterable[tuple[Array, Array]], num_classes: int, ignore_index: int = 255) -> Array:
     """(C, C) int64 counts of pixels, true class by predicted class.

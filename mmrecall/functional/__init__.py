@@ -2,6 +2,7 @@
 
 from .class_losses import class_losses
 from .class_weights import effective_number_weights, inverse_frequency_weights, median_frequency_weights
+from .gradients import ClassPushes, class_pushes, gradient_by_class
 from .hard_samples import softmax_focal_loss, top_k_cross_entropy
 from .long_tail import balanced_softmax_loss, ldam_loss, ldam_margins, logit_adjusted_loss
 from .lovasz import lovasz_softmax_loss
@@ -11,11 +12,14 @@ from .statistics import ClassStatistics, class_statistics
 from .weighted import weighted_cross_entropy
 
 __all__ = [
+    'ClassPushes',
     'ClassStatistics',
     'balanced_softmax_loss',
     'class_losses',
+    'class_pushes',
     'class_statistics',
     'effective_number_weights',
+    'gradient_by_class',
     'inverse_frequency_weights',
     'ldam_loss',
     'ldam_margins',

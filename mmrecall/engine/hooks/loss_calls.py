@@ -36,7 +36,8 @@ class LossCall(NamedTuple):
         """Logits, target and the index that is ignored, whatever the loss calls them."""
         arguments = self.arguments()
         logits, target = list(arguments.values())[:2]
-        ignore_index = arguments.get('ignore_index')
+        # a loss may take it among what it does not name
+        ignore_index = self.kwargs.get('ignore_index', arguments.get('ignore_index'))
         return logits, target, getattr(self.loss, 'ignore_index', -100) if ignore_index is None else ignore_index
 
 

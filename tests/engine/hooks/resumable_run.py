@@ -139,6 +139,8 @@ def train(work, rank=0, port=None, slow=False, **settings):
     """Train to the end and note the digest; what a process does."""
     # with its workers in a group that can be killed as a whole
     os.setsid()
+    # what was written outlives a process that is killed; the disk matters to a machine that is
+    os.fsync = lambda descriptor: None
     torch.set_num_threads(1)
     torch.manual_seed(11)
     if port is not None:

@@ -1,46 +1,42 @@
-from commands import free_port, run
-
-SCRIPT = """
-import sys, time
+import time
 from datetime import timedelta
-from pathlib import Path
-import torch.distributed as dist, torch.multiprocessing as mp
+
+import pytest
+import torch.distributed as dist
+from commands import free_port
+from distributed import Ranks
+
 from mmrecall.engine.hooks.first_rank import run_on_first_rank
 
-def work(still_working):
-    for _ in range(80):
+
+def six_seconds(still_working):
+    for _ in range(60):
         time.sleep(0.1)
         still_working()
     return 'result'
 
-def rank(rank, seconds):
-    # a busy machine may start one process seconds after the other, which is not what this is about
-    Path(__file__).with_name(str(rank)).touch()
-    while not Path(__file__).with_name(str(1 - rank)).exists():
-        time.sleep(0.05)
-    dist.init_process_group(
-        'gloo', 'tcp://127.0.0.1:{port}', rank=rank, world_size=2, timeout=timedelta(seconds=5))
-    print(run_on_first_rank(work, 'the work', seconds), flush=True)
 
-if __name__ == '__main__':
-    mp.spawn(rank, (float(sys.argv[1]),), nprocs=2)
-"""
+def rank_works(rank, world_size, port, seconds):
+    """In a group whose ranks give each other up after four seconds, but not before both are there."""
+    dist.barrier()
+    dist.destroy_process_group()
+    address, patience = f'tcp://127.0.0.1:{port}', timedelta(seconds=4)
+    dist.init_process_group('gloo', address, rank=rank, world_size=world_size, timeout=patience)
+    return run_on_first_rank(six_seconds, 'the work', seconds)
 
 
-def eight_seconds_of_work(tmp_path, seconds):
-    """Two ranks that give each other up after five seconds."""
-    script = tmp_path / 'script.py'
-    script.write_text(SCRIPT.format(port=free_port()))
-    return run('python', script, seconds)
+@pytest.fixture
+def ranks():
+    """Two processes that are ended afterwards, because their group is no longer that of other tests."""
+    ranks = Ranks(2)
+    yield ranks
+    ranks.stop()
 
 
-def test_the_others_wait_longer_than_the_groups_timeout(tmp_path):
-    status, output = eight_seconds_of_work(tmp_path, 0.5)
-    assert status == 0, output
-    assert output.count('result') == 2
+def test_the_others_wait_longer_than_the_groups_timeout(ranks):
+    assert ranks.run(rank_works, free_port(), 0.5) == ['result', 'result']
 
 
-def test_without_a_message_they_would_give_up(tmp_path):
-    status, output = eight_seconds_of_work(tmp_path, 100)
-    assert status != 0
-    assert 'result' not in output
+def test_without_a_message_they_would_give_up(ranks):
+    with pytest.raises(AssertionError, match=r'(?is)_wait.*timed out'):
+        ranks.run(rank_works, free_port(), 100)

@@ -1,0 +1,156 @@
+"""From work dirs to a folder with the report."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from rich.progress import Progress
+
+from mmrecall.files import replacing
+from mmrecall.report import curves, result_figures, weights
+from mmrecall.report.choice import Skipped, comparable, find_work_dirs, read_runs
+from mmrecall.report.page import as_table, write_page
+from mmrecall.report.style import Drawn
+from mmrecall.report.tables import Comparison, commands, compare, config_differences, versions
+
+_FIGURES: tuple[Callable[[Comparison], Drawn | None], ...] = (
+    result_figures.draw_trade_off,
+    result_figures.draw_metrics,
+    lambda comparison: result_figures.draw_classes(comparison, 'Acc'),
+    lambda comparison: result_figures.draw_classes(comparison, 'IoU'),
+    weights.draw_weight_maps,
+    weights.draw_weight_lines,
+    weights.draw_weight_shares,
+    curves.draw_alpha_curves,
+    curves.draw_curves,
+)
+
+
+class Report(NamedTuple):
+    """What was written."""
+
+    page: Path
+    comparison: Comparison
+    skipped: list[Skipped]
+    problems: list[str]
+    """What could be read in part only."""
+
+
+def write_report(
+    paths: Sequence[Path],
+    out: Path,
+    reference: str | None = None,
+    title: str = 'Runs compared',
+    command: str = '',
+    bar: Progress | None = None,
+) -> Report:
+    """Read runs and write ``index.html`` with its figures and tables.
+
+    Args:
+        paths: work dirs, or folders with work dirs below.
+        out: folder to write to.
+        reference: label of the loss that the others are compared with; by default plain cross entropy.
+        title: of the page.
+        command: that the page shows as its own.
+        bar: shows what is being done.
+
+    Raises:
+        ValueError: nothing can be reported, with the reasons; or no run has the label ``reference``.
+        OSError: ``out`` cannot be written to.
+    """
+    bar = bar or Progress(disable=True)
+    work_dirs, skipped = find_work_dirs(paths)
+    reading = bar.add_task('reading', total=len(work_dirs))
+    runs, unread = read_runs(work_dirs, lambda: bar.advance(reading))
+    chosen, others = comparable(runs)
+    skipped += unread + others
+    if not chosen:
+        reasons = ''.join(f'\n  {one.work_dir}: {one.reason}' for one in skipped)
+        raise ValueError(f'there is no run to report{reasons}')
+    comparison = compare(chosen, reference)
+    drawing = bar.add_task('drawing', total=len(_FIGURES))
+    figures = []
+    for draw in _FIGURES:
+        drawn = draw(comparison)
+        if drawn is not None:
+            drawn.write(out)
+            figures.append(drawn)
+        bar.advance(drawing)
+    problems = [problem for one in comparison.runs for problem in one.run.problems] + _missing(comparison)
+    _write(out, comparison, figures, skipped, problems, title, command)
+    return Report(out / 'index.html', comparison, skipped, problems)
+
+
+def _missing(comparison: Comparison) -> list[str]:
+    """What a reader would look for in vain."""
+    without = [one.run.work_dir for one in comparison.runs if one.chosen.result is None]
+    found = [f'{work_dir}: no test and no validation yet; only in the figures of the training' for work_dir in without]
+    if comparison.reference is None:
+        labels = '; '.join(comparison.labels)
+        found.append(f'no run of plain cross entropy: choose what to compare with by --reference, one of: {labels}')
+    if not any(one.run.scalars.classes for one in comparison.runs):
+        found.append('no log has class weights (ClassWeightHook writes them): there are no figures of them')
+    return found
+
+
+def runs_table(comparison: Comparison) -> pd.DataFrame:
+    """Every run with its metrics and where it lies."""
+    rows: list[dict[str, Any]] = []
+    results = comparison.results.set_index('work_dir')
+    for one in comparison.runs:
+        work_dir = str(one.run.work_dir)
+        row = dict(loss=one.label, seed=one.run.seed, evaluated='not yet', iterations=one.run.last_step())
+        if work_dir in results.index:
+            row |= results.loc[work_dir].drop(['label', 'seed']).to_dict()
+        rows.append(row | {'work dir': work_dir})
+    return pd.DataFrame(rows).set_index('loss')
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    results = comparison.results
+    sources = results['evaluated'].str.partition(',')[0].value_counts() if len(results) else {}
+    said = {'test': 'test (tools/test.py)', 'validation': 'the last validation of the training'}
+    evaluated = ', '.join(f'{count} by {said[source]}' for source, count in sources.items()) or 'none yet'
+    facts = [
+        ('Task', comparison.kind),
+        ('Runs', f'{len(comparison.runs)}, of {len(comparison.labels)} losses or settings'),
+        ('Results', evaluated),
+        ('Reference', comparison.reference or 'none'),
+    ]
+    if comparison.minority:
+        total = comparison.classes['class'].nunique()
+        facts.append(
+            (
+                'Minority classes',
+                f'{", ".join(comparison.minority)} ({len(comparison.minority)} of {total}; IoU below 80)',
+            )
+        )
+    return facts
+
+
+def _write(
+    out: Path, comparison: Comparison, figures: list[Drawn], skipped: list[Skipped], problems: list[str], title: str,
+    command: str,
+) -> None:  # fmt: skip
+    summary = result_figures.summary_table(comparison) if comparison.metrics else pd.DataFrame()
+    runs, configs = runs_table(comparison), config_differences(comparison)
+    for name, frame in (('summary', summary), ('runs', runs), ('configs', configs.set_index('label'))):
+        with replacing(out / f'{name}.csv', flush=False) as partial:
+            frame.to_csv(partial)
+    write_page(
+        out / 'index.html',
+        figures,
+        title=title,
+        facts=_facts(comparison),
+        skipped=skipped,
+        problems=problems,
+        summary=as_table(summary),
+        configs=as_table(configs),
+        differing=list(dict.fromkeys(configs['setting'])),
+        base=comparison.labels[0],
+        runs=as_table(runs),
+        versions=as_table(versions(comparison.runs)),
+        commands=commands(comparison.runs).to_dict('records'),
+        command=command,
+    )

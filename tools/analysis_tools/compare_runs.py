@@ -1,0 +1,78 @@
+"""Compare runs: one report from the logs of any number of trainings, losses x seeds.
+
+Writes a page that opens from disk without a network, and its figures and tables as PNG, SVG and CSV beside it: mean
+accuracy against mean IoU with the quadrants of a reference loss, every class, class weights over iterations and against
+the share of the class, many/medium/few-shot accuracy, training curves, mean and deviation over seeds, how the configs
+differ, versions, commands. What cannot be read or compared is named. See docs/report.md.
+
+Example: python tools/analysis_tools/compare_runs.py work_dirs/camvid --reference SoftmaxFocalLoss
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+
+def main() -> None:
+    """Parse the arguments, read, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'work_dirs', metavar='WORK_DIR', type=Path, nargs='+', help='of a run, or a folder with runs below it'
+    )
+    parser.add_argument(
+        '--reference', metavar='LABEL', help='what the others are compared with (default: cross entropy)'
+    )
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/report'), help='folder (default: %(default)s)')
+    parser.add_argument('--title', default='Runs compared', help='of the page (default: %(default)s)')
+    arguments = parser.parse_args()
+    errors = Console(stderr=True)
+    try:
+        from mmrecall.report import write_report
+
+        with Progress(console=errors, transient=True) as bar:
+            report = write_report(
+                arguments.work_dirs, arguments.out, arguments.reference, arguments.title, shlex.join(_command()), bar
+            )
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    for one in report.skipped:
+        errors.print(f'Skipped: {one.work_dir}: {one.reason}', markup=False, highlight=False, soft_wrap=True)
+    for problem in report.problems:
+        errors.print(f'Note: {problem}', markup=False, highlight=False, soft_wrap=True)
+    _print(report)
+    print(f'Written: {report.page}')
+
+
+def _command() -> list[str]:
+    return ['python', *sys.argv]
+
+
+def _print(report) -> None:
+    from mmrecall.report.page import as_table
+    from mmrecall.report.result_figures import MAIN_METRICS, summary_table
+
+    if not report.comparison.metrics:
+        return
+    summary = summary_table(report.comparison)
+    shown = ['seeds', *(name for metric in MAIN_METRICS for name in (metric, f'{metric} std'))]
+    content = as_table(summary[[name for name in shown if name in summary]])
+    table = Table(title=report.comparison.kind, box=box.SIMPLE_HEAD, padding=(0, 1))
+    for head, numeric in zip(content.heads, content.numeric, strict=True):
+        table.add_column(head, justify='right' if numeric else 'left', no_wrap=numeric)
+    for row in content.rows:
+        table.add_row(*row)
+    console = Console(markup=False)
+    if not console.is_terminal:  # a file has no width
+        console.width = 1000
+        console.width = console.measure(table).maximum
+    console.print(table)
+
+
+if __name__ == '__main__':
+    main()
