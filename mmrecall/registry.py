@@ -17,6 +17,7 @@ from mmengine.registry import Registry  # noqa: E402
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmrecall')
 DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope='mmrecall')
 HOOKS = Registry('hook', parent=root.HOOKS, scope='mmrecall')
+LOOPS = Registry('loop', parent=root.LOOPS, scope='mmrecall')
 METRICS = Registry('metric', parent=root.METRICS, scope='mmrecall')
 MODELS = Registry('model', parent=root.MODELS, scope='mmrecall')
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmrecall')

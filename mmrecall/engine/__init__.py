@@ -1,4 +1,6 @@
-"""What surrounds training: the stock tools, ranks on CPUs, hooks."""
+"""What surrounds training: the stock tools, ranks on CPUs, hooks, loops."""
+
+from mmrecall.toolboxes import missing
 
 from .cpu_ranks import init_cpu_ranks
 from .hooks import (
@@ -26,3 +28,8 @@ __all__ = [
 ]
 
 install_hooks_of_losses()
+
+if missing('mmpretrain.models') is None:
+    from .loops import ClassMeansLoop, TauSelectionLoop
+
+    __all__ += ['ClassMeansLoop', 'TauSelectionLoop']

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, TRANSFORMS, Registry
 from mmpretrain.models import ImageClassifier
 from torch import nn
 
-from mmrecall.engine.checkpoints import read_checkpoint, read_literals
+from mmrecall.checkpoints import read_checkpoint, read_literals
 from mmrecall.files import replacing
 from mmrecall.models.heads import SDNHead
 from mmrecall.models.heads.sdn_head import complete_part

@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor, nn
 
+from mmrecall.checkpoints import load_weights
 from mmrecall.datasets import count_classes
-from mmrecall.engine.checkpoints import load_weights
 from mmrecall.engine.hooks.class_counts import automatic_counts
 from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls
 from mmrecall.evaluation.head_losses import HeadLosses, choose_head_losses

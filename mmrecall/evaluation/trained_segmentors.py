@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmrecall.engine.checkpoints import read_checkpoint
+from mmrecall.checkpoints import read_checkpoint
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 from mmrecall.evaluation.disagreement import ComparedImage
 from mmrecall.evaluation.short_names import short_names

@@ -9,6 +9,7 @@ from .lovasz import lovasz_softmax_loss
 from .recall import recall_cross_entropy, recall_weights
 from .region import soft_dice_loss, soft_iou_loss, tversky_loss
 from .statistics import ClassStatistics, class_statistics
+from .tau_norm import tau_normalize
 from .weighted import weighted_cross_entropy
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     'soft_dice_loss',
     'soft_iou_loss',
     'softmax_focal_loss',
+    'tau_normalize',
     'top_k_cross_entropy',
     'tversky_loss',
     'weighted_cross_entropy',

@@ -7,17 +7,18 @@ from . import losses
 
 __all__ = ['losses']
 
-_HEADS_NEED = 'mmpretrain.models'
+_NEED_MMPRETRAIN = ('classifiers', 'heads')
+_MMPRETRAIN = 'mmpretrain.models'
 
-if missing(_HEADS_NEED) is None:
-    from . import heads
+if missing(_MMPRETRAIN) is None:
+    from . import classifiers, heads
 
-    __all__ += ['heads']
+    __all__ += ['classifiers', 'heads']
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Heads without mmpretrain: importing them says what to install."""
-    if name == 'heads':
-        require(_HEADS_NEED)
+    """What needs mmpretrain, without it: importing it says what to install."""
+    if name in _NEED_MMPRETRAIN:
+        require(_MMPRETRAIN)
         return importlib.import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mmrecall.checkpoints import read_literals
 from mmrecall.datasets import LabelCounts
-from mmrecall.engine.checkpoints import read_literals
 from mmrecall.report.logs import TIMESTAMP, Scalars, read_log, read_scalars, read_test_metrics
 
 SEGMENTATION, CLASSIFICATION = 'segmentation', 'classification'

@@ -14,7 +14,7 @@ pytest.importorskip('mmengine')
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 
-from mmrecall.engine.checkpoints import Inert, read_checkpoint, read_literals
+from mmrecall.checkpoints import Inert, read_checkpoint, read_literals
 
 
 class Malicious:

@@ -1,0 +1,79 @@
+"""A training that is one look at a data set, without gradients."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler
+
+
+class OnePassLoop(EpochBasedTrainLoop):
+    """Looks at every item of its loader once, in evaluation mode and without gradients, and calls that an epoch.
+
+    The ranks share the items and meet once, after the last one. A checkpoint is written then, and not before: a run
+    that was killed begins anew and ends with the same.
+    """
+
+    # of the head that it is for
+    head_type: type[nn.Module]
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict) -> None:
+        super().__init__(runner, dataloader, max_epochs=1)
+        _check_once(self.dataloader)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not isinstance(getattr(model, 'head', None), self.head_type):
+            raise ValueError(
+                f'{type(self).__name__} is for a {self.head_type.__name__}, but the head is a '
+                f'{type(getattr(model, "head", None)).__name__}'
+            )
+        self.model = model
+
+    def run_epoch(self) -> None:
+        """The pass, between the hooks of an epoch."""
+        self.runner.call_hook('before_train_epoch')
+        self.model.eval()
+        with torch.no_grad():
+            self.learn()
+        self._iter = self._max_iters
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def learn(self) -> None:
+        """What is done with the batches, and where the ranks meet."""
+        raise NotImplementedError
+
+    def batches(self, description: str) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Features as the head gets them, and (N,) labels, batch by batch."""
+        console = Console(stderr=True)
+        loader = track(self.dataloader, description, console=console, disable=not is_main_process())
+        for batch in loader:
+            data = self.model.data_preprocessor(batch, False)
+            yield self.model.extract_feat(data['inputs']), _labels(data['data_samples'], self.model.head.num_classes)
+
+
+def _labels(samples: list[Any], num_classes: int) -> Tensor:
+    labels = torch.cat([sample.gt_label for sample in samples])
+    if labels.min() < 0 or labels.max() >= num_classes:
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
+        raise ValueError(f'an image has the label {int(wrong)}, but the head has classes 0 to {num_classes - 1}')
+    return labels
+
+
+def _check_once(loader: DataLoader) -> None:
+    """Raise ValueError if some items would come twice, or never."""
+    sampler, items = loader.sampler, len(loader.dataset)
+    known = isinstance(sampler, SequentialSampler) or hasattr(sampler, 'round_up')
+    repeats = getattr(sampler, 'round_up', False) and items % get_world_size()
+    if not known or hasattr(sampler, 'strategy') or repeats:
+        raise ValueError(
+            f'{type(sampler).__name__} may draw an item twice or not at all; set '
+            "train_dataloader.sampler=dict(type='DefaultSampler', shuffle=False, round_up=False)"
+        )
+    if loader.drop_last:
+        raise ValueError('drop_last leaves items out; set train_dataloader.drop_last=False')

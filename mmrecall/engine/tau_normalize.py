@@ -1,0 +1,52 @@
+"""A trained classifier with τ-normalised rows."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmrecall.checkpoints import Inert, read_checkpoint
+from mmrecall.files import replacing
+from mmrecall.functional import tau_normalize
+from mmrecall.models.first_stage import FirstStage
+
+
+def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Path:
+    """Write a checkpoint for the same config, whose classifier is w_c / ‖w_c‖^τ with a bias of 0.
+
+    Kang et al., ICLR 2020: see `mmrecall.functional.tau_normalize`. Of a decoupled network it is the head that
+    predicts. Kept are the weights, the config and the class names, not optimizer and logs.
+
+    Args:
+        checkpoint: of an `ImageClassifier` with a `LinearClsHead`, or with an `SDNHead` of such; a file of this
+            machine, of which nothing is run.
+        out: checkpoint to write; nothing is overwritten.
+        tau: at least 0.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        FileExistsError: ``out`` is there already.
+        OSError: it cannot be written; names it.
+        ValueError: no checkpoint, no linear classifier in it, or a ``tau`` below 0.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f'{out} is there already; remove it, or choose another name')
+    first_stage = FirstStage.read(checkpoint)
+    name = first_stage.classifier()
+    weights = OrderedDict(first_stage.weights)
+    if hasattr(first_stage.weights, '_metadata'):
+        weights._metadata = first_stage.weights._metadata
+    weights[f'{name}.weight'] = tau_normalize(weights[f'{name}.weight'], tau)
+    if f'{name}.bias' in weights:
+        weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
+    with replacing(out) as partial, partial.open('wb') as file:
+        torch.save(dict(meta=_meta(checkpoint), state_dict=weights), file)
+    return out
+
+
+def _meta(checkpoint: str) -> dict[str, Any]:
+    meta = read_checkpoint(checkpoint).get('meta')
+    kept = {} if not isinstance(meta, dict) else {key: meta.get(key) for key in ('cfg', 'dataset_meta')}
+    return {key: value for key, value in kept.items() if value is not None and not isinstance(value, Inert)}

@@ -1,0 +1,81 @@
+"""A classifier on the frozen features of a finished training."""
+
+from typing import Any
+
+from mmpretrain.models import ImageClassifier
+from torch import Tensor, nn
+
+from mmrecall.models.first_stage import FirstStage
+from mmrecall.registry import MODELS, register
+
+
+@register(MODELS)
+class SecondStageClassifier(ImageClassifier):
+    """The second stage of a decoupled training: another classifier on the frozen features of a first stage.
+
+    Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020. Backbone and neck
+    are those of the first stage to the last bit, weights and buffers: they get no gradients, and stay in evaluation
+    mode, so that the statistics of batch normalisation are frozen too (in the authors' code those go on moving). With
+    a `LinearClsHead` and ``ClassProbabilitySampler('class_balanced')`` this is cRT; `LWSHead`, `TauNormHead` and
+    `NearestClassMeanHead` are the others.
+
+    Args:
+        first_stage: checkpoint of any trained `ImageClassifier` with the same backbone and neck, a file of this
+            machine; read when a training begins, and not for testing.
+        options: of mmpretrain's `ImageClassifier`.
+
+    Raises:
+        FileNotFoundError: before training, there is no such checkpoint.
+        ValueError: before training, it is of another network; in training, nothing gave the features their weights, or
+            the head has nothing to train.
+    """
+
+    def __init__(self, *arguments: Any, first_stage: str | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.first_stage = first_stage
+        self._has_features = False
+        for part in self._frozen():
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'SecondStageClassifier':
+        """Training mode for all but backbone and neck."""
+        super().train(mode)
+        for part in self._frozen():
+            part.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Read the first stage; what is not of it is initialised."""
+        if self.first_stage is None:
+            super().init_weights()
+            return
+        for part in self._frozen():
+            # nothing is fetched for weights that are replaced at once
+            part.init_cfg = None
+        super().init_weights()
+        first_stage = FirstStage.read(self.first_stage)
+        first_stage.fill_features(self)
+        if hasattr(self.head, 'take_classifier'):
+            self.head.take_classifier(first_stage)
+        self._has_features = True
+
+    def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
+        """What the head returns."""
+        if not self._has_features:
+            raise ValueError(
+                'nothing gave the frozen backbone its weights: set model.first_stage to the checkpoint of the first '
+                'stage'
+            )
+        if not any(parameter.requires_grad for parameter in self.head.parameters()):
+            raise ValueError(
+                f'{type(self.head).__name__} has nothing that gradients train; see its docstring for the train_cfg that'
+                ' it needs'
+            )
+        return super().loss(inputs, data_samples)
+
+    def _frozen(self) -> list[nn.Module]:
+        return [part for part in (self.backbone, self.neck) if part is not None]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        self._has_features |= any(name.startswith(f'{prefix}backbone.') for name in state_dict)

@@ -1,0 +1,87 @@
+"""What the second stage of a decoupled training takes from the first."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmrecall.checkpoints import read_checkpoint
+
+# of mmpretrain's linear heads, and of the one in a decoupled network that predicts
+_CLASSIFIERS = ('head.fc', 'head.classifier_head.fc')
+_FEATURES = ('backbone', 'neck')
+
+
+class FirstStage(NamedTuple):
+    """A trained classifier, read from its checkpoint."""
+
+    path: str
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, path: str) -> 'FirstStage':
+        """Of a checkpoint that mmengine has written; nothing in it is run.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: it is none, or without a backbone.
+        """
+        loaded = read_checkpoint(path)
+        weights = loaded.get('state_dict', loaded)
+        if not any(str(name).startswith('backbone.') for name in weights):
+            raise ValueError(f'{path} has no weights of a backbone; give the checkpoint of a trained ImageClassifier')
+        return cls(path, weights)
+
+    def fill_features(self, model: nn.Module) -> None:
+        """Give backbone and neck of a model all that theirs have been.
+
+        Raises:
+            ValueError: they are others.
+        """
+        for part in _FEATURES:
+            own = getattr(model, part, None)
+            found = {
+                name[len(part) + 1 :]: value for name, value in self.weights.items() if name.startswith(f'{part}.')
+            }
+            if own is None:
+                if found:
+                    raise ValueError(f'{self.path} has a {part}, the model of the config has none')
+                continue
+            try:
+                own.load_state_dict(found)
+            except RuntimeError as error:
+                raise ValueError(f'the {part} of {self.path} is not that of the config: {error}') from error
+
+    def fill_classifier(self, fc: nn.Linear) -> None:
+        """Give a linear layer the rows of the classifier, and its bias if the layer has one.
+
+        Raises:
+            ValueError: it is of another size, or not linear.
+        """
+        name = self.classifier()
+        weight, bias = self.weights[f'{name}.weight'], self.weights.get(f'{name}.bias')
+        if weight.shape != fc.weight.shape:
+            raise ValueError(
+                f'{name} of {self.path} is of {tuple(weight.shape)} (classes, channels), that of the config of '
+                f'{tuple(fc.weight.shape)}'
+            )
+        with torch.no_grad():
+            fc.weight.copy_(weight)
+            if fc.bias is not None:
+                # a cosine classifier has none
+                fc.bias.copy_(torch.zeros_like(fc.bias) if bias is None else bias)
+
+    def classifier(self) -> str:
+        """Name of the layer that predicts.
+
+        Raises:
+            ValueError: there is no linear one.
+        """
+        for name in _CLASSIFIERS:
+            if f'{name}.weight' in self.weights:
+                return name
+        heads = sorted({name.rpartition('.')[0] for name in self.weights if name.startswith('head.')})
+        raise ValueError(
+            f'{self.path} has no linear classifier {" or ".join(_CLASSIFIERS)}, only {", ".join(heads) or "no head"}'
+        )

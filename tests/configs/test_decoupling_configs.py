@@ -1,0 +1,158 @@
+"""Every second stage, on made data in the layout of its data set."""
+
+import ast
+import re
+from pathlib import Path
+
+import made_data
+import pytest
+import torch
+
+pytest.importorskip('mmpretrain')
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.runner import Runner
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+ALL = sorted((CONFIGS / 'decoupling').glob('*.py'))
+HEADS = {
+    'crt': 'LinearClsHead',
+    'lws': 'mmrecall.LWSHead',
+    'ncm': 'mmrecall.NearestClassMeanHead',
+    'tau-norm': 'mmrecall.TauNormHead',
+}
+LOOPS = {'ncm': 'mmrecall.ClassMeansLoop', 'tau-norm': 'mmrecall.TauSelectionLoop'}
+DATA = ('cifar10-lt', 'tiny-imagenet-lt-32x32', 'places-lt', 'inat2018')
+SIZE = 32
+
+
+def method(path):
+    return path.stem.partition('_')[0]
+
+
+def first_stage_of(path):
+    """Config that a second stage goes on from."""
+    base = re.search(r"^_base_ = '(.+)'$", path.read_text(), re.M)[1]
+    return (path.parent / base).resolve()
+
+
+def stem(path):
+    """Of a config, as pytest shows it."""
+    return path.stem
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Folder in which ``data/`` holds a small copy of every data set."""
+    folder = tmp_path_factory.mktemp('made')
+    root = folder / 'data'
+    made_data.long_tail(root / 'cifar10-lt', ['CIFAR10_LT_train.txt', 'CIFAR10_LT_test.txt'], 10, size=32)
+    tiny = root / 'tiny-imagenet-lt'
+    made_data.long_tail(tiny, ['TinyImageNet_LT_train.txt', 'TinyImageNet_LT_val.txt'], 12, size=32)
+    (tiny / 'classes.txt').write_text(''.join(f'n{n:08d}\tclass {n}\n' for n in range(200)))
+    places = [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')]
+    made_data.long_tail(root / 'places365', places, 12)
+    lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
+    made_data.long_tail(root / 'inaturalist2018', lists, 12, folder='train_val2018/Plantae/{label}')
+    return folder
+
+
+@pytest.fixture
+def there(data, monkeypatch):
+    """What a runner does before it builds: types are mmpretrain's, and paths begin where the data is."""
+    monkeypatch.chdir(data)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def test_every_method_is_there_for_every_data_set():
+    found = {(method(path), path.stem.rpartition('_')[2]) for path in ALL}
+    assert found == {(name, data) for name in HEADS for data in DATA}
+
+
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_a_second_stage_is_its_first_with_what_its_name_says(path):
+    first, second = Config.fromfile(first_stage_of(path)), Config.fromfile(path)
+    assert second.model.type == 'mmrecall.SecondStageClassifier'
+    assert second.model.head.type == HEADS[method(path)]
+    assert second.train_cfg.get('type') == LOOPS.get(method(path))
+    epochs = re.search(r'-(\d+)e_', path.stem)
+    assert bool(epochs) == (method(path) in ('crt', 'lws'))
+    if epochs:
+        assert second.train_cfg.max_epochs == int(epochs[1])
+        assert second.train_dataloader.sampler.to_dict() == dict(
+            type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'
+        )
+        schedulers = second.param_scheduler if isinstance(second.param_scheduler, list) else [second.param_scheduler]
+        assert schedulers[-1]['end'] == int(epochs[1])
+    for part in ('backbone', 'neck'):
+        assert second.model[part] == first.model[part]
+    assert second.data_preprocessor == first.data_preprocessor
+    for size in ('num_classes', 'in_channels'):
+        assert second.model.head[size] == first.model.head[size]
+    ranks, batch = map(int, re.search(r'_(\d+)xb(\d+)', path.stem).groups())
+    assert ranks * batch == 128
+    assert second.train_dataloader.batch_size == batch
+
+
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_the_two_commands_follow_each_other(path):
+    first = first_stage_of(path)
+    commands = re.findall(r'^    (\S.*)$', ast.get_docstring(ast.parse(path.read_text())), re.M)
+    configs = [re.search(r'configs/\S+\.py', command)[0] for command in commands]
+    assert configs == [f'configs/resnet/{first.name}', f'configs/decoupling/{path.name}']
+    epochs = Config.fromfile(first).train_cfg.max_epochs
+    # where the stock tool puts the checkpoint of the first command
+    assert Config.fromfile(path).model.first_stage == f'work_dirs/{first.stem}/epoch_{epochs}.pth'
+
+
+def small(path):
+    """The config with small images and few channels, for one epoch."""
+    config = Config.fromfile(path)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(batch_size=8, num_workers=0, persistent_workers=False)
+        dataset = loader.dataset.get('dataset', loader.dataset)
+        dataset.serialize_data = False
+        for step in dataset.pipeline:
+            for key in {'scale', 'crop_size'} & set(step):
+                step[key] = min(step[key], SIZE)
+    config.model.backbone.update(stem_channels=8, base_channels=8, init_cfg=None)
+    if config.model.backbone.depth > 50:
+        config.model.backbone.depth = 50
+    config.model.head.in_channels = 256 if config.model.backbone.depth > 34 else 64
+    config.default_hooks.logger.interval = 1000
+    config.log_level = 'WARNING'
+    return config
+
+
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_every_config_learns_from_its_first_stage_and_is_tested(path, there, tmp_path):
+    first = small(first_stage_of(path)).model
+    model = MODELS.build(first)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'first.pth')
+    config = small(path)
+    config.model.first_stage = str(tmp_path / 'first.pth')
+    config.work_dir = str(tmp_path / 'work')
+    if method(path) in ('crt', 'lws'):
+        config.train_cfg.update(max_epochs=1)
+    runner = Runner.from_cfg(config)
+    runner.train()
+    trained = runner.model.state_dict()
+    features = {name: value for name, value in model.state_dict().items() if not name.startswith('head.')}
+    assert all(torch.equal(trained[name], value) for name, value in features.items())
+    assert 0 <= runner.test()['shot/top1'] <= 100
+
+
+@pytest.mark.parametrize('path', [path for path in ALL if method(path) == 'tau-norm'], ids=stem)
+def test_tau_is_chosen_on_images_that_are_neither_trained_on_nor_tested(path, there):
+    config, first = small(path), small(first_stage_of(path))
+
+    def images(loader):
+        dataset = DATASETS.build(loader.dataset)
+        return {dataset.get_data_info(index)['img_path'] for index in range(len(dataset))}
+
+    chosen_on = images(config.train_dataloader)
+    assert chosen_on
+    assert not chosen_on & images(config.test_dataloader)
+    assert not chosen_on & images(first.train_dataloader)
