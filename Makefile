@@ -12,8 +12,8 @@ ONEDL := .venv/onedl
 OPENMMLAB := .venv/openmmlab
 OLDEST := test-onedl-torch-2.8
 NEWEST := test-onedl-torch-2.15
-# two processes; a file stays in one, because its tests share what they have set up
-PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
+# two processes; a file stays in one, because its tests share what they have set up; in the order of tests/conftest.py
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo demo-classification test test-openmmlab test-matrix lint format clean
 

@@ -17,6 +17,21 @@ settings.load_profile('any speed')
 
 from distributed import Ranks  # noqa: E402
 
+# the longest first: what is begun last is short, and no process waits long for the other
+LONG = (
+    'test_demo_classification.py', 'test_demo.py', 'test_tools.py', 'test_exact_resume.py',
+    'test_classification_configs.py', 'test_stock_configs.py', 'test_show_predictions.py', 'test_benchmark_losses.py',
+    'test_sdn_to_classifier.py', 'test_benchmark_training.py', 'test_many_ranks.py', 'test_resumed_config.py',
+    'test_class_gradients.py', 'test_long_tail_list.py', 'test_ranks.py', 'test_first_rank.py', 'test_import.py',
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of several processes that share the files (pytest-xdist), each takes the next one when it is through with one."""
+    if hasattr(config, 'workerinput'):
+        order = {name: number for number, name in enumerate(LONG)}
+        items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
 
 @pytest.fixture(autouse=True)
 def _seed():

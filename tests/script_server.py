@@ -1,10 +1,12 @@
 """Runs scripts in forks of one process that has PyTorch imported, which takes longer than most of them run.
 
-Nothing of OpenMMLab and of this package is imported before the fork, so that a script still finds out what it needs. A
-line of standard input is a call, the line of standard output that answers it the exit status.
+Nothing of OpenMMLab and of this package is imported before the fork, so that a script still finds out what it needs;
+what is not seen is a script that uses a module of `LIBRARIES` and does not import it. A line of standard input is a
+call, the line of standard output that answers it the exit status.
 """
 
 import json
+import multiprocessing.process
 import os
 import runpy
 import sys
@@ -39,7 +41,9 @@ def become(words, output, folder, environment):
     # the fork has that of all forks
     sys.modules['numpy'].random.seed()
     sys.argv = words
-    sys.path[0] = os.path.dirname(words[0])
+    sys.path[0] = os.path.dirname(os.path.realpath(words[0]))
+    # where a process that it spawns looks for the script
+    multiprocessing.process.ORIGINAL_DIR = folder
 
 
 if __name__ == '__main__':

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Test on several GPUs (or CPU ranks): dist_test.sh CONFIG CHECKPOINT GPUS [arguments of tools/test.py]
+# Example: tools/dist_test.sh configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py \
+#   work_dirs/recall/iter_1000.pth 8
 set -euo pipefail
+# shellcheck source=tools/help.sh
+source "$(dirname "$0")/help.sh"
 [ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT GPUS [arguments of tools/test.py]" >&2; exit 2; }
 CONFIG=$1
 CHECKPOINT=$2

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Train every config with every seed in a Slurm array of jobs like those of slurm_sbatch.sh (the same variables):
 #   [MAX_PARALLEL=8] slurm_array.sh PARTITION JOB_NAME "SEEDS" CONFIG... [--work-dir DIR] [arguments of tools/train.py]
-# slurm_array.sh gpu losses "0 1 2" configs/deeplabv3/*camvid-180x240.py
+# Example: tools/slurm_array.sh gpu losses "0 1 2" configs/deeplabv3/*camvid-180x240.py
 # DIR is work_dirs/JOB_NAME by default; a run is trained in DIR/NAME_OF_THE_CONFIG/seed_SEED, all are listed in
 # DIR/runs.tsv, and the logs are DIR/slurm-ARRAY_ID_TASK.out. See docs/slurm.md.
 set -euo pipefail
+# shellcheck source=tools/help.sh
+source "$(dirname "$0")/help.sh"
 [ $# -ge 4 ] || { echo "usage: $0 PARTITION JOB_NAME \"SEEDS\" CONFIG... [arguments of tools/train.py]" >&2; exit 2; }
 PARTITION=$1
 JOB_NAME=$2

@@ -3,7 +3,11 @@
 #   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SBATCH_ARGS="--time=2:00:00 ..."] [SRUN_ARGS=...]
 #   slurm_sbatch.sh PARTITION JOB_NAME CONFIG [--work-dir DIR] [arguments of tools/train.py]
 # DIR is work_dirs/NAME_OF_THE_CONFIG by default, and the log DIR/slurm-JOB_ID.out. See docs/slurm.md.
+# Example: GPUS=8 GPUS_PER_NODE=8 SBATCH_ARGS="--time=2:00:00" tools/slurm_sbatch.sh gpu recall \
+#   configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py
 set -euo pipefail
+# shellcheck source=tools/help.sh
+source "$(dirname "$0")/help.sh"
 [ $# -ge 3 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2; exit 2; }
 CONFIG=$3
 

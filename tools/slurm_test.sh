@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Test in a Slurm allocation: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...]
 #   slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]
+# Example: GPUS=8 GPUS_PER_NODE=8 tools/slurm_test.sh gpu recall \
+#   configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py work_dirs/recall/iter_1000.pth
 set -euo pipefail
+# shellcheck source=tools/help.sh
+source "$(dirname "$0")/help.sh"
 [ $# -ge 4 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]" >&2; exit 2; }
 CONFIG=$3
 CHECKPOINT=$4

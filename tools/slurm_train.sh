@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Train in a Slurm allocation: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...]
 #   slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
+# Example: GPUS=8 GPUS_PER_NODE=8 tools/slurm_train.sh gpu recall \
+#   configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py
 set -euo pipefail
+# shellcheck source=tools/help.sh
+source "$(dirname "$0")/help.sh"
 [ $# -ge 3 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2; exit 2; }
 CONFIG=$3
 

@@ -8,4 +8,4 @@ import sys
 from mmrecall.engine import run_stock_tool
 
 if __name__ == '__main__':
-    run_stock_tool('train', sys.argv[1:])
+    run_stock_tool('train', sys.argv[1:], __doc__)

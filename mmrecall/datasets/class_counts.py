@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
@@ -208,7 +209,7 @@ def _count_in_parallel(sources: Sequence[Source], num_classes: int, num_workers:
     # before the bar, whose thread must not be forked
     parts = iter(loader)
     failures: list[Exception] = []
-    with Progress(disable=not progress) as bar:
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task('Counting classes', total=sum(len(indices) for _, indices in chunks.chunks))
         for (_, indices), part in zip(chunks.chunks, parts, strict=True):
             failures += part.failures

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
 
 from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.label_lists import image_labels
@@ -121,7 +123,9 @@ def draw_long_tail(
     return np.sort(np.concatenate(chosen))
 
 
-def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **options: Any) -> list[int]:
+def write_long_tail(
+    dataset: Any, out: str | Path, imbalance_ratio: float, progress: bool = False, **options: Any
+) -> list[int]:
     """Write a list, "path label" in every line, of a long-tailed part of a data set of mmpretrain.
 
     Paths are relative to the data set's ``data_root``. Images that are no files (CIFAR, MNIST) are written as PNG to
@@ -135,6 +139,7 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
         dataset: with one ``gt_label`` for each item; its ``data_root`` is that of the list too.
         out: the list, which must not exist; it is complete or not there at all.
         imbalance_ratio: see `draw_long_tail`.
+        progress: show progress bars.
         **options: of `draw_long_tail`.
 
     Returns:
@@ -152,19 +157,19 @@ def write_long_tail(dataset: Any, out: str | Path, imbalance_ratio: float, **opt
     labels = image_labels(dataset)
     classes = dataset.metainfo.get('classes') or [str(number) for number in range(1 + labels.max())]
     chosen = draw_long_tail(labels, len(classes), imbalance_ratio, **options)
-    paths = _paths(
-        dataset, {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
-    )
-    with replacing(out) as partial:
-        partial.write_text(''.join(f'{path} {labels[index]}\n' for index, path in paths.items()), encoding='utf-8')
-        _write_images(dataset, paths, out.parent)
+    made = {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+        paths = _paths(dataset, made, bar)
+        with replacing(out) as partial:
+            partial.write_text(''.join(f'{path} {labels[index]}\n' for index, path in paths.items()), encoding='utf-8')
+            _write_images(dataset, paths, out.parent, bar)
     return np.bincount(labels[chosen], minlength=len(classes)).tolist()
 
 
-def _paths(dataset: Any, made: dict[int, str]) -> dict[int, str]:
+def _paths(dataset: Any, made: dict[int, str], bar: Progress) -> dict[int, str]:
     """The paths in the list, by item: of its image below the data set's root, or the one that is made for it."""
     paths, failures = {}, []
-    for index, path in made.items():
+    for index, path in bar.track(made.items(), description='images in the list'):
         info = dataset.get_data_info(index)
         try:
             paths[index] = (
@@ -176,13 +181,13 @@ def _paths(dataset: Any, made: dict[int, str]) -> dict[int, str]:
     return paths
 
 
-def _write_images(dataset: Any, paths: dict[int, str], folder: Path) -> None:
+def _write_images(dataset: Any, paths: dict[int, str], folder: Path, bar: Progress) -> None:
     """Write the images that are no files."""
-    infos = ((path, dataset.get_data_info(index)) for index, path in paths.items())
-    made = [(folder / path, info['img']) for path, info in infos if 'img_path' not in info]
-    for path, image in made:
-        with replacing(path, flush=False) as partial:
-            Image.fromarray(np.ascontiguousarray(image)).save(partial, format='png')
+    for index, path in bar.track(paths.items(), description='image files'):
+        info = dataset.get_data_info(index)
+        if 'img_path' not in info:
+            with replacing(folder / path, flush=False) as partial:
+                Image.fromarray(np.ascontiguousarray(info['img'])).save(partial, format='png')
 
 
 def _relative(path: str, root: str) -> str:

@@ -6,6 +6,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import Config
 
@@ -17,7 +18,7 @@ TOOLBOXES = ('mmseg', 'mmpretrain')
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
-def run_stock_tool(name: str, arguments: Sequence[str]) -> None:
+def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -> None:
     """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names.
 
     Without a GPU, ranks of a launcher get a gloo process group and a model wrapper for the CPU; everything else is
@@ -26,13 +27,16 @@ def run_stock_tool(name: str, arguments: Sequence[str]) -> None:
     Args:
         name: ``'train'`` or ``'test'``.
         arguments: the command line without the program; the first config file in it is the config.
+        description: printed below the usage for ``--help`` without a config; with one, the stock tool prints its own.
 
     Raises:
-        SystemExit: no config among the arguments, or one without a toolbox's ``default_scope``.
+        SystemExit: no config among the arguments, or one without a toolbox's ``default_scope``; or after ``--help``.
         ImportError: the toolbox is not installed.
         FileNotFoundError: it is, but without its tools.
     """
-    path = _config_path(name, arguments)
+    path = _config_path(arguments)
+    if path is None:
+        _explain(name, arguments, description)
     config = Config.fromfile(path)
     scope = config.get('default_scope')
     if scope not in TOOLBOXES:
@@ -59,17 +63,27 @@ def stock_tool(toolbox: str, name: str) -> Path:
     raise FileNotFoundError(f'{toolbox} has no tools/{name}.py; looked for {" and ".join(map(str, places))}')
 
 
-def _config_path(name: str, arguments: Sequence[str]) -> str:
+def _config_path(arguments: Sequence[str]) -> str | None:
+    """The config among the arguments; None if nothing looks like one."""
     candidates = [word for word in arguments if word.endswith(CONFIG_SUFFIXES) and '=' not in word]
     for candidate in candidates:
         if Path(candidate).is_file():
             return candidate
     if candidates:
         raise SystemExit(f'{candidates[0]}: there is no such config file')
-    raise SystemExit(
+    return None
+
+
+def _explain(name: str, arguments: Sequence[str], description: str) -> NoReturn:
+    """End with the usage: as an answer if help is asked for, else as an error."""
+    usage = (
         f"usage: {name}.py CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {name}.py CONFIG --help lists them'
     )
+    if not {'-h', '--help'} & set(arguments):
+        raise SystemExit(usage)
+    print(f'{usage}\n\n{description}'.rstrip())
+    raise SystemExit(0)
 
 
 def _launcher(arguments: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmrecall.checkpoints import read_checkpoint
+from mmrecall.checkpoints import load_weights
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 from mmrecall.evaluation.disagreement import ComparedImage
 from mmrecall.evaluation.short_names import short_names
@@ -107,10 +107,8 @@ class TrainedSegmentor:
         self.run = run
         config = Config.fromfile(run.config)
         config.merge_from_dict(options or {})
-        # before the model, because it takes less time and fails more often
-        weights = _weights(run.checkpoint)
         self.model = _build_model(config, run, device)
-        _load(self.model, weights, run)
+        load_weights(self.model, run.checkpoint, run.config)
         loader = config.get(f'{split}_dataloader') or {}
         if 'dataset' not in loader:
             raise ValueError(f'{run.config} has no {split}_dataloader with a dataset; choose another --split')
@@ -137,7 +135,8 @@ class TrainedSegmentor:
         """True and predicted classes of an image, each (H, W) int32, as in mmseg's test.
 
         Raises:
-            ValueError: the image has no labels, or of another size, or a class is predicted that the data set has not.
+            ValueError: the image has no labels, or of another size, or with a class that the data set has not; or such
+                a class is predicted.
         """
         sample = self.model.test_step(pseudo_collate([self.dataset[index]]))[0]
         if 'gt_sem_seg' not in sample:
@@ -147,6 +146,12 @@ class TrainedSegmentor:
             raise ValueError(
                 f'{sample.img_path}: the labels are {truth.shape}, the prediction {prediction.shape}; in the test '
                 'pipeline, load the labels after the resize, as mmseg does'
+            )
+        labels = truth[truth != self.ignore_index]
+        if labels.size and labels.max() >= len(self.classes):
+            raise ValueError(
+                f'the labels of {sample.img_path} have class {labels.max()}, but the data set has {len(self.classes)} '
+                f'classes; what is no class must be {self.ignore_index}'
             )
         if prediction.max() >= len(self.classes):
             raise ValueError(
@@ -160,12 +165,6 @@ class TrainedSegmentor:
         return data.data[0].cpu().numpy().astype(np.int32)
 
 
-def _weights(checkpoint: Path) -> dict[str, Any]:
-    loaded = read_checkpoint(checkpoint)
-    # weights alone have no `state_dict`
-    return loaded.get('state_dict', loaded)
-
-
 def _build_model(config: Config, run: Run, device: str) -> BaseSegmentor:
     if 'model' not in config:
         raise ValueError(f'{run.config} has no model; give the config of a segmentation')
@@ -173,20 +172,6 @@ def _build_model(config: Config, run: Run, device: str) -> BaseSegmentor:
     if not isinstance(model, BaseSegmentor):
         raise ValueError(f'{run.config} has a {type(model).__name__}, which is no segmentation model of mmseg')
     return model
-
-
-def _load(model: BaseSegmentor, weights: dict[str, Any], run: Run) -> None:
-    try:
-        missing, unknown = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f'{run.checkpoint} does not fit {run.config}: {error}') from error
-    # what losses count in training is not needed to predict
-    wrong = [name for name in (*missing, *unknown) if '.loss_' not in name]
-    if wrong:
-        raise ValueError(
-            f'{run.checkpoint} does not fit {run.config}: {len(wrong)} names of weights are only in one of them, '
-            f'the first is {wrong[0]}'
-        )
 
 
 def check_comparable(segmentors: Sequence[TrainedSegmentor]) -> None:
@@ -251,7 +236,7 @@ def compare_models(
 ) -> list[ComparedImage]:
     """Predict images with several models; those on which they differ most come first, of equals the earlier.
 
-    The truth, and the names of the images, are those of the first model's data set.
+    The names of the images are those of the first model's data set.
 
     Args:
         segmentors: that pass `check_comparable`.
@@ -260,13 +245,19 @@ def compare_models(
         on_image: called after each.
 
     Raises:
-        ValueError: see `TrainedSegmentor.predict`.
+        ValueError: see `TrainedSegmentor.predict`; or an image has other labels for one model than for another.
     """
     first = segmentors[0]
     names, paths = first.image_names(), first.image_paths()
     compared: list[ComparedImage] = []
     for number in images:
         truths, predictions = zip(*(segmentor.predict(number) for segmentor in segmentors), strict=True)
+        for segmentor, truth in zip(segmentors, truths, strict=True):
+            if not np.array_equal(truth, truths[0]):
+                raise ValueError(
+                    f'{names[number]} has other labels in {segmentor.run.config} than in {first.run.config}; only runs '
+                    'with the same labels can be compared'
+                )
         compared.append(
             ComparedImage(names[number], paths[number], truths[0], predictions, len(first.classes), first.ignore_index)
         )

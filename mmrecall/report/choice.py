@@ -81,8 +81,8 @@ def comparable(runs: Sequence[Run]) -> tuple[list[Chosen], list[Skipped]]:
     """The largest set of runs that were evaluated on the same images for the same classes; of equal sets the first.
 
     The result of a run is that of its test, else of its last validation. A run whose test is of other images than the
-    others' takes part with its validation if that is of the same. A run without a result takes part with its curves if
-    it is trained on the same data.
+    others' takes part with its validation if that is of the same. A run without such a result takes part with its
+    curves if it is trained on the same data.
     """
     if not runs:
         return [], []
@@ -97,12 +97,12 @@ def comparable(runs: Sequence[Run]) -> tuple[list[Chosen], list[Skipped]]:
     results = [next((one for one in run.results if _evaluated(run, one) == wanted), None) for run in runs]
     trained_on = {_trained(run) for run, result in zip(runs, results, strict=True) if result is not None}
     for run, result in zip(runs, results, strict=True):
-        if result is not None:
+        if result is not None or _trained(run) in trained_on:
             reason = ''
         elif run.results:
             reason = _difference(wanted, _evaluated(run, run.results[0]))
         else:
-            reason = '' if _trained(run) in trained_on else _difference(next(iter(trained_on)), _trained(run))
+            reason = _difference(next(iter(trained_on)), _trained(run))
         _sort_in(run, result, reason, chosen, skipped)
     return _of_other_classes(chosen, skipped), skipped
 

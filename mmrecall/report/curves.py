@@ -112,7 +112,7 @@ def _draw(name: str, title: str, caption: str, comparison: Comparison, looks: di
     legend(figure, named)
     everything = _long(panels)
     if not any(panel.name.startswith('validation') for panel in panels):
-        caption += ' There is no curve of the validation: a run here was validated once, at its end.'
+        caption += ' There is no curve of the validation, since no run was validated more than once.'
     return Drawn(name, title, caption, figure, _thinned(panels), everything)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from rich.progress import Progress
 
+from mmrecall import __version__
 from mmrecall.files import replacing
 from mmrecall.report import curves, result_figures, weights
 from mmrecall.report.choice import Skipped, comparable, find_work_dirs, read_runs
@@ -84,14 +85,36 @@ def write_report(
 
 def _missing(comparison: Comparison) -> list[str]:
     """What a reader would look for in vain."""
-    without = [one.run.work_dir for one in comparison.runs if one.chosen.result is None]
-    found = [f'{work_dir}: no test and no validation yet; only in the figures of the training' for work_dir in without]
+    found = []
+    for run, result in (one.chosen for one in comparison.runs):
+        if run.unfinished():
+            found.append(f'{run.work_dir}: still in training, or broken off, at {run.unfinished()}')
+        if result is None:
+            of = ', '.join(one.source for one in run.results)
+            reason = f'its results ({of}) are of other images than those of most' if of else 'no test or validation yet'
+            found.append(f'{run.work_dir}: {reason}; it is only in the figures of the training')
+    found += _same_seed(comparison)
     if comparison.reference is None:
         labels = '; '.join(comparison.labels)
         found.append(f'no run of plain cross entropy: choose what to compare with by --reference, one of: {labels}')
+    elif comparison.reference not in set(comparison.results['label']):
+        found.append(f'the reference, {comparison.reference}, has no result: no quadrants and no minority classes')
     if not any(one.run.scalars.classes for one in comparison.runs):
         found.append('no log has class weights (ClassWeightHook writes them): there are no figures of them')
     return found
+
+
+def _same_seed(comparison: Comparison) -> list[str]:
+    """Runs that tell less than their number."""
+    places: dict[tuple[str, int | None], list[str]] = {}
+    for one in comparison.runs:
+        if one.run.seed is not None:
+            places.setdefault((one.label, one.run.seed), []).append(str(one.run.work_dir))
+    return [
+        f'{label}, seed {seed}: {len(same)} runs with the same settings, each counts as a seed ({", ".join(same)})'
+        for (label, seed), same in places.items()
+        if len(same) > 1
+    ]
 
 
 def runs_table(comparison: Comparison) -> pd.DataFrame:
@@ -153,4 +176,5 @@ def _write(
         versions=as_table(versions(comparison.runs)),
         commands=commands(comparison.runs).to_dict('records'),
         command=command,
+        version=__version__,
     )

@@ -63,7 +63,7 @@ def draw_trade_off(comparison: Comparison) -> Drawn | None:
     x, y = pair
     table = summary_table(comparison)
     table = table[['seeds', x, f'{x} std', y, f'{y} std']].dropna(subset=[x, y])
-    figure = new_figure(6.4, 5.2)
+    figure = new_figure(6, 5.2)
     ((axis,),) = new_axes(figure)
     looks = styles(comparison.labels, comparison.reference)
     _points(axis, comparison, table, x, y, looks)
@@ -81,6 +81,7 @@ def draw_trade_off(comparison: Comparison) -> Drawn | None:
         [two_lines(label) for label in table.index],
         [looks[label].color for label in table.index],
         _bars(table.fillna(0), x, y),
+        comparison.results[[x, y]].dropna().to_numpy(),
     )
     title = 'Mean accuracy against mean IoU' if is_segmentation(comparison) else 'Rare classes against frequent ones'
     return Drawn(*_trade_off_words(comparison, title), figure, table)
@@ -94,7 +95,7 @@ def _trade_off_metrics(comparison: Comparison) -> tuple[str, str] | None:
 
 def _trade_off_words(comparison: Comparison, title: str) -> tuple[str, str, str]:
     caption = 'A point is the mean over the seeds of a loss; bars are one standard deviation, small dots the seeds.'
-    if comparison.reference is not None:
+    if comparison.reference in set(comparison.results['label']):
         caption += (
             f' The dashed lines are the reference, {comparison.reference}: above and to the right is better in both.'
         )
@@ -175,7 +176,7 @@ def draw_metrics(comparison: Comparison) -> Drawn | None:
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     caption = 'Mean over the seeds, bars one standard deviation, small dots the seeds; in percent.'
-    if comparison.reference:
+    if comparison.reference in table.index:
         caption += f' The dashed line is {comparison.reference}.'
     if RARE_IOU in shown:
         caption += f' Minority classes: {", ".join(comparison.minority)}.'

@@ -1,5 +1,7 @@
 """A run as its work dir holds it."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,12 +46,28 @@ class Run(NamedTuple):
 
     @property
     def seed(self) -> int | None:
-        """What the config sets."""
-        return (self.config.get('randomness') or {}).get('seed')
+        """What the config sets, else what mmengine has drawn."""
+        seed = (self.config.get('randomness') or {}).get('seed')
+        drawn = self.environment.get('seed', '')
+        return int(drawn) if seed is None and drawn.isdecimal() else seed
 
     def last_step(self) -> int | None:
         """The last iteration that is in the log."""
         return int(self.scalars.training.index[-1]) if len(self.scalars.training) else None
+
+    def unfinished(self) -> str:
+        """How far the training has come if it has not reached its end; else empty."""
+        schedule = self.config.get('train_cfg') or {}
+        training = self.scalars.training
+        if training.empty:
+            return ''
+        if 'epoch' in training and training['epoch'].iloc[-1] < schedule.get('max_epochs', 0):
+            return f'epoch {training["epoch"].iloc[-1]:.0f} of {schedule["max_epochs"]}'
+        logger = (self.config.get('default_hooks') or {}).get('logger') or {}
+        # the last iterations may be fewer than the interval of the log
+        if training.index[-1] + logger.get('interval', 10) <= schedule.get('max_iters', 0):
+            return f'iteration {training.index[-1]} of {schedule["max_iters"]}'
+        return ''
 
 
 def starts(folder: Path) -> list[Path]:
@@ -72,7 +90,7 @@ def read_run(work_dir: Path) -> Run:
     Raises:
         ValueError: there is no run that can be read; says why.
     """
-    logged = [start for start in starts(work_dir) if (start / 'vis_data' / 'scalars.json').is_file()]
+    logged = [start for start in starts(work_dir) if _scalars_file(start).is_file()]
     if not logged:
         raise ValueError(_nothing_to_read(work_dir))
     problems: list[str] = []
@@ -80,11 +98,15 @@ def read_run(work_dir: Path) -> Run:
     scalars, log_problems = _read_starts(logged)
     problems += log_problems
     if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
-        raise ValueError(f'{logged[-1] / "vis_data" / "scalars.json"} holds no line that can be read')
-    validation, environment = _read_validation(logged, scalars, config, problems)
+        raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
+    validation, environment = _read_validation(work_dir, logged, scalars, config, problems)
     results = [result for result in (_read_test(work_dir, config, problems), validation) if result is not None]
     kind, command = _kind(config), _command(work_dir, config)
     return Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
+
+
+def _scalars_file(start: Path) -> Path:
+    return start / 'vis_data' / 'scalars.json'
 
 
 def _nothing_to_read(work_dir: Path) -> str:
@@ -116,17 +138,17 @@ def _read_starts(logged: list[Path]) -> tuple[Scalars, list[str]]:
     joined, problems = None, []
     for start in logged:
         begin = 0 if joined is None or joined.training.empty else int(joined.training.index[-1])
-        scalars, found = read_scalars(start / 'vis_data' / 'scalars.json', begin)
+        scalars, found = read_scalars(_scalars_file(start), begin)
         problems += found
         joined = scalars if joined is None else joined.continued_by(scalars)
     return joined, problems
 
 
 def _read_validation(
-    logged: list[Path], scalars: Scalars, config: dict[str, Any], problems: list[str]
+    work_dir: Path, logged: list[Path], scalars: Scalars, config: dict[str, Any], problems: list[str]
 ) -> tuple[Result | None, dict[str, str]]:
     """The last validation, and the environment of the last start."""
-    table, environment = None, {}
+    tables, environment = [], {}
     for start in logged:
         path = start / f'{start.name}.log'
         if not path.is_file():
@@ -135,13 +157,13 @@ def _read_validation(
         log = read_log(path)
         problems += log.problems
         environment = log.environment or environment
-        table = log.tables[-1] if log.tables else table
+        tables += log.tables
     if scalars.validation.empty:
         return None, environment
     iteration = scalars.validation.index[-1]
     metrics = scalars.validation.iloc[-1].dropna().to_dict()
     dataset = _dataset(config, 'val_dataloader')
-    classes = _of_these_metrics(table, metrics, f'{logged[-1]}: the last validation', problems)
+    classes = _of_these_metrics(tables, metrics, f'{work_dir}: the last validation', problems)
     return Result('validation', f'iteration {iteration}', metrics, classes, dataset), environment
 
 
@@ -151,6 +173,8 @@ def _read_test(work_dir: Path, config: dict[str, Any], problems: list[str]) -> R
     for start in sorted(tests, key=lambda path: path.name, reverse=True):
         path = start / f'{start.name}.json'
         if not path.is_file():
+            if not _scalars_file(start).is_file():
+                problems.append(f'{start}: a training or a test that was broken off before it wrote a number')
             continue
         try:
             metrics = read_test_metrics(path)
@@ -162,7 +186,7 @@ def _read_test(work_dir: Path, config: dict[str, Any], problems: list[str]) -> R
             log = read_log(path.with_suffix('.log'))
             problems += log.problems
             of = Path(log.checkpoint).name if log.checkpoint else of
-            classes = _of_these_metrics(log.tables[-1] if log.tables else None, metrics, str(path), problems)
+            classes = _of_these_metrics(log.tables, metrics, str(path), problems)
         dumped = start / 'vis_data' / 'config.py'
         own = read_literals(dumped.read_text(encoding='utf-8'), str(dumped)) if dumped.is_file() else config
         return Result('test', of, metrics, classes, _dataset(own, 'test_dataloader'))
@@ -170,19 +194,24 @@ def _read_test(work_dir: Path, config: dict[str, Any], problems: list[str]) -> R
 
 
 def _of_these_metrics(
-    table: pd.DataFrame | None, metrics: dict[str, float], source: str, problems: list[str]
+    tables: Sequence[pd.DataFrame], metrics: dict[str, float], source: str, problems: list[str]
 ) -> pd.DataFrame | None:
-    """The table by class if its mean is the mean that was logged, else it is of another evaluation."""
+    """The last table by class whose means are those that were logged; the others are of other evaluations."""
     if 'mIoU' not in metrics:
         return None
-    if table is None:
-        problems.append(f'{source} has no table of results by class in its text log')
-        return None
-    # both are rounded to 0.01
-    if 'IoU' in table and abs(np.nanmean(table['IoU']) - metrics['mIoU']) > 0.02:
+    for table in reversed(tables):
+        # both are rounded to 0.01
+        if all(
+            abs(np.nanmean(table[column]) - metrics[f'm{column}']) <= 0.02
+            for column in ('IoU', 'Acc')
+            if column in table and f'm{column}' in metrics
+        ):
+            return table
+    if tables:
         problems.append(f'{source}: the table by class is of another evaluation than mIoU {metrics["mIoU"]:.2f}')
-        return None
-    return table
+    else:
+        problems.append(f'{source} has no table of results by class in its text log')
+    return None
 
 
 def _dataset(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -197,7 +226,7 @@ def _command(work_dir: Path, config: dict[str, Any]) -> str:
         last_line = script.read_text(encoding='utf-8').strip().rpartition('\n')[2]
         return last_line.rpartition('exec ')[2].removesuffix('"$@"').strip()
     kept = sorted(work_dir.glob('*.py'))
-    return f'python tools/train.py {kept[0]} --work-dir NEW_WORK_DIR' if kept else ''
+    return f'python tools/train.py {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
 
 
 def _counts(work_dir: Path) -> LabelCounts | None:

@@ -80,6 +80,8 @@ class Drawn(NamedTuple):
             self.figure.savefig(file, format='svg', metadata=_NO_METADATA)
         text = file.getvalue()
         text = text[text.index('<svg') :]
+        # equal pictures have equal ids; nothing refers to them
+        text = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r'\1', text)
         # glyphs and groups are numbered anew in every file
         return re.sub(r'(id="|href="#|url\(#)', rf'\g<1>{self.name}-', text)
 

@@ -13,7 +13,7 @@ from mmrecall.report.runs import SEGMENTATION, Run
 # Tables II and III of the paper: a class is a minority class if the reference's IoU is below
 MINORITY_IOU = 80
 RARE_ACCURACY, RARE_IOU = 'mAcc, minority', 'mIoU, minority'
-_VERSIONS = ('Python', 'PyTorch', 'TorchVision', 'OpenCV', 'MMEngine', 'GPU 0', 'GPU number', 'CUDA available')
+_VERSIONS = ('Python', 'PyTorch', 'TorchVision', 'OpenCV', 'MMEngine', 'GPU 0', 'CUDA available', 'GPU number')
 
 
 class Labelled(NamedTuple):
@@ -97,8 +97,9 @@ def compare(chosen: Sequence[Chosen], reference: str | None = None) -> Compariso
 def _reference(runs: Sequence[Labelled], wanted: str | None) -> str | None:
     labels = list(dict.fromkeys(one.label for one in runs))
     if wanted is None:
-        plain = (one.label for one in runs if one.chosen.result is not None and is_cross_entropy(one.run.config))
-        return next(plain, None)
+        plain = [one for one in runs if is_cross_entropy(one.run.config)]
+        # with a result, where one has it
+        return next((one.label for one in sorted(plain, key=lambda one: one.chosen.result is None)), None)
     if wanted not in labels:
         raise ValueError(f'no run is called {wanted!r}; --reference is one of: {"; ".join(labels)}')
     return wanted
@@ -182,7 +183,8 @@ def _settings(run: Run) -> dict[str, Any]:
 def versions(runs: Sequence[Labelled]) -> pd.DataFrame:
     """A row per environment, with the number of runs."""
     rows = [{name: one.run.environment.get(name, '').partition(' (')[0] for name in _VERSIONS} for one in runs]
-    frame = pd.DataFrame(rows)
+    # mmengine counts the processes, on a CPU too
+    frame = pd.DataFrame(rows).rename(columns={'GPU number': 'processes'})
     frame = frame[[name for name in frame if frame[name].any()]]
     return frame.groupby(list(frame), sort=False).size().rename('runs').reset_index() if len(frame.columns) else frame
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 
 from mmrecall.report.placement import place_names
 from mmrecall.report.style import (
@@ -84,6 +85,8 @@ def draw_weight_maps(comparison: Comparison) -> Drawn | None:
     for axis in axes[len(series) :]:
         axis.set_visible(False)
     bar = figure.colorbar(picture, ax=axes, location='bottom', shrink=0.5, aspect=40, pad=0.02)
+    ticks = largest * np.linspace(0, 1, 6) ** 2
+    bar.set_ticks(ticks, labels=[f'{tick:.2g}' for tick in ticks])
     bar.set_label('weight; those of the classes of a batch add up to 1', fontsize=8)
     caption = 'The most frequent class is on top. ' if comparison.shares is not None else ''
     caption += 'Grey: not in the batch. The table has means over the first and the last tenth of the logged iterations.'
@@ -96,7 +99,7 @@ def _map(axis: Axes, one: Weights, largest: float):
     axis.set_facecolor('#bbbbbb')
     steps = values.columns
     picture = axis.imshow(
-        values, aspect='auto', cmap=SEQUENTIAL, vmin=0, vmax=largest, interpolation='nearest',
+        values, aspect='auto', cmap=SEQUENTIAL, norm=PowerNorm(0.5, 0, largest), interpolation='nearest',
         extent=(steps[0], steps[-1] + (steps[-1] - steps[0]) / max(1, len(steps) - 1), len(values) - 0.5, -0.5),
     )  # fmt: skip
     axis.set_title(short(one.name, 60), fontsize=8.5)
@@ -137,6 +140,7 @@ def draw_weight_lines(comparison: Comparison) -> Drawn | None:
         axis.set_visible(False)
     for axis in axes[max(0, len(shown) - columns) : len(shown)]:
         axis.tick_params(labelbottom=True)
+    for axis in axes[(rows - 1) * columns : len(shown)]:
         axis.set_xlabel('iteration', fontsize=8)
     axes[0].set_ylim(bottom=0)
     figure.supylabel('weight', fontsize=9)

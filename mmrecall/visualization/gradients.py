@@ -21,6 +21,10 @@ _RECALL, _PRECISION = '#0072B2', '#D55E00'
 # more classes than this have no room for names, or numbers, below each other
 _MOST_NAMES = 60
 _MOST_NUMBERS = 20
+# characters of a loss's name above its column
+_HEAD = 12
+# a larger ratio says no more
+_LARGEST_RATIO = 999
 
 
 def gradients_table(found: ClassGradients) -> Table:
@@ -30,7 +34,9 @@ def gradients_table(found: ClassGradients) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
     table.add_column('class', no_wrap=True)
-    for head in (f'% {found.unit}', '% recall', *found.pushes):
+    # a long name, at its hyphens
+    losses = (name.replace('-', '-\n') if len(name) > _HEAD else name for name in found.pushes)
+    for head in (f'% {found.unit}', '% recall', *losses):
         table.add_column(head, justify='right', no_wrap=True)
     sections = {
         'recall push, %': lambda row: _percent(row.recall_push_share),
@@ -58,7 +64,11 @@ def _percent(share: float) -> str:
 
 
 def _number(ratio: float) -> str:
-    return '-' if math.isnan(ratio) else f'{ratio:.2f}'
+    if math.isnan(ratio):
+        return '-'
+    if abs(ratio) > _LARGEST_RATIO:
+        return f'>{_LARGEST_RATIO}' if ratio > 0 else f'<-{_LARGEST_RATIO}'
+    return f'{ratio:.2f}'
 
 
 def write_gradients(path: str | Path, found: ClassGradients) -> None:
@@ -111,15 +121,30 @@ def _draw_loss(axis: Axes, rows: Sequence[PushRow]) -> None:
         if len(rows) > _MOST_NAMES:  # a bar is an object, and takes its time
             axis.fill_between(positions, heights, step='mid', color=color, linewidth=0)
             continue
-        bars = axis.bar(positions, heights, color=color, width=0.8)
+        axis.bar(positions, heights, color=color, width=0.8)
         if len(rows) <= _MOST_NUMBERS:
-            axis.bar_label(bars, [_percent(abs(share)) for share in shares], fontsize=7, padding=1)
+            _write_numbers(axis, heights)
     axis.axhline(0, color='black', linewidth=0.8)
     axis.yaxis.set_major_formatter(lambda value, _: f'{abs(value):g}')
     axis.grid(axis='y', linewidth=0.4)
     axis.set_axisbelow(True)
     axis.spines[['top', 'right']].set_visible(False)
     axis.tick_params(labelsize=8)
+
+
+def _write_numbers(axis: Axes, heights: Sequence[float]) -> None:
+    """At the ends of bars; a bar down that has no height has its number below, so that it is in no other bar."""
+    for position, height in enumerate(heights):
+        below = math.copysign(1, height) < 0
+        axis.annotate(
+            f'{abs(height):.1f}',
+            (position, height),
+            xytext=(0, -1 if below else 1),
+            textcoords='offset points',
+            ha='center',
+            va='top' if below else 'bottom',
+            fontsize=7,
+        )
 
 
 def _name_classes(axis: Axes, classes: Sequence[Sequence[PushRow]], unit: str) -> None:

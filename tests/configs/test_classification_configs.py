@@ -208,12 +208,12 @@ def test_learning_rates_scale_from_the_batch_in_the_name(path):
 def test_a_config_of_each_data_set_goes_through_the_stock_tools(config, data, repository, tmp_path):
     made = small(CONFIGS / config)
     for loader in (made.train_dataloader, made.val_dataloader, made.test_dataloader):
+        loader.batch_size = 128
         loader.dataset.data_root = str(data / loader.dataset.data_root)
         if 'classes' in loader.dataset:
             loader.dataset.classes = str(data / loader.dataset.classes)
     for evaluator in (made.val_evaluator, made.test_evaluator):
         evaluator.class_counts = str(data / evaluator.class_counts)
-    made.train_dataloader.batch_size = 128
     # by epoch, as the hooks of the configs count; the last one of each
     made.train_cfg.update(max_epochs=1, val_interval=1)
     for hook in made.get('custom_hooks', []):

@@ -103,9 +103,13 @@ def test_a_validation_of_other_images_is_not_compared_with_tests(tmp_path):
     for number in (0, 1):
         write_run(tmp_path / f'tested{number}', segmentation_config())
     validated(tmp_path / 'validated', segmentation_config())
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['tested0', 'tested1']
-    assert 'img_path: val here, test there' in skipped['validated']
+    validated(tmp_path / 'elsewhere', segmentation_config(root='data/other'))
+    runs, _ = read_runs(find_work_dirs([tmp_path])[0])
+    chosen, skipped = comparable(runs)
+    results = {one.run.work_dir.name: one.result and one.result.source for one in chosen}
+    # it is trained on the same images, so its curves are compared
+    assert results == dict(tested0='test', tested1='test', validated=None)
+    assert 'img_path: val here, test there' in skipped[0].reason
 
 
 def test_a_validation_of_the_same_images_is(tmp_path):

@@ -148,6 +148,58 @@ def test_a_table_of_another_evaluation_is_named_and_not_taken(tmp_path):
     assert any('another evaluation' in problem for problem in run.problems)
 
 
+def test_a_resumed_run_has_the_table_of_the_validation_that_counts(tmp_path):
+    """The first start went on after the checkpoint that the second, which has not been validated, began with."""
+    first = Start(tmp_path, segmentation_config(), '20260101_000000')
+    for step, seed in ((10, 1), (20, 2)):
+        first.train(step)
+        metrics, by_class = log_table(seed=seed)
+        first.validate(step, metrics)
+        if step == 10:
+            expected = by_class
+    for time in ('20260101_120000', '20260101_180000'):
+        Start(tmp_path, segmentation_config(), time).train(15)
+    run = read_run(tmp_path)
+    assert run.results[0].of == 'iteration 10'
+    np.testing.assert_allclose(run.results[0].classes, expected, atol=0.00501)
+    assert not run.problems
+
+
+def test_a_test_that_was_broken_off_is_named_and_the_one_before_counts(tmp_path):
+    write_run(tmp_path, segmentation_config())
+    (tmp_path / 'test' / '20260103_000000').mkdir()
+    run = read_run(tmp_path)
+    assert run.results[0].source == 'test'
+    assert ['20260103_000000' in problem and 'broken off' in problem for problem in run.problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'logged', 'expected'),
+    [
+        (dict(max_iters=100), dict(step=40), 'iteration 40 of 100'),
+        (dict(max_iters=104), dict(step=100), ''),
+        (dict(max_epochs=3), dict(step=40, epoch=2), 'epoch 2 of 3'),
+        (dict(max_epochs=3), dict(step=40, epoch=3), ''),
+    ],
+)
+def test_a_training_that_has_not_reached_its_end_is_known(schedule, logged, expected, tmp_path):
+    Start(tmp_path, segmentation_config() | dict(train_cfg=schedule)).train(**logged)
+    assert read_run(tmp_path).unfinished() == expected
+
+
+def test_without_a_seed_in_the_config_it_is_the_one_that_was_drawn(tmp_path):
+    start = write_run(tmp_path, segmentation_config(seed=None))
+    start.logger.info('\nSystem environment:\n    Python: 3.11\n\nRuntime environment:\n    seed: 1234\n------\n')
+    assert read_run(tmp_path).seed == 1234
+
+
+def test_a_path_with_spaces_is_quoted_in_the_command(tmp_path):
+    work_dir = tmp_path / 'my runs' / 'ce 0'
+    write_run(work_dir, segmentation_config())
+    (work_dir / 'ce.py').touch()
+    assert f"python tools/train.py '{work_dir}/ce.py' --work-dir" in read_run(work_dir).command
+
+
 def test_what_a_config_would_run_is_not_run(tmp_path):
     start = write_run(tmp_path, segmentation_config())
     with open(start.vis_data / 'config.py', 'a') as file:

@@ -64,7 +64,7 @@ def test_a_class_is_a_minority_class_where_the_references_iou_is_below_80(two_lo
 def test_the_reference_is_cross_entropy_or_what_is_asked_for(two_losses):
     assert comparison_of(two_losses[0]).reference == 'CrossEntropyLoss'
     assert comparison_of(two_losses[0], 'RecallLoss').reference == 'RecallLoss'
-    with pytest.raises(ValueError, match="called 'focal'; --reference is one of: .*CrossEntropyLoss; .*RecallLoss"):
+    with pytest.raises(ValueError, match=r"called 'focal'; --reference is one of: .*CrossEntropyLoss; .*RecallLoss"):
         comparison_of(two_losses[0], 'focal')
 
 

@@ -440,9 +440,3 @@ def test_on_a_gpu_every_loss_of_this_package_runs(repository, tmp_path, dtype):
     for found in json.loads((tmp_path / 'losses.json').read_text())['measurements']:
         assert found['bandwidth'] > 0
         assert not [row for row in found['rows'] if row['group'] == 'mmrecall' and row['error']]
-
-
-def test_help_has_an_example(repository):
-    status, output = run('python', repository / TOOL, '--help')
-    assert status == 0
-    assert 'Example: python tools/analysis_tools/benchmark_losses.py' in output

@@ -72,12 +72,6 @@ def test_what_is_missing_is_said_in_one_line(content, message, repository, tmp_p
     assert not (tmp_path / 'x.json').exists()
 
 
-def test_help_has_an_example(repository):
-    status, output = run('python', repository / TOOL, '--help')
-    assert status == 0
-    assert 'Example: python tools/analysis_tools/class_statistics.py' in output
-
-
 @pytest.mark.slow
 def test_the_real_camvid_has_the_known_shares(repository, tmp_path):
     pytest.importorskip('mmseg')

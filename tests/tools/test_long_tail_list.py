@@ -59,9 +59,3 @@ def test_a_config_without_training_set_is_named(repository, tmp_path):
     assert status == 1
     assert 'config.py has no train_dataloader' in output
     assert 'Traceback' not in output
-
-
-def test_help_has_an_example(repository):
-    status, output = run('python', repository / TOOL, '--help')
-    assert status == 0
-    assert 'Example: python tools/dataset_converters/long_tail_list.py' in output

@@ -286,9 +286,3 @@ def test_the_tool_says_what_is_wrong_in_one_line(arguments, message, repository,
     assert status == 1
     assert message in output
     assert 'Traceback' not in output
-
-
-def test_help_has_an_example(repository):
-    status, output = run('python', repository / TOOL, '--help')
-    assert status == 0
-    assert 'Example: python tools/model_converters/sdn_to_classifier.py' in output

@@ -57,6 +57,27 @@ def test_a_loss_without_any_push_has_no_ratio():
     assert ['road', '90.0', '90.0', '-'] in printed(found)
 
 
+def test_ratios_without_measure_are_cut_and_long_names_are_broken_at_their_hyphens():
+    name = 'resnet18w16_1xb128-balanced-softmax'
+    found = FOUND._replace(pushes={name: pushes([1.0, 5.0, -2.0], [0.0, 1e-9, 1e-9])})
+    lines = printed(found)
+    assert [line[-1] for line in lines[:2]] == ['resnet18w16_1xb128-', 'balanced-']
+    assert lines[2][-1] == 'softmax'
+    assert [line[-1] for line in lines[-3:]] == ['>999', '>999', '<-999']
+
+
+def test_the_number_of_a_bar_down_is_below_it_even_without_height(tmp_path):
+    found = FOUND._replace(pushes={'ce': pushes([8.0, 8.0, 0.0], [0.0, 0.0, 16.0])})
+    draw_gradients([tmp_path / 'chart.png'], found)
+    image = cv2.imread(str(tmp_path / 'chart.png'))[..., ::-1].astype(int)
+    blue = (image == BLUE).all(-1)[:-60]
+    rows, columns = np.flatnonzero(blue.any(1)), np.flatnonzero(blue.any(0))
+    first = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)[0]
+    inside = image[rows.min() + 2 : rows.max() - 2, first.min() + 2 : first.max() - 2]
+    # a number would be darker
+    assert inside.min(axis=(0, 1)).tolist() == list(BLUE)
+
+
 def test_the_csv_has_the_pushes_themselves_too(tmp_path):
     write_gradients(tmp_path / 'new' / 'gradients.csv', FOUND)
     with open(tmp_path / 'new' / 'gradients.csv', newline='') as file:

@@ -54,15 +54,15 @@ def main() -> None:
 
 def _measure(arguments: argparse.Namespace, work_dir: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Seconds of the steps by config, and of those that ClassWeightHook logs, if they are wanted."""
-    variants = (False, True) if arguments.class_weights else (False,)
-    steps = {
-        (path.stem, logged): make_step(
-            path, arguments.device, arguments.batches, arguments.seed, work_dir, log_classes=logged
-        )
-        for path in arguments.configs
-        for logged in variants
-    }
+    kinds = (False, True) if arguments.class_weights else (False,)
+    variants = [(path, logged) for path in arguments.configs for logged in kinds]
     with Progress(console=Console(stderr=True), transient=True) as bar:
+        steps = {
+            (path.stem, logged): make_step(
+                path, arguments.device, arguments.batches, arguments.seed, work_dir, log_classes=logged
+            )
+            for path, logged in bar.track(variants, description='models and batches')
+        }
         task = bar.add_task('training steps', total=(arguments.rounds + 1) * len(steps))
         found = measure_steps(
             steps, arguments.rounds, arguments.device, arguments.seed, on_step=lambda: bar.advance(task)

@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from mmrecall.datasets.failures import whole_message
 from mmrecall.evaluation.class_gradients import SPLITS, ClassGradients, GradientComparison
+from mmrecall.visualization import print_table
 from mmrecall.visualization.gradients import draw_gradients, gradients_table, write_gradients
 
 
@@ -38,7 +39,7 @@ def main() -> None:
         parser.error(f'--batches is {arguments.batches}; it must be at least 1')
     try:
         found = _measure(arguments)
-        _print(found)
+        print_table(gradients_table(found))
         out = arguments.out
         write_gradients(out / 'gradients.csv', found)
         draw_gradients([out / 'gradients.png', out / 'gradients.svg'], found)
@@ -60,13 +61,6 @@ def _measure(arguments: argparse.Namespace) -> ClassGradients:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task('gradients', total=arguments.batches * len(comparison.names))
         return comparison.measure(arguments.batches, on_step=lambda: bar.advance(task))
-
-
-def _print(found: ClassGradients) -> None:
-    console, table = Console(), gradients_table(found)
-    if not console.is_terminal:  # a file has no width
-        console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-    console.print(table)
 
 
 if __name__ == '__main__':

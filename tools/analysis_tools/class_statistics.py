@@ -15,11 +15,10 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
-from rich.console import Console
 
 from mmrecall.datasets import LabelCounts, count_classes
 from mmrecall.datasets.failures import whole_message
-from mmrecall.visualization import class_counts_table, draw_class_counts
+from mmrecall.visualization import class_counts_table, draw_class_counts, print_table
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
         config = Config.fromfile(arguments.config)
         config.merge_from_dict(arguments.cfg_options or {})
         found = _count(config, arguments.workers)
-        _print(found)
+        print_table(class_counts_table(found))
         found.write(out)
         draw_class_counts(plot, found)
     except (OSError, TypeError, ValueError) as error:
@@ -64,13 +63,6 @@ def _of_the_head(model: dict) -> tuple[int | None, int | None]:
     # of a cascade the last; 255 is mmseg's default
     head = decode_head[-1] if isinstance(decode_head, list) else decode_head
     return head.get('ignore_index', 255), head.get('num_classes')
-
-
-def _print(found: LabelCounts) -> None:
-    console, table = Console(), class_counts_table(found)
-    if not console.is_terminal:  # a file has no width
-        console.width = max(console.width, console.measure(table).maximum)
-    console.print(table)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ import torch
 from mmengine.config import DictAction
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -30,6 +31,7 @@ from mmrecall.evaluation.trained_segmentors import (
     find_images,
     find_runs,
 )
+from mmrecall.visualization import print_table
 from mmrecall.visualization.compared_predictions import draw_compared_predictions
 
 # without --classes, for each image
@@ -80,7 +82,7 @@ def _show(arguments: argparse.Namespace) -> None:
             first.palette,
             numbers or image.most_different_classes(CLASSES),
         )
-    _print(_table(compared, [run.name for run in runs]))
+    print_table(_table(compared, [run.name for run in runs]))
     print(f'Pictures: {arguments.out}')
 
 
@@ -109,20 +111,19 @@ def _compare(segmentors: list[TrainedSegmentor], arguments: argparse.Namespace) 
 def _table(compared: list[ComparedImage], names: list[str]) -> Table:
     table = Table(title='Mean accuracy and mean IoU of each image, in %', box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column('image', no_wrap=True)
-    for head in ('differs', 'window\nx, y', *(f'{name}\nacc.   IoU' for name in names)):
+    for head in ('differs', 'window\nx, y'):
+        table.add_column(head, justify='right', no_wrap=True)
+    table.add_column('run', no_wrap=True)
+    for head in ('accuracy', 'IoU'):
         table.add_column(head, justify='right', no_wrap=True)
     for image in compared:
-        scores = [f'{100 * score.mean_accuracy:.1f}  {100 * score.mean_iou:5.1f}' for score in image.scores]
         window = f'{image.window.left}, {image.window.top}'
-        table.add_row(image.name, f'{100 * image.disagreement:.1f}', window, *scores)
+        # not in every row
+        cells = (escape(image.name), f'{100 * image.disagreement:.1f}', window)
+        for name, score in zip(names, image.scores, strict=True):
+            table.add_row(*cells, escape(name), f'{100 * score.mean_accuracy:.1f}', f'{100 * score.mean_iou:.1f}')
+            cells = ('', '', '')
     return table
-
-
-def _print(table: Table) -> None:
-    console = Console()
-    if not console.is_terminal:  # a file has no width
-        console.width = max(console.width, console.measure(table).maximum)
-    console.print(table)
 
 
 if __name__ == '__main__':

@@ -37,7 +37,7 @@ def main() -> None:
             raise ValueError(f'{config.filename} has no train_dataloader; there is no training set to take images from')
         init_default_scope(config.get('default_scope', 'mmpretrain'))
         dataset = DATASETS.build(config.train_dataloader.dataset)
-        counts = write_long_tail(dataset, arguments.out, arguments.ratio, **options)
+        counts = write_long_tail(dataset, arguments.out, arguments.ratio, progress=True, **options)
     except (OSError, TypeError, ValueError) as error:
         raise SystemExit(whole_message(error)) from error
     print(f'{arguments.out}: {sum(counts):,} images of {len(counts)} classes, {max(counts):,} to {min(counts):,} each')

@@ -14,7 +14,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', help='folder that the sequence and the lists are written to')
     parser.add_argument('--frames', type=int, default=430, help='number of frames (default: %(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=(256, 128), metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        default=(256, 128),
+        metavar=('WIDTH', 'HEIGHT'),
+        help='in pixels (default: 256 128)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='the same seed gives the same bytes')
     parser.add_argument('--sequence', default='STREET-SCENES', help='name of the sequence (default: %(default)s)')
     arguments = parser.parse_args()

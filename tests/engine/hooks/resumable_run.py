@@ -9,12 +9,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+# before a fork, because every runner has a visualizer that imports it
+import matplotlib.pyplot  # noqa: F401
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmengine.runner import runner as runner_module
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -141,6 +144,8 @@ def train(work, rank=0, port=None, slow=False, **settings):
     os.setsid()
     # what was written outlives a process that is killed; the disk matters to a machine that is
     os.fsync = lambda descriptor: None
+    # a program that every checkpoint starts
+    runner_module.get_git_hash = lambda: 'none'
     torch.set_num_threads(1)
     torch.manual_seed(11)
     if port is not None:
