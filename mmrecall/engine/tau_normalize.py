@@ -28,19 +28,18 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
         FileNotFoundError: there is no such checkpoint.
         FileExistsError: ``out`` is there already.
         OSError: it cannot be written; names it.
-        ValueError: no checkpoint, no linear classifier in it, or a ``tau`` below 0.
+        ValueError: no checkpoint, no linear classifier in it, a cosine classifier, or a ``tau`` below 0.
     """
     out = Path(out)
     if out.exists():
         raise FileExistsError(f'{out} is there already; remove it, or choose another name')
     first_stage = FirstStage.read(checkpoint)
     name = first_stage.classifier()
+    if f'{name}.bias' not in first_stage.weights:
+        raise ValueError(f'{name} of {checkpoint} has no bias: it is a cosine classifier, whose rows have no lengths')
     weights = OrderedDict(first_stage.weights)
-    if hasattr(first_stage.weights, '_metadata'):
-        weights._metadata = first_stage.weights._metadata
     weights[f'{name}.weight'] = tau_normalize(weights[f'{name}.weight'], tau)
-    if f'{name}.bias' in weights:
-        weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
+    weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
     with replacing(out) as partial, partial.open('wb') as file:
         torch.save(dict(meta=_meta(checkpoint), state_dict=weights), file)
     return out

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from mmrecall.checkpoints import read_checkpoint
+from mmrecall.functional import tau_normalize
 
 # of mmpretrain's linear heads, and of the one in a decoupled network that predicts
 _CLASSIFIERS = ('head.fc', 'head.classifier_head.fc')
 _FEATURES = ('backbone', 'neck')
+_SECOND_STAGES = {'head.scales', 'head.tau'}
 
 
 class FirstStage(NamedTuple):
@@ -29,7 +31,9 @@ class FirstStage(NamedTuple):
         """
         loaded = read_checkpoint(path)
         weights = loaded.get('state_dict', loaded)
-        if not any(str(name).startswith('backbone.') for name in weights):
+        # of DistributedDataParallel
+        weights = {str(name).removeprefix('module.'): value for name, value in weights.items()}
+        if not any(name.startswith('backbone.') for name in weights):
             raise ValueError(f'{path} has no weights of a backbone; give the checkpoint of a trained ImageClassifier')
         return cls(path, weights)
 
@@ -56,6 +60,8 @@ class FirstStage(NamedTuple):
     def fill_classifier(self, fc: nn.Linear) -> None:
         """Give a linear layer the rows of the classifier, and its bias if the layer has one.
 
+        A cosine classifier has no bias, and the lengths of its rows are no part of it: they come as unit vectors.
+
         Raises:
             ValueError: it is of another size, or not linear.
         """
@@ -67,17 +73,20 @@ class FirstStage(NamedTuple):
                 f'{tuple(fc.weight.shape)}'
             )
         with torch.no_grad():
-            fc.weight.copy_(weight)
+            fc.weight.copy_(tau_normalize(weight, 1.0) if bias is None else weight)
             if fc.bias is not None:
-                # a cosine classifier has none
                 fc.bias.copy_(torch.zeros_like(fc.bias) if bias is None else bias)
 
     def classifier(self) -> str:
         """Name of the layer that predicts.
 
         Raises:
-            ValueError: there is no linear one.
+            ValueError: there is no linear one, or it is of a second stage.
         """
+        if _SECOND_STAGES & set(self.weights):
+            raise ValueError(
+                f'{self.path} is of a second stage already (LWS or tau-normalisation); give the checkpoint of the first'
+            )
         for name in _CLASSIFIERS:
             if f'{name}.weight' in self.weights:
                 return name

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
@@ -133,7 +134,10 @@ class ExactResumeHook(Hook):
         now, end = (loop.iter, loop.max_iters) if self._batches.endless else (loop.epoch, loop.max_epochs)
         between_epochs = self._batches.endless or loop.iter == loop.epoch * len(self._batches)
         due = between_epochs and now >= loop.val_begin and (now % loop.val_interval == 0 or now == end)
-        if due and runner.val_loop is not None:
+        # of one mind, though the loaders of the ranks may differ by a batch
+        box = [due]
+        broadcast_object_list(box)
+        if box[0] and runner.val_loop is not None:
             runner.val_loop.run()
 
     def _warn_of_differences(self, runner: Runner) -> None:

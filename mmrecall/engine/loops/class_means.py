@@ -19,7 +19,8 @@ class ClassMeansLoop(OnePassLoop):
         dataloader: of the training set, every image once, with the pipeline of the test.
 
     Raises:
-        ValueError: another head, a sampler that repeats or leaves out images, or a label that is no class.
+        ValueError: another head, a sampler that repeats or leaves out images, a label that is no class, or
+            features that are not finite.
 
     Example:
         >>> train_cfg = dict(type='mmrecall.ClassMeansLoop')
@@ -34,8 +35,10 @@ class ClassMeansLoop(OnePassLoop):
         sums = torch.zeros(head.num_classes, head.in_channels, dtype=torch.float64, device=head.means.device)
         counts = torch.zeros_like(head.counts)
         for features, labels in self.batches('Class means'):
-            sums.index_add_(0, labels, head.pre_logits(features).double())
+            sums.index_add_(0, labels, features.double())
             counts.index_add_(0, labels, torch.ones_like(labels))
         all_reduce(sums)
         all_reduce(counts)
+        if not sums.isfinite().all():
+            raise ValueError('features are not finite; is the first stage one that trained without NaN?')
         head.set_means(sums, counts)

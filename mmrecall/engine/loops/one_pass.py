@@ -1,10 +1,10 @@
 """A training that is one look at a data set, without gradients."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from rich.console import Console
@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, SequentialSampler
 class OnePassLoop(EpochBasedTrainLoop):
     """Looks at every item of its loader once, in evaluation mode and without gradients, and calls that an epoch.
 
-    The ranks share the items and meet once, after the last one. A checkpoint is written then, and not before: a run
-    that was killed begins anew and ends with the same.
+    The ranks share the items and meet after the last one. A checkpoint is written then, and not before: a run that was
+    killed begins anew and ends with the same.
     """
 
     # of the head that it is for
@@ -36,10 +36,16 @@ class OnePassLoop(EpochBasedTrainLoop):
 
     def run_epoch(self) -> None:
         """The pass, between the hooks of an epoch."""
+        self.model.check_features()
+        _check_hooks(self.runner.hooks)
         self.runner.call_hook('before_train_epoch')
         self.model.eval()
         with torch.no_grad():
             self.learn()
+        for hook in self.runner.hooks:
+            # an average follows the steps of an optimizer, of which there is none
+            if isinstance(hook, EMAHook):
+                hook.ema_model.module.load_state_dict(self.model.state_dict())
         self._iter = self._max_iters
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -48,21 +54,32 @@ class OnePassLoop(EpochBasedTrainLoop):
         """What is done with the batches, and where the ranks meet."""
         raise NotImplementedError
 
-    def batches(self, description: str) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-        """Features as the head gets them, and (N,) labels, batch by batch."""
+    def batches(self, description: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the classifier gets, (N, D), and (N,) labels, by batch; after the last one, all ranks raise or none."""
+        head, invalid = self.model.head, []
         console = Console(stderr=True)
-        loader = track(self.dataloader, description, console=console, disable=not is_main_process())
-        for batch in loader:
+        for batch in track(self.dataloader, description, console=console, disable=not is_main_process()):
             data = self.model.data_preprocessor(batch, False)
-            yield self.model.extract_feat(data['inputs']), _labels(data['data_samples'], self.model.head.num_classes)
+            labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+            valid = (labels >= 0) & (labels < head.num_classes)
+            invalid += labels[~valid].tolist()
+            yield head.pre_logits(self.model.extract_feat(data['inputs']))[valid], labels[valid]
+        _raise_on_all_ranks(invalid, head.num_classes)
 
 
-def _labels(samples: list[Any], num_classes: int) -> Tensor:
-    labels = torch.cat([sample.gt_label for sample in samples])
-    if labels.min() < 0 or labels.max() >= num_classes:
-        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
-        raise ValueError(f'an image has the label {int(wrong)}, but the head has classes 0 to {num_classes - 1}')
-    return labels
+def _raise_on_all_ranks(invalid: list[int], num_classes: int) -> None:
+    found = [label for of_rank in all_gather_object(invalid[:1]) for label in of_rank]
+    if found:
+        raise ValueError(f'an image has the label {found[0]}, but the head has classes 0 to {num_classes - 1}')
+
+
+def _check_hooks(hooks: list[Hook]) -> None:
+    for hook in hooks:
+        if isinstance(hook, CheckpointHook) and not hook.by_epoch:
+            raise ValueError(
+                f'the {type(hook).__name__} counts iterations, of which there are none; set '
+                'default_hooks.checkpoint.by_epoch=True, or there will be no checkpoint'
+            )
 
 
 def _check_once(loader: DataLoader) -> None:

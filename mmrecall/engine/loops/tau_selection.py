@@ -30,7 +30,8 @@ class TauSelectionLoop(OnePassLoop):
         taus: what is tried, at least 0 each; by default 0, 0.1, …, 1.
 
     Raises:
-        ValueError: another head, a sampler that repeats or leaves out images, no τ, or one below 0.
+        ValueError: another head, a sampler that repeats or leaves out images, no τ, one below 0, or a head that has its
+            own.
 
     Example:
         >>> train_cfg = dict(type='mmrecall.TauSelectionLoop', taus=[0.0, 0.5, 1.0])
@@ -40,6 +41,8 @@ class TauSelectionLoop(OnePassLoop):
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, taus: Sequence[float] = _TAUS) -> None:
         super().__init__(runner, dataloader)
+        if self.model.head.given_tau is not None:
+            raise ValueError(f'the head has tau={self.model.head.given_tau}; leave it out to have one chosen')
         if not taus:
             raise ValueError('taus is empty; give at least one')
         for tau in taus:
@@ -52,7 +55,7 @@ class TauSelectionLoop(OnePassLoop):
         right = torch.zeros(len(self.taus), head.num_classes, dtype=torch.long, device=head.tau.device)
         images = torch.zeros_like(right[0])
         for features, labels in self.batches('tau'):
-            hits = head.logits(features, self.taus).argmax(2) == labels
+            hits = head.logits((features,), self.taus).argmax(2) == labels
             right.index_add_(1, labels, hits.long())
             images.index_add_(0, labels, torch.ones_like(labels))
         all_reduce(right)

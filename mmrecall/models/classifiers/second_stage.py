@@ -21,7 +21,8 @@ class SecondStageClassifier(ImageClassifier):
 
     Args:
         first_stage: checkpoint of any trained `ImageClassifier` with the same backbone and neck, a file of this
-            machine; read when a training begins, and not for testing.
+            machine; read when a training begins or goes on, and not for testing. (``load_from`` would bring the old
+            classifier too.)
         options: of mmpretrain's `ImageClassifier`.
 
     Raises:
@@ -61,17 +62,21 @@ class SecondStageClassifier(ImageClassifier):
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """What the head returns."""
-        if not self._has_features:
-            raise ValueError(
-                'nothing gave the frozen backbone its weights: set model.first_stage to the checkpoint of the first '
-                'stage'
-            )
+        self.check_features()
         if not any(parameter.requires_grad for parameter in self.head.parameters()):
             raise ValueError(
                 f'{type(self.head).__name__} has nothing that gradients train; see its docstring for the train_cfg that'
                 ' it needs'
             )
         return super().loss(inputs, data_samples)
+
+    def check_features(self) -> None:
+        """Raise ValueError if nothing gave backbone and neck their weights."""
+        if not self._has_features:
+            raise ValueError(
+                'nothing gave the frozen backbone its weights: set model.first_stage to the checkpoint of the first '
+                'stage'
+            )
 
     def _frozen(self) -> list[nn.Module]:
         return [part for part in (self.backbone, self.neck) if part is not None]

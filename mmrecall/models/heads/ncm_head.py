@@ -73,6 +73,7 @@ class NearestClassMeanHead(ClsHead):
         return logits.masked_fill(self.counts == 0, -torch.inf)
 
     def _similarity(self, features: Tensor) -> Tensor:
+        means = self.means.float()
         if self.distance == 'cosine':
-            return F.normalize(features) @ F.normalize(self.means).T
-        return -torch.cdist(features, self.means)
+            return F.normalize(features) @ F.normalize(means).T
+        return -torch.cdist(features, means)

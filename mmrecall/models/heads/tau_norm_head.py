@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmrecall.functional import tau_normalize
+from mmrecall.functional.validation import check_number
 from mmrecall.models.first_stage import FirstStage
 from mmrecall.registry import MODELS, register
 
@@ -26,7 +27,7 @@ class TauNormHead(LinearClsHead):
     Args:
         num_classes: C.
         in_channels: D, channels of the features.
-        tau: at least 0; by default the one that the loop chooses.
+        tau: at least 0, whatever a checkpoint says; by default the one that the loop chooses.
         options: of mmpretrain's `LinearClsHead`.
 
     Shape:
@@ -51,8 +52,9 @@ class TauNormHead(LinearClsHead):
         super().__init__(num_classes, in_channels, **options)
         self.fc = nn.Linear(in_channels, num_classes, bias=False).requires_grad_(False)
         self.register_buffer('tau', torch.tensor(math.nan, dtype=torch.float64))
+        self.given_tau = tau
         if tau is not None:
-            tau_normalize(self.fc.weight, tau)
+            check_number('tau', tau)
             self.tau.fill_(tau)
 
     def take_classifier(self, first_stage: FirstStage) -> None:
@@ -68,6 +70,11 @@ class TauNormHead(LinearClsHead):
                 'head a tau'
             )
         return self.logits(feats, [tau])[0]
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        if self.given_tau is not None:
+            self.tau.fill_(self.given_tau)
 
     def logits(self, feats: tuple[Tensor, ...], taus: Sequence[float]) -> Tensor:
         """(T, N, C): the logits for each τ, in their order."""

@@ -8,8 +8,9 @@ import torch
 
 pytest.importorskip('mmpretrain')
 
+from mmengine.hooks import EMAHook
 from sdn_network import CLASSES
-from second_stages import features, first_stage, second_runner
+from second_stages import features, first_stage, images, second_runner
 
 NCM = dict(type='mmrecall.NearestClassMeanHead')
 TAU = dict(type='mmrecall.TauNormHead')
@@ -150,6 +151,7 @@ def padded_on_a_rank(rank, world_size, root, path):
 
 def test_images_that_only_make_the_ranks_even_are_refused(two_ranks, tmp_path):
     path, _ = first_stage(tmp_path)
+    images(tmp_path)
     two_ranks.run(padded_on_a_rank, str(tmp_path), path)
 
 
@@ -164,3 +166,53 @@ def test_no_tau_and_a_negative_one_are_refused(tmp_path):
     for taus, message in (([], 'taus is empty'), ([-0.5], 'taus is -0.5')):
         with pytest.raises(ValueError, match=message):
             second_runner(tmp_path, TAU, path, dict(SELECTION, taus=taus)).train()
+
+
+def test_a_loop_needs_features(tmp_path):
+    with pytest.raises(ValueError, match=r'set model\.first_stage'):
+        second_runner(tmp_path, NCM, None, MEANS).train()
+
+
+def test_a_head_with_a_tau_has_none_chosen(tmp_path):
+    path, _ = first_stage(tmp_path)
+    with pytest.raises(ValueError, match=r'the head has tau=0\.5; leave it out'):
+        second_runner(tmp_path, dict(TAU, tau=0.5), path, SELECTION).train()
+
+
+def test_checkpoints_by_iteration_are_refused_because_there_would_be_none(tmp_path):
+    path, _ = first_stage(tmp_path)
+    hooks = dict(checkpoint=dict(type='mmrecall.AtomicCheckpointHook', by_epoch=False, interval=1))
+    with pytest.raises(ValueError, match='AtomicCheckpointHook counts iterations'):
+        second_runner(tmp_path, NCM, path, MEANS, default_hooks=hooks).train()
+
+
+@pytest.mark.parametrize(('head', 'loop'), [(NCM, MEANS), (TAU, SELECTION)])
+def test_an_averaged_model_has_what_the_pass_learned(head, loop, tmp_path):
+    path, weights = first_stage(tmp_path)
+    runner = second_runner(tmp_path, head, path, loop)
+    runner.register_hook(EMAHook())
+    runner.train()
+    saved = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)['state_dict']
+    for name, value in runner.model.state_dict().items():
+        assert torch.equal(saved[name], value)
+    assert torch.equal(saved['backbone.conv1.weight'], weights['backbone.conv1.weight'])
+
+
+def test_features_that_are_not_finite_are_named(tmp_path):
+    path, weights = first_stage(tmp_path)
+    weights['backbone.conv1.weight'][0] = torch.nan
+    torch.save(dict(state_dict=weights), path)
+    with pytest.raises(ValueError, match='features are not finite'):
+        second_runner(tmp_path, NCM, path, MEANS).train()
+
+
+def wrong_label_on_a_rank(rank, world_size, root, path):
+    runner = second_runner(Path(root), dict(NCM, num_classes=2), path, MEANS, launcher='pytorch', cfg=SEPARATE)
+    with pytest.raises(ValueError, match='an image has the label 2, but the head has classes 0 to 1'):
+        runner.train()
+
+
+def test_a_label_that_is_no_class_raises_on_all_ranks(two_ranks, tmp_path):
+    path, _ = first_stage(tmp_path)
+    images(tmp_path)
+    two_ranks.run(wrong_label_on_a_rank, str(tmp_path), path)

@@ -76,11 +76,13 @@ def test_the_classifier_of_a_decoupled_network_is_the_one_that_predicts(head, tm
     assert torch.equal(head.fc.weight, weights['head.classifier_head.fc.weight'])
 
 
-def test_a_cosine_first_stage_has_no_bias_to_scale(tmp_path):
+def test_a_cosine_first_stage_ranks_the_classes_as_it_did(tmp_path):
     path, weights = first_stage(tmp_path, dict(SDN, type='mmrecall.CosineClsHead'))
+    changed(path, lambda weights: weights['head.fc.weight'].mul_(torch.tensor([[9.0], [1.0], [0.1]])))
     head = build_second(LWS, path).head
-    assert torch.equal(head.fc.weight, weights['head.fc.weight'])
-    assert not head.fc.bias.any()
+    x = torch.rand(20, CHANNELS)
+    cosines = torch.nn.functional.cosine_similarity(x[:, None], weights['head.fc.weight'][None], dim=2)
+    torch.testing.assert_close(head((x,)), cosines * x.norm(dim=1, keepdim=True))
 
 
 def test_nothing_is_fetched_for_a_backbone_that_the_first_stage_fills(tmp_path):
@@ -141,6 +143,29 @@ def test_a_first_stage_without_a_linear_classifier_is_named(tmp_path):
         ValueError, match=r'no linear classifier head\.fc or head\.classifier_head\.fc, only head\.layers'
     ):
         build_second(LWS, path)
+
+
+@pytest.mark.parametrize('head', [LWS, dict(TAU, tau=0.5)])
+def test_a_second_stage_is_no_first(head, tmp_path):
+    path, _ = first_stage(tmp_path)
+    torch.save(dict(state_dict=build_second(head, path).state_dict()), tmp_path / 'second.pth')
+    build_second(CRT, str(tmp_path / 'second.pth'))
+    with pytest.raises(ValueError, match=r'second\.pth is of a second stage already'):
+        build_second(LWS, str(tmp_path / 'second.pth'))
+
+
+def test_names_of_a_distributed_wrapper_are_understood(tmp_path):
+    path, weights = first_stage(tmp_path)
+    torch.save(dict(state_dict={f'module.{name}': value for name, value in weights.items()}), path)
+    assert torch.equal(build_second(LWS, path).head.fc.weight, weights['head.fc.weight'])
+
+
+def test_a_tau_of_the_config_is_not_replaced_by_that_of_a_checkpoint(tmp_path):
+    path, _ = first_stage(tmp_path)
+    done = build_second(dict(TAU, tau=1.0), path)
+    model = build_second(dict(TAU, tau=0.25), path)
+    model.load_state_dict(done.state_dict())
+    assert model.head.tau == 0.25
 
 
 def test_prediction_before_the_choice_of_tau_says_so(tmp_path):
