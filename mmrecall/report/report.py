@@ -146,7 +146,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         facts.append(
             (
                 'Minority classes',
-                f'{", ".join(comparison.minority)} ({len(comparison.minority)} of {total}; IoU below 80)',
+                f'{result_figures.minority_names(comparison)} ({len(comparison.minority)} of {total}; IoU below 80)',
             )
         )
     return facts

@@ -37,6 +37,7 @@ MAIN_METRICS = {
 # of more classes, only so many of the most and of the least frequent are drawn
 _MOST_CLASSES, _EITHER_END = 60, 25
 _MOST_NUMBERS = 400
+_MOST_NAMED = 20
 
 
 def summary_table(comparison: Comparison) -> pd.DataFrame:
@@ -52,6 +53,14 @@ def summary_table(comparison: Comparison) -> pd.DataFrame:
         if (summary[metric, 'count'] < columns['seeds']).any():
             columns[f'seeds with {metric}'] = summary[metric, 'count'].astype(int)
     return pd.DataFrame(columns).rename_axis('loss')
+
+
+def minority_names(comparison: Comparison) -> str:
+    """The first of them, in a row."""
+    names = comparison.minority
+    return ', '.join(names[:_MOST_NAMED]) + (
+        f' and {len(names) - _MOST_NAMED} more' if len(names) > _MOST_NAMED else ''
+    )
 
 
 @in_style
@@ -137,7 +146,10 @@ def _quadrants(axis: Axes, at: np.ndarray) -> None:
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, top)
     words = (0.99, 0.99, 'better in both', 'right', 'top'), (0.01, 0.01, 'worse in both', 'left', 'bottom')
-    for x, y, text, horizontal, vertical in words:
+    corners = (right - at[0]) / (right - left), (at[0] - left) / (right - left)
+    for (x, y, text, horizontal, vertical), width in zip(words, corners, strict=True):
+        if width < 0.22:  # the words are wider
+            continue
         axis.text(
             x, y, text, transform=axis.transAxes, color=GREY, ha=horizontal, va=vertical, fontsize=8.5, style='italic'
         )
@@ -179,7 +191,7 @@ def draw_metrics(comparison: Comparison) -> Drawn | None:
     if comparison.reference in table.index:
         caption += f' The dashed line is {comparison.reference}.'
     if RARE_IOU in shown:
-        caption += f' Minority classes: {", ".join(comparison.minority)}.'
+        caption += f' Minority classes: {minority_names(comparison)}.'
     return Drawn('metrics', 'Mean ± deviation over seeds', caption, figure, table)
 
 
@@ -192,7 +204,7 @@ def draw_classes(comparison: Comparison, column: str) -> Drawn | None:
     drawn = _ends(means)
     differences = drawn.sub(drawn[comparison.reference], axis=0) if comparison.reference in drawn else drawn * np.nan
     # as many columns as losses, and room for the names of the classes
-    figure = new_figure(2.2 + 0.56 * drawn.shape[1], 1.9 + 0.26 * len(drawn))
+    figure = new_figure(max(4.8, 2.2 + 0.56 * drawn.shape[1]), 1.9 + 0.26 * len(drawn))
     ((axis,),) = new_axes(figure)
     axis.grid(False)
     largest = float(np.nanmax(np.abs(differences.to_numpy()), initial=1))

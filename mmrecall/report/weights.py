@@ -1,5 +1,6 @@
 """Figures of the class weights that ClassWeightHook has logged."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -57,15 +58,16 @@ def weights_of(comparison: Comparison) -> list[Weights]:
     for (label, quantity, module), frames in found.items():
         parts = [label, module if len(modules[label]) > 1 else '', _WEIGHTS[quantity]]
         mean = pd.concat(frames).groupby(level=0).mean()
-        series.append(Weights(', '.join(filter(None, parts)), mean[_order(comparison, mean)]))
+        series.append(Weights(', '.join(filter(None, parts)), mean[_order(comparison, mean.columns)]))
     return series
 
 
-def _order(comparison: Comparison, frame: pd.DataFrame) -> list[str]:
+def _order(comparison: Comparison, names: Collection[str]) -> list[str]:
+    """The most frequent class first, where that is known."""
     if comparison.shares is None:
-        return list(frame)
-    known = [name for name in comparison.shares.index if name in frame]
-    return known + [name for name in frame if name not in comparison.shares.index]
+        return list(names)
+    known = [name for name in comparison.shares.index if name in names]
+    return known + [name for name in names if name not in comparison.shares.index]
 
 
 @in_style
@@ -76,12 +78,13 @@ def draw_weight_maps(comparison: Comparison) -> Drawn | None:
         return None
     columns = min(2, len(series))
     rows = -(-len(series) // columns)
-    most = max(one.values.shape[1] for one in series)
+    classes = _order(comparison, dict.fromkeys(name for one in series for name in one.values))
+    most = len(classes)
     figure = new_figure(8.6 if columns == 2 else 5.6, rows * (1.0 + min(4.5, max(1.4, 0.2 * most))) + 0.6)
     axes = [axis for row in new_axes(figure, rows, columns, sharey=True) for axis in row]
     largest = float(np.nanquantile(np.concatenate([one.values.to_numpy().ravel() for one in series]), 0.995))
     for axis, one in zip(axes, series, strict=False):
-        picture = _map(axis, one, largest)
+        picture = _map(axis, one, classes, largest)
     for axis in axes[len(series) :]:
         axis.set_visible(False)
     bar = figure.colorbar(picture, ax=axes, location='bottom', shrink=0.5, aspect=40, pad=0.02)
@@ -93,8 +96,8 @@ def draw_weight_maps(comparison: Comparison) -> Drawn | None:
     return Drawn('weights-map', 'Class weights over iterations', caption, figure, _begin_and_end(series), _long(series))
 
 
-def _map(axis: Axes, one: Weights, largest: float):
-    values = _binned(one.values, _MOST_POINTS).T
+def _map(axis: Axes, one: Weights, classes: list[str], largest: float):
+    values = _binned(one.values, _MOST_POINTS).reindex(columns=classes).T
     axis.grid(False)
     axis.set_facecolor('#bbbbbb')
     steps = values.columns
@@ -117,7 +120,7 @@ def draw_weight_lines(comparison: Comparison) -> Drawn | None:
     series = weights_of(comparison)
     if not series:
         return None
-    classes = list(dict.fromkeys(name for one in series for name in one.values))
+    classes = _order(comparison, dict.fromkeys(name for one in series for name in one.values))
     shown = classes if len(classes) <= _MOST_PANELS else classes[:_EITHER_END] + classes[-_EITHER_END:]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)

@@ -111,7 +111,7 @@ def test_alphas_are_compared_and_the_recall_of_the_batch_is_one(tmp_path):
     write_run(tmp_path / 'ce', segmentation_config(), tested=None)
     comparison = comparison_of(tmp_path)
     assert alphas_of(comparison) == {'RecallLoss': 1, 'RecallLoss alpha=0.1': 0.1, 'RecallLoss alpha=0.01': 0.01}
-    assert set(draw_alpha_curves(comparison).everything['loss']) == set(alphas_of(comparison))
+    assert set(draw_alpha_curves(comparison).everything['loss']) == {*alphas_of(comparison), 'CrossEntropyLoss'}
 
 
 def weighed(folder, loss, seed, quantities):
