@@ -1,6 +1,7 @@
 """Fixtures for the whole suite."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def _seed():
 @pytest.fixture(autouse=True)
 def _default_scope():
     """A runner changes where bare names are looked up, for good; the next test must not see it."""
+    with _kept_scopes():
+        yield
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _default_scope_of_fixtures():
+    """Nor the next file, that of a runner in a fixture for all tests of a file."""
+    with _kept_scopes():
+        yield
+
+
+@contextmanager
+def _kept_scopes():
     before = _scopes().copy()
     yield
     _scopes().clear()

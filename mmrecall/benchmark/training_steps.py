@@ -71,6 +71,7 @@ def make_step(path: Path, device: str, num_batches: int, seed: int, work_dir: Pa
 
 def _logged(train: Step, runner: Runner) -> Step:
     hook = ClassWeightHook(interval=1)
+    hook.before_train(runner)
 
     def train_and_log() -> object:
         hook.before_train_iter(runner, 0)

@@ -18,6 +18,7 @@ from mmrecall.datasets import count_classes
 from mmrecall.engine.hooks.class_counts import automatic_counts
 from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls
 from mmrecall.evaluation.head_losses import HeadLosses, choose_head_losses
+from mmrecall.evaluation.model_config import model_of
 from mmrecall.evaluation.short_names import short_names
 from mmrecall.functional import ClassPushes, ClassStatistics, class_pushes, class_statistics, gradient_by_class
 
@@ -210,11 +211,7 @@ def _build(config: Config) -> nn.Module:
         raise ValueError(f'{config.filename} has no model; give a config that trains')
     if config.get('default_scope'):
         init_default_scope(config.default_scope)
-    model = copy.deepcopy(config.model)
-    # as a runner does
-    if config.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    return revert_sync_batchnorm(MODELS.build(model))
+    return revert_sync_batchnorm(MODELS.build(model_of(config)))
 
 
 def _load_state(found: HeadLosses, state: dict[str, Tensor]) -> list[str]:

@@ -14,6 +14,7 @@ from mmengine.dataset import pseudo_collate
 from mmrecall.checkpoints import load_weights
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 from mmrecall.evaluation.disagreement import ComparedImage
+from mmrecall.evaluation.model_config import model_of
 from mmrecall.evaluation.short_names import short_names
 from mmrecall.toolboxes import require
 
@@ -45,7 +46,7 @@ def find_runs(words: Sequence[str]) -> list[Run]:
 
     Raises:
         FileNotFoundError: a path, or the config or checkpoint of a work dir, is missing.
-        ValueError: a work dir has several configs, or a config is not followed by a checkpoint.
+        ValueError: a work dir has several configs, a config is not followed by a checkpoint, or a run is given twice.
     """
     labels, pairs = [], []
     rest = list(words)
@@ -56,10 +57,16 @@ def find_runs(words: Sequence[str]) -> list[Run]:
             labels.append(Path(word).resolve().as_posix())
         else:
             pairs.append(_config_and_checkpoint(word, rest.pop(0) if rest else None))
-            labels.append(Path(word).resolve().with_suffix('').as_posix())
+            labels.append(_without_suffix(Path(word)))
     if len(set(labels)) < len(labels):
-        labels = [f'{label}/{checkpoint.stem}' for label, (_, checkpoint) in zip(labels, pairs, strict=True)]
+        labels = [f'{label}{_without_suffix(checkpoint)}' for label, (_, checkpoint) in zip(labels, pairs, strict=True)]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f'a run is given twice: {" ".join(words)}; give each once')
     return [Run(name, *pair) for name, pair in zip(short_names(labels), pairs, strict=True)]
+
+
+def _without_suffix(path: Path) -> str:
+    return path.resolve().with_suffix('').as_posix()
 
 
 def _of_work_dir(work_dir: Path) -> tuple[Path, Path]:
@@ -168,6 +175,7 @@ class TrainedSegmentor:
 def _build_model(config: Config, run: Run, device: str) -> BaseSegmentor:
     if 'model' not in config:
         raise ValueError(f'{run.config} has no model; give the config of a segmentation')
+    config.model = model_of(config)
     model = init_model(config, device=device)
     if not isinstance(model, BaseSegmentor):
         raise ValueError(f'{run.config} has a {type(model).__name__}, which is no segmentation model of mmseg')

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .statistics import class_bins, full_precision, sum_by_class
+from .statistics import class_bins, full_precision
 from .validation import check_class_indices, check_labels, check_shapes
 
 
@@ -67,7 +67,9 @@ def gradient_by_class(
         raise ValueError(f'loss must return one number with a gradient, got {found}; take reduction mean or sum')
     (gradient,) = torch.autograd.grad(value, leaf)
     bins = class_bins(target, num_classes, ignore_index)
-    return torch.stack([sum_by_class(bins, gradient[:, k], num_classes) for k in range(num_classes)], dim=1)
+    total = torch.zeros(num_classes + 1, num_classes, dtype=torch.float64, device=gradient.device)
+    samples = gradient.movedim(1, -1).reshape(-1, num_classes).double()
+    return total.index_add_(0, bins.flatten(), samples)[:num_classes]
 
 
 def class_pushes(gradient: Tensor) -> ClassPushes:

@@ -128,7 +128,9 @@ def _trained(run: Run) -> _Key:
 def _key(run: Run, dataset: dict[str, Any]) -> _Key:
     numbers = [value for key, value in flatten(run.config['model']) if key.endswith('head.num_classes')]
     facts = [('kind', run.kind), ('number of classes', repr(numbers[-1] if numbers else None))]
-    return (*facts, *sorted((f'data set, {key}', shown(value)) for key, value in dataset_settings(dataset).items()))
+    # the type first, because it says why the rest is another
+    settings = sorted(dataset_settings(dataset).items(), key=lambda item: (item[0] != 'type', item[0]))
+    return (*facts, *((f'data set, {key}', shown(value)) for key, value in settings))
 
 
 def _difference(wanted: _Key, found: _Key) -> str:

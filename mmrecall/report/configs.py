@@ -1,5 +1,6 @@
 """What runs are called, and how their configs differ."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,19 +29,25 @@ _WITHOUT_EFFECT = (
     'train_dataloader.prefetch_factor',
 )
 # arguments that name a loss whether or not another run has them otherwise
-_ALWAYS_NAMED = ('class_weight', 'alpha', 'metric', 'loss')
+_ALWAYS_NAMED = ('class_weight', 'alpha', 'metric', 'loss', 'first_stage')
 _NEVER_NAMED = ('type', 'num_classes', 'in_channels', 'loss_name', 'class_counts')
 _CROSS_ENTROPY = ('CrossEntropyLoss', 'WeightedCrossEntropyLoss')
 # mmpretrain's heads with a cross entropy by default
 _HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead')
 
 
+_CHECKPOINTS = ('.pth', '.pt')
+_SEED = re.compile(r'[-_.]?seed[-_]?\d+')
+
+
 def flatten(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """The values of nested dicts and lists of dicts with their dotted names; of paths only the last part.
+    """The values of nested dicts and lists of dicts with their dotted names.
+
+    Of paths only the last part; of a checkpoint's the run too, whose work dir it lies in, whatever its seed.
 
     Example:
-        >>> dict(flatten(dict(model=dict(depth=18, loss=[dict(type='A')]), file='a/b.txt')))
-        {'model.depth': 18, 'model.loss.0.type': 'A', 'file': 'b.txt'}
+        >>> dict(flatten(dict(model=dict(loss=[dict(type='A')]), file='a/b.txt', load_from='a/ce-seed0/b.pth')))
+        {'model.loss.0.type': 'A', 'file': 'b.txt', 'load_from': 'ce/b.pth'}
     """
     if isinstance(value, dict) and value:
         for name, part in value.items():
@@ -49,9 +56,17 @@ def flatten(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
         for number, part in enumerate(value):
             yield from flatten(part, f'{key}.{number}')
     elif key and isinstance(value, str) and '/' in value:
-        yield key, value.rstrip('/').rpartition('/')[2]
+        yield key, _without_place(value)
     elif key:
         yield key, list(value) if isinstance(value, tuple) else value
+
+
+def _without_place(path: str) -> str:
+    *folders, name = path.rstrip('/').split('/')
+    if not name.endswith(_CHECKPOINTS):
+        return name
+    runs = [run for folder in folders if (run := _SEED.sub('', folder))]
+    return '/'.join([*runs[-1:], name])
 
 
 def training_settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +100,16 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 
 
 def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The type of the loss without its scope, and its arguments; the head where the head has no loss of its own."""
+    """The type of the loss without its scope, and its arguments; the head where the head has no loss of its own.
+
+    Of a second stage the head and its first stage, which say more than the loss.
+    """
     model = config['model']
     head = model.get('decode_head') or model['head']
     head = head[-1] if isinstance(head, list) else head
+    if model.get('first_stage'):
+        first = _without_place(str(model['first_stage']))
+        return _short(head.get('type', '?')), dict(first_stage=first.rpartition('/')[0] or first)
     loss = head.get('loss_decode') or head.get('loss')
     if loss is None and ('decode_head' in model or _short(head.get('type', '')) in _HEADS):
         loss = dict(type='CrossEntropyLoss')

@@ -25,7 +25,8 @@ from mmrecall.report.tables import Comparison
 _MOST_POINTS = 120
 _TABLE_ROWS = 20
 _VALIDATED = ('mAcc', 'mIoU', 'shot/top1', 'shot/many', 'shot/medium', 'shot/few', 'accuracy/top1')
-_BATCH_ALPHA = ('RecallLoss', 1.0)
+# by whose running recall alpha is meant, and what it is where it is not set
+_ALPHAS = dict(RecallLoss=1.0, SDNHead=None)
 
 
 class Curves(NamedTuple):
@@ -73,7 +74,7 @@ def alphas_of(comparison: Comparison) -> dict[str, float]:
     found: dict[str, dict[str, float]] = {}
     for one in comparison.runs:
         kind, arguments = loss_of(one.run.config)
-        alpha = arguments.get('alpha', dict([_BATCH_ALPHA]).get(kind))
+        alpha = arguments.get('alpha', _ALPHAS[kind]) if kind in _ALPHAS else None
         if alpha is not None and arguments.get('metric', 'recall') == 'recall' and '+' not in kind:
             found.setdefault(kind, {})[one.label] = float(alpha)
     return max(found.values(), key=len, default={})
@@ -138,10 +139,10 @@ def _frames(comparison: Comparison, label: str, which: str) -> list[pd.DataFrame
 def _over_seeds(frames: dict[str, list[pd.DataFrame]], column: str, name: str) -> Curves | None:
     means, deviations = {}, {}
     for label, found in frames.items():
-        series = [_binned(frame[column]) for frame in found if column in frame]
+        series = [frame[column].dropna() for frame in found if column in frame]
         if series:
             grouped = pd.concat(series).groupby(level=0)
-            means[label], deviations[label] = grouped.mean(), grouped.std()
+            means[label], deviations[label] = _binned(grouped.mean()), _binned(grouped.std())
     if not means:
         return None
     return Curves(name, pd.DataFrame(means).sort_index(), pd.DataFrame(deviations).sort_index())

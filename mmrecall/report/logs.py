@@ -95,14 +95,17 @@ def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
     """
     training, validation, problems = {}, {}, []
     classes: dict[tuple[str, str], ClassValues] = {}
-    unknown = 0
+    unknown, unreadable = 0, []
     for number, line in enumerate(_lines(path), 1):
         try:
             record = json.loads(line)
         except ValueError:
-            problems.append(f'{path}: line {number} is no JSON, perhaps cut off; the line is left out')
+            unreadable.append(number)
             continue
-        if not isinstance(record, dict) or not isinstance(record.get('step'), int):
+        if not isinstance(record, dict) or not all(isinstance(record.get(key, 0), int) for key in ('step', 'iter')):
+            unknown += 1
+            continue
+        if 'step' not in record:
             unknown += 1
             continue
         step = record['step']
@@ -112,11 +115,16 @@ def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
             begin = record['iter']
             training[begin] = _numbers(record)
         elif 'time' in record:
-            validation[begin or step] = _numbers(record)
+            # an epoch, which is never above the iteration, or the iteration itself
+            validation[max(begin, step)] = _numbers(record)
     if unknown and not (training or validation or classes):
         raise ValueError(f'{path}: its lines have no step, so another version than mmengine 0.10 wrote it')
     if unknown:
         problems.append(f'{path}: {unknown} lines without a step are left out')
+    if len(unreadable) == 1:
+        problems.append(f'{path}: line {unreadable[0]} is no JSON, perhaps cut off; the line is left out')
+    elif unreadable:
+        problems.append(f'{path}: {len(unreadable)} lines, the first is line {unreadable[0]}, are no JSON and left out')
     frames = {key: values.frame() for key, values in classes.items()}
     return Scalars(_frame(training), _frame(validation), frames), problems
 
@@ -211,10 +219,14 @@ def _read_table(lines: Iterator[str]) -> pd.DataFrame | None:
 
 
 def _as_frame(rows: list[str]) -> pd.DataFrame | None:
+    if not rows:
+        return None
     head = [cell.strip() for cell in rows[0].split('|')]
     cells = [[cell.strip() for cell in row.rsplit('|', len(head) - 1)] for row in rows[1:]]
     try:
         numbers = [[float(cell) for cell in row[1:]] for row in cells]
     except ValueError:
+        return None
+    if any(len(row) != len(head) for row in cells):
         return None
     return pd.DataFrame(numbers, index=[row[0] for row in cells], columns=head[1:])

@@ -11,6 +11,7 @@ from mmrecall import __version__
 from mmrecall.files import replacing
 from mmrecall.report import curves, result_figures, weights
 from mmrecall.report.choice import Skipped, comparable, find_work_dirs, read_runs
+from mmrecall.report.configs import is_cross_entropy
 from mmrecall.report.page import as_table, write_page
 from mmrecall.report.style import Drawn
 from mmrecall.report.tables import Comparison, commands, compare, config_differences, versions
@@ -26,6 +27,12 @@ _FIGURES: tuple[Callable[[Comparison], Drawn | None], ...] = (
     curves.draw_alpha_curves,
     curves.draw_curves,
 )
+
+
+_NAMES = {
+    'trade-off', 'metrics', 'classes-acc', 'classes-iou', 'weights-map', 'weights-lines', 'weights-share',
+    'curves-alpha', 'curves',
+}  # fmt: skip
 
 
 class Report(NamedTuple):
@@ -60,6 +67,8 @@ def write_report(
         ValueError: nothing can be reported, with the reasons; or no run has the label ``reference``.
         OSError: ``out`` cannot be written to.
     """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f'{out} is a file; --out is a folder')
     bar = bar or Progress(disable=True)
     work_dirs, skipped = find_work_dirs(paths)
     reading = bar.add_task('reading', total=len(work_dirs))
@@ -78,9 +87,17 @@ def write_report(
             drawn.write(out)
             figures.append(drawn)
         bar.advance(drawing)
+    _remove_others(out, figures)
     problems = [problem for one in comparison.runs for problem in one.run.problems] + _missing(comparison)
     _write(out, comparison, figures, skipped, problems, title, command)
     return Report(out / 'index.html', comparison, skipped, problems)
+
+
+def _remove_others(out: Path, figures: Sequence[Drawn]) -> None:
+    """Figures of an earlier report in the same folder, which this one has not."""
+    for name in _NAMES - {drawn.name for drawn in figures}:
+        for suffix in ('png', 'svg', 'csv'):
+            (out / f'{name}.{suffix}').unlink(missing_ok=True)
 
 
 def _missing(comparison: Comparison) -> list[str]:
@@ -93,7 +110,13 @@ def _missing(comparison: Comparison) -> list[str]:
             of = ', '.join(one.source for one in run.results)
             reason = f'its results ({of}) are of other images than those of most' if of else 'no test or validation yet'
             found.append(f'{run.work_dir}: {reason}; it is only in the figures of the training')
-    found += _same_seed(comparison)
+    found += _same_seed(comparison) + _other_checkpoints(comparison)
+    plain = list(dict.fromkeys(one.label for one in comparison.runs if is_cross_entropy(one.run.config)))
+    if len(plain) > 1 and comparison.reference in plain:
+        found.append(
+            f'several labels are plain cross entropy; the reference is {comparison.reference}, not: '
+            f'{"; ".join(label for label in plain if label != comparison.reference)}'
+        )
     if comparison.reference is None:
         labels = '; '.join(comparison.labels)
         found.append(f'no run of plain cross entropy: choose what to compare with by --reference, one of: {labels}')
@@ -114,6 +137,19 @@ def _same_seed(comparison: Comparison) -> list[str]:
         f'{label}, seed {seed}: {len(same)} runs with the same settings, each counts as a seed ({", ".join(same)})'
         for (label, seed), same in places.items()
         if len(same) > 1
+    ]
+
+
+def _other_checkpoints(comparison: Comparison) -> list[str]:
+    """Seeds that were evaluated at different ends."""
+    found: dict[str, set[str]] = {}
+    for one in comparison.runs:
+        if one.chosen.result is not None:
+            found.setdefault(one.label, set()).add(f'{one.chosen.result.source} of {one.chosen.result.of}')
+    return [
+        f'{label}: its seeds were not evaluated alike ({"; ".join(sorted(ends))})'
+        for label, ends in found.items()
+        if len(ends) > 1
     ]
 
 

@@ -220,7 +220,7 @@ def draw_classes(comparison: Comparison, column: str) -> Drawn | None:
     axis.tick_params(length=0)
     if comparison.reference in drawn:
         bar = figure.colorbar(picture, ax=axis, location='bottom', shrink=0.6, aspect=30, pad=0.02)
-        bar.set_label(f'points above (violet) or below (orange) {comparison.reference}', fontsize=8)
+        bar.set_label('points above (violet) or below (orange) the reference', fontsize=8)
         bar.outline.set_visible(False)
     name = {'Acc': 'accuracy (recall)', 'IoU': 'IoU'}[column]
     table = means.copy()

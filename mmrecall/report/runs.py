@@ -100,7 +100,8 @@ def read_run(work_dir: Path) -> Run:
     if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
         raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
     validation, environment = _read_validation(work_dir, logged, scalars, config, problems)
-    results = [result for result in (_read_test(work_dir, config, problems), validation) if result is not None]
+    test = _read_test(work_dir, config, logged[-1].name, problems)
+    results = [result for result in (test, validation) if result is not None]
     kind, command = _kind(config), _command(work_dir, config)
     return Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
 
@@ -167,8 +168,8 @@ def _read_validation(
     return Result('validation', f'iteration {iteration}', metrics, classes, dataset), environment
 
 
-def _read_test(work_dir: Path, config: dict[str, Any], problems: list[str]) -> Result | None:
-    """The last test that has ended."""
+def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: list[str]) -> Result | None:
+    """The last test that has ended, since the training was started for the last time."""
     tests = [start for folder in (work_dir, work_dir / 'test') for start in starts(folder)]
     for start in sorted(tests, key=lambda path: path.name, reverse=True):
         path = start / f'{start.name}.json'
@@ -176,6 +177,9 @@ def _read_test(work_dir: Path, config: dict[str, Any], problems: list[str]) -> R
             if not _scalars_file(start).is_file():
                 problems.append(f'{start}: a training or a test that was broken off before it wrote a number')
             continue
+        if start.name < trained:
+            problems.append(f'{start}: a test from before the last training in this work dir; it is left out')
+            return None
         try:
             metrics = read_test_metrics(path)
         except ValueError as error:

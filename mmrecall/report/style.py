@@ -129,14 +129,17 @@ def in_style(draw):
 
 
 def short(name: str, longest: int = _LONGEST) -> str:
-    """A name on one line, cut to a length.
+    """A name on one line, cut to a length in its middle, because names differ at either end.
 
     Example:
-        >>> short('a very long name of a class', 12)
-        'a very long…'
+        >>> short('a very long name of a class', 13)
+        'a very… class'
     """
     name = ' '.join(str(name).split())
-    return name if len(name) <= longest else f'{name[: longest - 1].rstrip()}…'
+    if len(name) <= longest:
+        return name
+    end = (longest - 1) // 2
+    return f'{name[: longest - 1 - end].rstrip()}…{name[-end:]}'
 
 
 def two_lines(label: str) -> str:

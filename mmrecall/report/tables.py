@@ -8,7 +8,7 @@ import pandas as pd
 
 from mmrecall.report.choice import Chosen
 from mmrecall.report.configs import differing, is_cross_entropy, labels_of, shown, training_settings
-from mmrecall.report.runs import SEGMENTATION, Run
+from mmrecall.report.runs import SEGMENTATION, Result, Run
 
 # Tables II and III of the paper: a class is a minority class if the reference's IoU is below
 MINORITY_IOU = 80
@@ -131,7 +131,7 @@ def _results(
         if result is None:
             continue
         row: dict[str, Any] = dict(label=label, seed=run.seed, evaluated=f'{result.source}, {result.of}')
-        row |= dict(work_dir=str(run.work_dir)) | result.metrics
+        row |= dict(work_dir=str(run.work_dir)) | _over_all_classes(result)
         if result.classes is not None and minority:
             rare = result.classes.loc[[name for name in minority if name in result.classes.index]]
             row |= {
@@ -146,18 +146,32 @@ def _results(
     return frame, first + [name for name in frame if name not in known]
 
 
+def _over_all_classes(result: Result) -> dict[str, float]:
+    """The metrics without mmseg's means that leave out the classes of which nothing was predicted, the worst ones."""
+    classes = pd.DataFrame() if result.classes is None else result.classes
+    affected = [name for name in ('Fscore', 'Precision', 'Dice') if name in classes and classes[name].isna().any()]
+    left_out = {f'm{name}' for name in affected}
+    return {name: value for name, value in result.metrics.items() if name not in left_out}
+
+
 def _shares(runs: Sequence[Labelled]) -> pd.Series | None:
-    """Share of every class among the labels of the training, in percent: as logged, else by a run's class counts."""
+    """Share of every class among the labels of the training, in percent: by a run's class counts, else as logged."""
+    counts = next((one.run.counts for one in runs if one.run.counts is not None), None)
+    if counts is not None:
+        return _sorted_shares(pd.Series(counts.counts, counts.classes, dtype=float))
     logged = [
         frame.fillna(0).mean()
         for one in runs
         for (quantity, _), frame in one.run.scalars.classes.items()
-        if quantity == 'class_share'
+        if quantity == 'class_share' and not _draws_by_class(one.run)
     ]
-    if logged:
-        return _sorted_shares(pd.concat(logged, axis=1).mean(axis=1))
-    counts = next((one.run.counts for one in runs if one.run.counts is not None), None)
-    return None if counts is None else _sorted_shares(pd.Series(counts.counts, counts.classes, dtype=float))
+    return _sorted_shares(pd.concat(logged, axis=1).fillna(0).mean(axis=1)) if logged else None
+
+
+def _draws_by_class(run: Run) -> bool:
+    """Whether the batches have other shares than the data."""
+    sampler = (run.config.get('train_dataloader') or {}).get('sampler') or {}
+    return 'strategy' in sampler
 
 
 def _sorted_shares(numbers: pd.Series) -> pd.Series:

@@ -153,9 +153,8 @@ def draw_weight_lines(comparison: Comparison) -> Drawn | None:
         caption += ' The share of a class in the labels is beside its name.'
     if len(shown) < len(classes):
         caption += f' Of {len(classes)} classes, the {_EITHER_END} most and the {_EITHER_END} least frequent.'
-    return Drawn(
-        'weights-lines', 'Class weights by class', caption, figure, _begin_and_end(series).loc[shown], _long(series)
-    )
+    caption += ' All numbers are in weights-map.csv.'
+    return Drawn('weights-lines', 'Class weights by class', caption, figure, _begin_and_end(series).loc[shown])
 
 
 @in_style

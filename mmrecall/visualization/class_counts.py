@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from mmrecall.datasets import LabelCounts
@@ -28,7 +29,7 @@ def class_counts_table(found: LabelCounts) -> Table:
         table.add_column(head, justify='right', no_wrap=True)
     for name, count, images, *row in zip(found.classes, found.counts, found.images, *_weights(found), strict=True):
         share = _percent(count, found.total)
-        table.add_row(name, f'{count:,}', share, f'{images:,}', *(f'{weight:.3g}' for weight in row))
+        table.add_row(escape(name), f'{count:,}', share, f'{images:,}', *(f'{weight:.3g}' for weight in row))
     table.add_section()
     table.add_row('unlabelled', f'{found.ignored:,}', _percent(found.ignored, found.total))
     table.add_row('all', f'{found.total:,}')
@@ -73,7 +74,8 @@ def _bars(found: LabelCounts, order: np.ndarray) -> Figure:
         part = order[column * rows : (column + 1) * rows]
         counts = [found.counts[number] for number in part]
         axis.barh(range(len(part)), counts, color=_COLOR)
-        axis.set_yticks(range(len(part)), [_label(found, number) for number in part], fontsize=8)
+        # a class may be called $x$
+        axis.set_yticks(range(len(part)), [_label(found, number) for number in part], fontsize=8, parse_math=False)
         axis.set_ylim(rows - 0.4, -0.6)
         axis.grid(axis='x', linewidth=0.4)
         axis.set_axisbelow(True)

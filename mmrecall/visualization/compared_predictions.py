@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from mmrecall.evaluation.disagreement import ComparedImage, Outcome, Window
 from mmrecall.files import replacing
+from mmrecall.visualization.plain_names import plain_names
 
 Array = np.ndarray
 
@@ -28,6 +29,7 @@ _OPACITY = 0.75
 _PANEL_WIDTH, _LINE, _CHARACTER = 3.2, 0.22, 0.09
 
 
+@plain_names
 def draw_compared_predictions(
     path: str | Path,
     image: Array,

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from mmrecall.evaluation.class_gradients import ClassGradients, PushRow, push_rows
 from mmrecall.files import replacing
+from mmrecall.visualization.plain_names import plain_names
 
 # Okabe and Ito's, which the colour-blind tell apart
 _RECALL, _PRECISION = '#0072B2', '#D55E00'
@@ -36,7 +37,7 @@ def gradients_table(found: ClassGradients) -> Table:
     table.add_column('class', no_wrap=True)
     # a long name, at its hyphens
     losses = (name.replace('-', '-\n') if len(name) > _HEAD else name for name in found.pushes)
-    for head in (f'% {found.unit}', '% recall', *losses):
+    for head in (f'% {found.unit}', '% recall', *map(escape, losses)):
         table.add_column(head, justify='right', no_wrap=True)
     sections = {
         'recall push, %': lambda row: _percent(row.recall_push_share),
@@ -79,6 +80,7 @@ def write_gradients(path: str | Path, found: ClassGradients) -> None:
         writer.writerows(push_rows(found))
 
 
+@plain_names
 def draw_gradients(paths: Sequence[str | Path], found: ClassGradients) -> None:
     """Write a figure: a panel per loss, for every class a bar up (recall) and a bar down (precision), in % of all.
 

@@ -30,7 +30,7 @@ def test_bases_are_files_of_this_repository(path):
 
 @pytest.mark.parametrize('path', COMPLETE, ids=name)
 def test_a_config_says_how_it_is_run(path):
-    ranks = re.search(r'_(\d+)xb\d+-', path.stem)[1]
+    ranks = re.search(r'_(\d+)xb\d+[-_]', path.stem)[1]
     command = 'python tools/train.py {0}' if ranks == '1' else 'bash tools/dist_train.sh {0} {1}'
     assert command.format(f'configs/{name(path)}', ranks) in ast.get_docstring(
         ast.parse(path.read_text(encoding='utf-8'))

@@ -119,3 +119,14 @@ def test_pushes_need_a_square():
     with pytest.raises(ValueError, match=r'shape \(2, 3\)'):
         class_pushes(torch.zeros(2, 3))
     assert math.isclose(class_pushes(-torch.eye(2)).recall.sum(), 2)
+
+
+def test_thousands_of_classes_are_summed_as_by_a_loop():
+    logits, target = random_batch((6, 2000), ignored=0, seed=5)
+    target[1], target[2] = target[0], 255
+    gradient = gradient_by_class(summed(F.cross_entropy), logits, target, ignore_index=255)
+    expected = torch.zeros(2000, 2000, dtype=torch.float64)
+    for row, label in oracle.labelled(logits, target, 255):
+        expected[label] += torch.tensor(oracle.probabilities(row)).double()
+        expected[label, label] -= 1
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-9)

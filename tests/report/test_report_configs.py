@@ -82,3 +82,16 @@ def test_a_decoupled_head_is_called_by_its_own_arguments():
 )
 def test_plain_cross_entropy_is_known(config, plain):
     assert is_cross_entropy(config) is plain
+
+
+def second_stage(first):
+    head = dict(type='mmrecall.LWSHead')
+    return dict(model=dict(type='mmrecall.SecondStageClassifier', first_stage=first, head=head))
+
+
+def test_two_first_stages_are_two_labels_and_two_seeds_of_one_are_one():
+    places = ('work_dirs/ce-seed0/epoch_1.pth', 'work_dirs/sdn/epoch_1.pth', 'other/ce-seed1/epoch_1.pth',
+              'slurm/ce/seed_2/epoch_1.pth')  # fmt: skip
+    labels = labels_of([SimpleNamespace(config=second_stage(place)) for place in places])
+    assert labels == ['LWSHead first_stage=ce', 'LWSHead first_stage=sdn', *['LWSHead first_stage=ce'] * 2]
+    assert not is_cross_entropy(second_stage(places[0]))

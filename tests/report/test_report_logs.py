@@ -207,3 +207,40 @@ def test_what_a_config_would_run_is_not_run(tmp_path):
     with pytest.raises(ValueError, match='not made of plain values'):
         read_run(tmp_path)
     assert not (tmp_path / 'run').exists()
+
+
+def test_validations_between_two_lines_of_the_training_keep_their_iterations(tmp_path):
+    start = Start(tmp_path, segmentation_config())
+    for step in range(10, 101, 10):
+        if step % 50 == 0:
+            start.train(step)
+        if step % 20 == 0:
+            start.validate(step, dict(mIoU=float(step)))
+    validation = read_scalars(start.scalars)[0].validation
+    assert validation['mIoU'].to_dict() == {step: float(step) for step in (20, 40, 60, 80, 100)}
+
+
+def test_a_test_of_before_the_last_training_is_not_its_result(tmp_path):
+    write_run(tmp_path, segmentation_config())
+    again = Start(tmp_path, segmentation_config(), time='20260103_000000')
+    again.train(20)
+    run = read_run(tmp_path)
+    assert run.results == []
+    assert any('from before the last training' in problem for problem in run.problems)
+
+
+@pytest.mark.parametrize('text', ['', '| Class | IoU |', '| Class | IoU |\n| a | 1 | 2 |'])
+def test_a_table_that_is_none_is_named(text, tmp_path):
+    border = '+-------+-----+'
+    (tmp_path / 'log').write_text('\n'.join(['per class results:', border, text, border, 'x', border, '']))
+    assert read_log(tmp_path / 'log').tables == []
+
+
+def test_a_line_with_a_text_for_its_iteration_is_left_out(tmp_path):
+    start = Start(tmp_path, segmentation_config())
+    start.train(1)
+    with open(start.scalars, 'a') as file:
+        file.write('{"loss": 1, "iter": "x", "step": 20}\n')
+    scalars, problems = read_scalars(start.scalars)
+    assert list(scalars.training.index) == [1]
+    assert problems == [f'{start.scalars}: 1 lines without a step are left out']

@@ -11,7 +11,7 @@ from written_runs import CE, RECALL, Start, classification_config, segmentation_
 from mmrecall.report.choice import comparable, find_work_dirs, read_runs
 from mmrecall.report.curves import alphas_of, draw_alpha_curves, draw_curves
 from mmrecall.report.result_figures import draw_metrics, draw_trade_off, summary_table
-from mmrecall.report.tables import compare, config_differences
+from mmrecall.report.tables import _over_all_classes, compare, config_differences
 from mmrecall.report.weights import draw_weight_lines, draw_weight_maps, draw_weight_shares
 
 
@@ -158,3 +158,44 @@ def test_classification_is_compared_by_its_frequent_and_its_rarest_classes(rare,
     trade_off = draw_trade_off(comparison).table
     assert trade_off.loc['CrossEntropyLoss', ['shot/many', f'shot/{rare}']].tolist() == [50, 10]
     assert draw_metrics(comparison).table.loc['CrossEntropyLoss', 'shot/top1'] == 40
+
+
+def test_shares_count_a_class_that_some_runs_never_saw_as_zero_there(tmp_path):
+    for number, shares in enumerate((dict(road=0.9, pole=0.1), dict(road=0.8, bus=0.2))):
+        start = write_run(tmp_path / str(number), segmentation_config(seed=number))
+        start.weights(5, 'class_share', shares)
+    shares = comparison_of(tmp_path).shares
+    assert shares.to_dict() == pytest.approx(dict(road=85, bus=10, pole=5))
+
+
+def test_the_mean_over_seeds_is_that_of_each_iteration_however_long_a_seed_is(tmp_path):
+    for seed, length in ((0, 300), (1, 150)):
+        start = Start(tmp_path / str(seed), segmentation_config(seed=seed))
+        for step in range(1, length + 1):
+            start.train(step, **{'decode.acc_seg': 100.0 * seed})
+        write_test(tmp_path / str(seed))
+    table = draw_curves(comparison_of(tmp_path)).everything
+    accuracy = table[table['quantity'] == 'training accuracy, %']['mean']
+    # where both are, and where one is alone; one bin may hold both
+    assert set(accuracy[accuracy.index <= 145]) == {50.0}
+    assert set(accuracy[accuracy.index >= 155]) == {0.0}
+
+
+def test_an_alpha_of_focal_loss_is_none_of_the_running_recall(tmp_path):
+    for number, alpha in enumerate((0.25, [0.2, 0.3, 0.5])):
+        write_run(tmp_path / str(number), segmentation_config(dict(type='FocalLoss', alpha=alpha)))
+    comparison = comparison_of(tmp_path)
+    assert alphas_of(comparison) == {}
+    assert draw_alpha_curves(comparison) is None
+
+
+def test_means_that_leave_out_the_classes_never_predicted_are_left_out(two_losses):
+    folder, _ = two_losses
+    work = folder / 'mmrecall.RecallLoss-0'
+    comparison = comparison_of(folder)
+    result = next(one.chosen.result for one in comparison.runs if one.run.work_dir == work)
+    result.classes['Fscore'] = [50.0, float('nan'), 40.0]
+    result.metrics['mFscore'] = 45.0
+    assert 'mFscore' not in _over_all_classes(result)
+    result.classes['Fscore'] = [50.0, 0.0, 40.0]
+    assert _over_all_classes(result)['mFscore'] == 45.0

@@ -130,6 +130,23 @@ def test_runs_are_work_dirs_and_pairs_in_their_order(repository, work_dirs):
     assert names == ['iter_1', 'iter_2']
 
 
+def test_checkpoints_of_one_name_are_told_apart_by_their_folders(repository):
+    config = str(repository / CONFIG.format('focal'))
+    words = [config, 'a/iter_1.pth', config, 'b/iter_1.pth']
+    assert [run.name for run in find_runs(words)] == ['a', 'b']
+    with pytest.raises(ValueError, match='a run is given twice'):
+        find_runs([*words, *words[:2]])
+
+
+def test_a_data_preprocessor_beside_the_model_is_the_models(work_dirs, tmp_path):
+    config = Config.fromfile(work_dirs[0] / 'ce.py')
+    config.data_preprocessor = config.model.pop('data_preprocessor')
+    config.data_preprocessor.mean = [1.0, 2.0, 3.0]
+    config.dump(tmp_path / 'ce.py')
+    segmentor = TrainedSegmentor(Run('ce', tmp_path / 'ce.py', work_dirs[0] / 'iter_2.pth'), 'test')
+    assert segmentor.model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
+
+
 def test_what_is_no_run_is_named(work_dirs, tmp_path):
     config = str(work_dirs[0] / 'ce.py')
     with pytest.raises(FileNotFoundError, match='nowhere is neither a work dir'):

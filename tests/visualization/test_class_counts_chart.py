@@ -37,6 +37,13 @@ def test_the_table_has_number_share_images_and_three_weights():
     assert ['all', '1,000'] in lines
 
 
+def test_names_of_classes_are_neither_markup_nor_formulas(tmp_path):
+    found = PIXELS._replace(classes=['[red]', '$x_$', 'pole', 'none'])
+    assert [line[0] for line in printed(found) if line[1:2] == ['900']] == ['[red]']
+    draw_class_counts(tmp_path / 'chart.png', found)
+    assert blue(tmp_path / 'chart.png').any()
+
+
 def test_a_share_that_rounds_to_nothing_is_not_nothing():
     found = PIXELS._replace(counts=[10**6, 7, 1, 0], image_totals=[10**6, 10**6, 10**6, 0], total=10**6 + 9)
     assert [line[2] for line in printed(found) if line[:1] in (['car'], ['pole'], ['none'])] == [

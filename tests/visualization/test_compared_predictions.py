@@ -9,10 +9,10 @@ PALETTE = np.array([[128, 64, 128], [220, 220, 0], [0, 0, 142]], np.uint8)
 MISSED, WRONG = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
 
 
-def drawn(path, truth, prediction, shown):
+def drawn(path, truth, prediction, shown, classes=CLASSES):
     image = np.full((*truth.shape, 3), 200, np.uint8)
     compared = ComparedImage('a', 'a.png', truth, (truth % 255, prediction), len(CLASSES))
-    draw_compared_predictions(path, image, compared, ['right', 'other'], CLASSES, PALETTE, shown)
+    draw_compared_predictions(path, image, compared, ['right', 'other'], classes, PALETTE, shown)
     return cv2.imread(str(path))[..., ::-1]
 
 
@@ -51,3 +51,9 @@ def test_every_shown_class_has_a_row_of_its_own(tmp_path):
     assert one.shape[1] == three.shape[1]
     panel = one.shape[1] / 4 * 60 / 80
     assert 2 * panel < three.shape[0] - one.shape[0] < 2.5 * panel
+
+
+def test_dollars_in_names_are_no_formula(tmp_path):
+    truth = np.arange(80)[None].repeat(60, 0) // 30
+    picture = drawn(tmp_path / 'p.png', truth, truth % 2, [0], ['$x_$', '$y^$', 'car'])
+    assert picture.size

@@ -51,6 +51,17 @@ def test_the_table_has_shares_of_all_pushes_and_their_ratio_by_class_the_most_fr
     ]
 
 
+def test_names_of_losses_are_no_markup():
+    found = FOUND._replace(pushes={'ce': FOUND.pushes['ce'], '[red]': FOUND.pushes['recall']})
+    assert printed(found)[0][-2:] == ['ce', '[red]']
+
+
+def test_dollars_in_names_are_no_formula(tmp_path):
+    found = FOUND._replace(classes=['$x_$', 'road', 'bus'], pushes={'$y^$': FOUND.pushes['ce']}, unit='$_$')
+    draw_gradients([tmp_path / 'chart.png'], found)
+    assert (tmp_path / 'chart.png').is_file()
+
+
 def test_a_loss_without_any_push_has_no_ratio():
     found = FOUND._replace(pushes={'recall': pushes([-0.0, 0.0, 0.0], [0.0, 0.0, 0.0])})
     assert ['road', '90.0', '90.0', '0.0'] in printed(found)

@@ -4,8 +4,8 @@ The gradient of the loss with respect to the logits that it sees, summed over th
 the others: the two terms of equation 8 of the recall-loss paper. --compare takes the loss of other configs, on the same
 logits. Writes gradients.csv, gradients.png and gradients.svg.
 
-Example: python tools/analysis_tools/class_gradients.py \
-    configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py work_dirs/ce/iter_1000.pth \
+Example: python tools/analysis_tools/class_gradients.py \\
+    configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py work_dirs/ce/iter_1000.pth \\
     --compare configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-{recall,focal}-1k_camvid-180x240.py
 """
 

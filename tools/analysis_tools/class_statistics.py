@@ -6,7 +6,7 @@ the pipeline does after loading the labels (crops, for example) is not counted.
 All labels are read; those that cannot be, or hold what is no class, are then named one by one. Counts are written only
 if there are none, because those of a part would be wrong.
 
-Example: python tools/analysis_tools/class_statistics.py \
+Example: python tools/analysis_tools/class_statistics.py \\
     configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py
 """
 

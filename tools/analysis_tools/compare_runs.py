@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -56,6 +57,7 @@ def _command() -> list[str]:
 def _print(report) -> None:
     from mmrecall.report.page import as_table
     from mmrecall.report.result_figures import MAIN_METRICS, summary_table
+    from mmrecall.visualization import print_table
 
     if not report.comparison.metrics:
         return
@@ -66,12 +68,8 @@ def _print(report) -> None:
     for head, numeric in zip(content.heads, content.numeric, strict=True):
         table.add_column(head, justify='right' if numeric else 'left', no_wrap=numeric)
     for row in content.rows:
-        table.add_row(*row)
-    console = Console(markup=False)
-    if not console.is_terminal:  # a file has no width
-        console.width = 1000
-        console.width = console.measure(table).maximum
-    console.print(table)
+        table.add_row(*map(escape, row))
+    print_table(table)
 
 
 if __name__ == '__main__':

@@ -51,6 +51,7 @@ class ClassWeightHook(Hook):
     digits. ``tools/analysis_tools/compare_runs.py`` draws them.
 
     Costs a pass over the logits and two small all-reduces, in the iterations that are logged; nothing in the others.
+    Of a compiled model, compilation makes a second version, for the iterations that are logged.
     A line has three or more numbers a class: with thousands of classes, choose a longer interval.
 
     Args:
@@ -67,25 +68,32 @@ class ClassWeightHook(Hook):
         if interval < 1:
             raise ValueError(f'interval is {interval}; it is a number of iterations, at least 1')
         self.interval = interval
-        self._calls: LossCalls | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the losses."""
+        self._calls = LossCalls(_bare_model(runner), _is_watched)
+        self._calls.remembering = False
+
+    def after_train(self, runner: Runner) -> None:
+        """Watch them no more."""
+        self._calls.remove()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Look at the losses, if this iteration is logged."""
-        if (runner.iter + 1) % self.interval == 0:
-            self._calls = LossCalls(_bare_model(runner), _is_watched)
+        self._calls.remembering = (runner.iter + 1) % self.interval == 0
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Log."""
-        if self._calls is None:
+        if not self._calls.remembering:
             return
         watched = {name: loss for name, loss in _bare_model(runner).named_modules() if _is_watched(loss)}
         found = _over_ranks(list(watched), list(self._calls), runner)
-        self._calls.remove()
-        self._calls = None
+        self._calls.forget()
+        classes = trained_classes(runner)
         scalars: dict[str, float] = {}
         for name, counted in found.items():
             for quantity, present, values in _quantities(watched[name], counted):
-                scalars.update(_by_class(f'{quantity}/{name}', present, values, trained_classes(runner)))
+                scalars.update(_by_class(f'{quantity}/{name}', present, values, classes))
         if scalars:
             # on the first rank alone
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)

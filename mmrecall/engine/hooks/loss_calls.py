@@ -55,12 +55,15 @@ def is_stock_cross_entropy(module: nn.Module) -> bool:
 class LossCalls:
     """Remembers what losses of a model were called with in training, without a copy.
 
+    A model that is compiled keeps the forward hooks of its first call, so make this before.
+
     Args:
         model: has the losses.
         chosen: which of its modules are meant.
     """
 
     def __init__(self, model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
+        self.remembering = True
         self._calls: list[LossCall] = []
         self._handles = [
             module.register_forward_hook(partial(self._remember, name), with_kwargs=True)
@@ -69,7 +72,7 @@ class LossCalls:
         ]
 
     def _remember(self, name: str, loss: nn.Module, args: tuple, kwargs: dict[str, Any], value: Tensor) -> None:
-        if loss.training and torch.is_grad_enabled():
+        if self.remembering and loss.training and torch.is_grad_enabled():
             # with its graph, a tensor would keep all that led to it
             args, kwargs = tuple(map(_detached, args)), {key: _detached(one) for key, one in kwargs.items()}
             self._calls.append(LossCall(name, loss, args, kwargs, value.detach()))

@@ -1,4 +1,5 @@
 import json
+from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,11 +55,13 @@ def lines_of(root):
 def logged(root, loss, batches=((LOGITS, TARGET),), hook=None, **options):
     """What one iteration leaves in the log, by key; the loss is called for each batch."""
     runner, hook = fake_runner(root, loss, **options), hook or ClassWeightHook()
+    hook.before_train(runner)
     hook.before_train_iter(runner, 0)
     for module in loss if isinstance(loss, nn.ModuleList) else [loss]:
         for logits, target in batches:
             module(logits.clone().requires_grad_(), target, ignore_index=255)
     hook.after_train_iter(runner, 0)
+    hook.after_train(runner)
     lines = lines_of(root)
     return lines[0] if lines else {}
 
@@ -134,9 +137,11 @@ def test_a_stock_cross_entropy_with_weights_logs_those(tmp_path):
     loss = pytest.importorskip('mmpretrain.models').CrossEntropyLoss(class_weight=[1.0, 3.0, 5.0])
     inputs, labels = LOGITS[[0, 1]].clone().requires_grad_(), TARGET[[0, 1]]
     runner, hook = fake_runner(tmp_path, loss), ClassWeightHook()
+    hook.before_train(runner)
     hook.before_train_iter(runner, 0)
     loss(inputs, labels, avg_factor=2)
     hook.after_train_iter(runner, 0)
+    hook.after_train(runner)
     (line,) = lines_of(tmp_path)
     assert of(line, 'class_weight') == {'sky': 0.25, 'pole': 0.75}
 
@@ -170,13 +175,29 @@ def test_a_name_with_slashes_and_quotes_stays_whole(tmp_path):
 
 
 @pytest.mark.parametrize('iteration', [0, 48, 50])
-def test_an_iteration_off_the_interval_leaves_nothing_and_looks_at_nothing(iteration, tmp_path):
-    loss = RecallLoss()
-    assert logged(tmp_path, loss, iteration=iteration) == {}
-    assert not loss._forward_hooks
+def test_an_iteration_off_the_interval_leaves_nothing_and_keeps_nothing(iteration, tmp_path):
+    loss, hook = RecallLoss(), ClassWeightHook()
+    runner = fake_runner(tmp_path, loss, iteration=iteration)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    loss(LOGITS.clone().requires_grad_(), TARGET, ignore_index=255)
+    assert not list(hook._calls)
+    hook.after_train_iter(runner, 0)
+    assert lines_of(tmp_path) == []
 
 
-def test_nothing_watches_the_losses_after_an_iteration(tmp_path):
+def test_an_iteration_that_is_logged_keeps_nothing_for_the_next(tmp_path):
+    loss, hook = RecallLoss(), ClassWeightHook()
+    runner = fake_runner(tmp_path, loss)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    loss(LOGITS.clone().requires_grad_(), TARGET, ignore_index=255)
+    assert len(list(hook._calls)) == 1
+    hook.after_train_iter(runner, 0)
+    assert not list(hook._calls)
+
+
+def test_nothing_watches_the_losses_after_the_training(tmp_path):
     loss = RecallLoss()
     logged(tmp_path, loss)
     assert not loss._forward_hooks
@@ -205,13 +226,44 @@ def test_a_real_runner_logs_at_the_interval_and_trains_as_without(tmp_path):
         assert weight.equal(plain.model.state_dict()[name]), name
 
 
+@pytest.mark.parametrize(
+    'make',
+    [nn.CrossEntropyLoss, lambda: pytest.importorskip('mmpretrain.models').CrossEntropyLoss(), RecallLoss],
+    ids=['torch', 'mmpretrain', 'ours'],
+)
+def test_a_compiled_model_is_logged_as_an_eager_one(make, tmp_path):
+    found = []
+    for name in ('eager', 'compiled'):
+        torch.manual_seed(0)
+        # mmengine has one visualizer for all runs of one name in one second
+        root = tmp_path / f'{tmp_path.name}-{name}'
+        hook = dict(type='mmrecall.ClassWeightHook', interval=2)
+        runner = small_runner(root, make(), hooks=[hook], randomness=dict(seed=0))
+        if name == 'compiled':
+            torch._dynamo.reset()
+            # a list that grows would be compiled anew in every iteration
+            runner.model.seen = deque(maxlen=0)
+            runner.model.forward = torch.compile(runner.model.forward, backend='aot_eager')
+        runner.train()
+        assert not runner.model.loss_module._forward_hooks
+        lines = [line for line in lines_of(root) if any('class_' in key for key in line)]
+        assert [line['step'] for line in lines] == [2, 4]
+        found.append(
+            [of(line, quantity, 'loss_module') for line in lines for quantity in ('class_recall', 'class_share')]
+        )
+    assert found[0] == found[1]
+    assert set(found[0][1]) == {'a', 'b', 'c'}
+
+
 def log_on_a_rank(rank, world_size, root):
     loss = WeightedCrossEntropyLoss()
     runner, hook = fake_runner(Path(root), loss), ClassWeightHook()
+    hook.before_train(runner)
     hook.before_train_iter(runner, 0)
     own = slice(2) if rank == 0 else slice(2, None)
     loss(LOGITS[own].clone().requires_grad_(), TARGET[own], ignore_index=255)
     hook.after_train_iter(runner, 0)
+    hook.after_train(runner)
 
 
 def test_two_ranks_log_once_and_of_both(two_ranks, tmp_path):
@@ -225,10 +277,12 @@ def test_two_ranks_log_once_and_of_both(two_ranks, tmp_path):
 def log_without_the_first_rank(rank, world_size, root):
     loss = nn.CrossEntropyLoss(ignore_index=255)
     runner, hook = fake_runner(Path(root), loss), ClassWeightHook()
+    hook.before_train(runner)
     hook.before_train_iter(runner, 0)
     if rank == 1:
         loss(LOGITS.clone().requires_grad_(), TARGET)
     hook.after_train_iter(runner, 0)
+    hook.after_train(runner)
 
 
 def test_a_rank_that_did_not_call_the_loss_keeps_nobody_waiting(two_ranks, tmp_path):
