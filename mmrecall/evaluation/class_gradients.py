@@ -69,6 +69,12 @@ class GradientComparison:
         self._config, self._split, self._seed = config, split, seed
         if not config.get(f'{split}_dataloader'):
             raise ValueError(f'{config.filename} has no {split}_dataloader; choose another --split')
+        for one in compared:
+            if one.get('default_scope') != config.get('default_scope'):
+                raise ValueError(
+                    f'{one.filename} is a config of {one.get("default_scope")}, {config.filename} of '
+                    f'{config.get("default_scope")}; a loss of segmentation cannot be compared with one of images'
+                )
         self._model = _build(config)
         state = load_weights(self._model, checkpoint, config.filename)
         # they are given one batch by one, without the rest of the model

@@ -167,6 +167,13 @@ def test_too_many_batches_and_the_same_config_twice_are_said(trained):
         comparison(config, checkpoint, [config])
 
 
+def test_a_config_of_the_other_toolbox_is_named(trained, tmp_path):
+    config, checkpoint = trained
+    other = config_of(tmp_path, 'other', CROSS_ENTROPY, "default_scope = 'mmseg'")
+    with pytest.raises(ValueError, match=r'other\.py is a config of mmseg, .*\.py of mmpretrain'):
+        comparison(config, checkpoint, [other])
+
+
 def test_mixed_images_belong_to_no_class(trained, tmp_path):
     _, checkpoint = trained
     mixed = config_of(
