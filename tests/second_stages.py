@@ -68,7 +68,7 @@ def second_runner(root, head, path, train_cfg=None, sampler=ONCE, **options):
         dataset=dict(type='CustomDataset', data_root=str(images(root)), pipeline=PIPELINE),
     )
     return Runner(
-        model=second_config(head, path),
+        model=options.pop('model', None) or second_config(head, path),
         default_scope='mmpretrain',
         work_dir=str(root / 'work'),
         experiment_name=f'{root.name}_{id(options)}',

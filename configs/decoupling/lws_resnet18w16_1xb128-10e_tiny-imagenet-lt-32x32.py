@@ -7,7 +7,7 @@ One learned scale per class on the frozen classifier, with class-balanced sampli
     python tools/train.py configs/decoupling/lws_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
 
 For another first stage, a decoupled network for example, add
---cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+--work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
 """
 
 _base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'

@@ -12,7 +12,7 @@ Not trained by us: it needs GPUs.
     bash tools/dist_train.sh configs/decoupling/lws_resnet50_4xb32-5e_inat2018.py 4
 
 For another first stage, a decoupled network for example, add
---cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+--work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
 """
 
 _base_ = '../resnet/resnet50_4xb32-ce-90e_inat2018.py'

@@ -10,7 +10,7 @@ Not trained by us: it needs GPUs.
     bash tools/dist_train.sh configs/decoupling/ncm_resnet152_4xb32_places-lt.py 4
 
 For another first stage, a decoupled network for example, add
---cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+--work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
 """
 
 _base_ = '../resnet/resnet152_4xb32-ce-30e_places-lt.py'

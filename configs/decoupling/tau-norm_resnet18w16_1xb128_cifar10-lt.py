@@ -9,7 +9,7 @@ tenths, because there is no validation set beside.
     python tools/train.py configs/decoupling/tau-norm_resnet18w16_1xb128_cifar10-lt.py
 
 For another first stage, a decoupled network for example, add
---cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+--work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
 """
 
 _base_ = '../resnet/resnet18w16_1xb128-ce-10e_cifar10-lt.py'

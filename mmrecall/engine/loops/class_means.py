@@ -3,6 +3,7 @@
 import torch
 from mmengine.dist import all_reduce
 
+from mmrecall.engine.hooks.class_names import some_of
 from mmrecall.engine.loops.one_pass import OnePassLoop
 from mmrecall.models.heads import NearestClassMeanHead
 from mmrecall.registry import LOOPS, register
@@ -42,3 +43,7 @@ class ClassMeansLoop(OnePassLoop):
         if not sums.isfinite().all():
             raise ValueError('features are not finite; is the first stage one that trained without NaN?')
         head.set_means(sums, counts)
+        self.runner.logger.info(f'Class means of {int(counts.sum())} images')
+        if not counts.all():
+            without = some_of([str(label) for label in (counts == 0).nonzero().flatten().tolist()])
+            self.runner.logger.warning(f'Classes without images, which are never predicted: {without}')

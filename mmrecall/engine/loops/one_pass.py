@@ -12,6 +12,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
+from mmrecall.models.classifiers import SecondStageClassifier
+
 
 class OnePassLoop(EpochBasedTrainLoop):
     """Looks at every item of its loader once, in evaluation mode and without gradients, and calls that an epoch.
@@ -27,11 +29,14 @@ class OnePassLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs=1)
         _check_once(self.dataloader)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if not isinstance(getattr(model, 'head', None), self.head_type):
+        if not isinstance(model, SecondStageClassifier):
             raise ValueError(
-                f'{type(self).__name__} is for a {self.head_type.__name__}, but the head is a '
-                f'{type(getattr(model, "head", None)).__name__}'
+                f'{type(self).__name__} is for a SecondStageClassifier, but the model is a {type(model).__name__}; set '
+                "model.type='mmrecall.SecondStageClassifier'"
             )
+        if not isinstance(model.head, self.head_type):
+            wanted, found = self.head_type.__name__, type(model.head).__name__
+            raise ValueError(f'{type(self).__name__} is for a {wanted}, but the head is a {found}')
         self.model = model
 
     def run_epoch(self) -> None:

@@ -9,8 +9,8 @@ import torch
 pytest.importorskip('mmpretrain')
 
 from mmengine.hooks import EMAHook
-from sdn_network import CLASSES
-from second_stages import features, first_stage, images, second_runner
+from sdn_network import CLASSES, network_config
+from second_stages import LINEAR, features, first_stage, images, second_runner
 
 NCM = dict(type='mmrecall.NearestClassMeanHead')
 TAU = dict(type='mmrecall.TauNormHead')
@@ -68,7 +68,10 @@ def test_predictions_are_the_nearest_means(distance, tmp_path):
 def test_a_class_without_images_is_never_predicted(tmp_path):
     path, _ = first_stage(tmp_path)
     runner = second_runner(tmp_path, dict(NCM, num_classes=CLASSES + 1), path, MEANS)
+    warnings = []
+    runner.logger.warning = warnings.append
     runner.train()
+    assert f'Classes without images, which are never predicted: {CLASSES}' in warnings
     logits = runner.model.head((torch.zeros(1, runner.model.head.in_channels),))
     assert torch.isneginf(logits[0, CLASSES])
     assert logits[0, :CLASSES].isfinite().all()
@@ -159,6 +162,12 @@ def test_a_loop_is_for_its_own_head(tmp_path):
     path, _ = first_stage(tmp_path)
     with pytest.raises(ValueError, match='ClassMeansLoop is for a NearestClassMeanHead, but the head is a TauNormHead'):
         second_runner(tmp_path, TAU, path, MEANS).train()
+
+
+def test_a_loop_is_for_a_second_stage(tmp_path):
+    path, _ = first_stage(tmp_path)
+    with pytest.raises(ValueError, match=r'is for a SecondStageClassifier, but the model is a ImageClassifier'):
+        second_runner(tmp_path, NCM, path, MEANS, model=network_config(LINEAR)).train()
 
 
 def test_no_tau_and_a_negative_one_are_refused(tmp_path):
