@@ -1,12 +1,13 @@
 """A trained classifier with τ-normalised rows."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmrecall.checkpoints import Inert, read_checkpoint
+from mmrecall.checkpoints import Inert
 from mmrecall.files import replacing
 from mmrecall.functional import tau_normalize
 from mmrecall.models.first_stage import FirstStage
@@ -41,11 +42,9 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
     weights[f'{name}.weight'] = tau_normalize(weights[f'{name}.weight'], tau)
     weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
     with replacing(out) as partial, partial.open('wb') as file:
-        torch.save(dict(meta=_meta(checkpoint), state_dict=weights), file)
+        torch.save(dict(meta=_kept(first_stage.meta), state_dict=weights), file)
     return out
 
 
-def _meta(checkpoint: str) -> dict[str, Any]:
-    meta = read_checkpoint(checkpoint).get('meta')
-    kept = {} if not isinstance(meta, dict) else {key: meta.get(key) for key in ('cfg', 'dataset_meta')}
-    return {key: value for key, value in kept.items() if value is not None and not isinstance(value, Inert)}
+def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: meta[key] for key in ('cfg', 'dataset_meta') if not isinstance(meta.get(key), Inert | None)}

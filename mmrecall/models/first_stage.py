@@ -1,7 +1,7 @@
 """What the second stage of a decoupled training takes from the first."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ class FirstStage(NamedTuple):
 
     path: str
     weights: Mapping[str, Tensor]
+    meta: Mapping[str, Any]
+    """What mmengine has noted beside: the config, the class names."""
 
     @classmethod
     def read(cls, path: str) -> 'FirstStage':
@@ -35,7 +37,8 @@ class FirstStage(NamedTuple):
         weights = {str(name).removeprefix('module.'): value for name, value in weights.items()}
         if not any(name.startswith('backbone.') for name in weights):
             raise ValueError(f'{path} has no weights of a backbone; give the checkpoint of a trained ImageClassifier')
-        return cls(path, weights)
+        meta = loaded.get('meta')
+        return cls(path, weights, meta if isinstance(meta, Mapping) else {})
 
     def fill_features(self, model: nn.Module) -> None:
         """Give backbone and neck of a model all that theirs have been.
