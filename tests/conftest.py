@@ -4,6 +4,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from hypothesis import settings
@@ -36,7 +37,18 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _seed():
+    _seed_all()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _seed_of_fixtures():
+    _seed_all()
+
+
+def _seed_all():
     torch.manual_seed(0)
+    # a runner without a seed draws one from here
+    numpy.random.seed(0)
 
 
 @pytest.fixture(autouse=True)
