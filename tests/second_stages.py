@@ -58,24 +58,24 @@ def images(root):
     return folder
 
 
-def second_runner(root, head, path, train_cfg=None, sampler=ONCE, **options):
+def loader_config(root, sampler=ONCE):
+    """Of all images, two batches on one rank."""
+    dataset = dict(type='CustomDataset', data_root=str(images(root)), pipeline=PIPELINE)
+    return dict(batch_size=6, num_workers=0, sampler=sampler, dataset=dataset)
+
+
+def second_runner(root, head, path, train_cfg=None, sampler=ONCE, hooks=(), **options):
     """A runner with two batches of images an epoch, on this rank."""
     os.environ.setdefault('LOCAL_RANK', os.environ.get('RANK', '0'))
-    loader = dict(
-        batch_size=6,
-        num_workers=0,
-        sampler=sampler,
-        dataset=dict(type='CustomDataset', data_root=str(images(root)), pipeline=PIPELINE),
-    )
     return Runner(
         model=options.pop('model', None) or second_config(head, path),
         default_scope='mmpretrain',
         work_dir=str(root / 'work'),
         experiment_name=f'{root.name}_{id(options)}',
-        train_dataloader=loader,
+        train_dataloader=loader_config(root, sampler),
         train_cfg=train_cfg or dict(by_epoch=True, max_epochs=3),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=0.01)),
-        custom_hooks=[dict(type='mmrecall.ExactResumeHook')],
+        custom_hooks=[dict(type='mmrecall.ExactResumeHook'), *hooks],
         randomness=dict(seed=1),
         log_level='WARNING',
         **options,

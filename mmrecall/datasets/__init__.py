@@ -4,6 +4,7 @@ from mmrecall.toolboxes import missing, require
 
 require('mmengine.dataset')
 
+from .bilateral_sampler import BilateralSampler  # noqa: E402
 from .class_counts import LabelCounts, count_classes  # noqa: E402
 from .label_lists import shot_groups  # noqa: E402
 from .samplers import ClassProbabilitySampler, class_probabilities  # noqa: E402
@@ -11,6 +12,7 @@ from .sources import data_key  # noqa: E402
 from .subsampling import draw_long_tail, long_tailed_counts, write_long_tail  # noqa: E402
 
 __all__ = [
+    'BilateralSampler',
     'ClassProbabilitySampler',
     'LabelCounts',
     'class_probabilities',

@@ -18,11 +18,15 @@ from mmrecall.datasets.text_lines import read_lines, read_text
 
 Array = np.ndarray
 
+UNKNOWN_LABEL = -1
+"""Of images of classes that training does not have, in Liu et al.'s lists of the open test sets."""
+
 # beyond it a label is a mistake (an id, a time), and a name for every class would fill the memory
 _MOST_CLASSES = 1_000_000
 # the label is the last field, because a path may contain spaces
 _LABEL = re.compile(r'[ \t](-?[0-9]{1,18})\Z')
 _BLANKS = ' \t'
+_ONLY_TESTED = '; images of unknown classes can be in a test set alone (test_mode=True)'
 # characters of a line in an error
 _SHOWN = 200
 
@@ -44,7 +48,7 @@ class LabelList(NamedTuple):
     """Names of the classes."""
 
 
-def read_list(path: str, num_classes: int | None = None) -> LabelList:
+def read_list(path: str, num_classes: int | None = None, unknown_classes: bool = False) -> LabelList:
     """Read lines of "path label", in UTF-8; blank lines are skipped. An image that is listed again is warned of.
 
     A class is called by its folder, without the folders that all images share; by its number if it has no folder of
@@ -53,6 +57,7 @@ def read_list(path: str, num_classes: int | None = None) -> LabelList:
     Args:
         path: the list.
         num_classes: C; by default one more than the largest label, which is then at most 999,999.
+        unknown_classes: allow the label -1, of images of no class, which have no part in the names.
 
     Raises:
         FileNotFoundError: there is no such list.
@@ -62,11 +67,12 @@ def read_list(path: str, num_classes: int | None = None) -> LabelList:
     images = [_parse(line, number, path) for number, line in read_lines(_existing(path))]
     if not images:
         raise ValueError(f'{path} lists no images')
-    _check_labels(path, images, _MOST_CLASSES if num_classes is None else num_classes)
+    known = [image for image in images if not (unknown_classes and image.label == UNKNOWN_LABEL)]
+    _check_labels(path, known, _MOST_CLASSES if num_classes is None else num_classes, _ONLY_TESTED)
     _check_repetitions(path, images)
     if num_classes is None:
-        num_classes = 1 + max(image.label for image in images)
-    return LabelList(images, _folder_names(images, num_classes))
+        num_classes = 1 + max((image.label for image in known), default=UNKNOWN_LABEL)
+    return LabelList(images, _folder_names(known, num_classes))
 
 
 def _existing(path: str) -> str:
@@ -84,11 +90,14 @@ def _parse(line: str, number: int, path: str) -> LabelledImage:
     return LabelledImage(line[: found.start()].rstrip(_BLANKS), int(found[1]), f'line {number}')
 
 
-def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int) -> None:
+def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int, of_unknown: str = '') -> None:
     for image in images:
         if not 0 <= image.label < num_classes:
             classes = 'begin with 0' if image.label < 0 else f'are 0 to {num_classes - 1}'
-            raise ValueError(f'{path}, {image.place}: {image.path} has the label {image.label}, but classes {classes}')
+            way_out = of_unknown if image.label == UNKNOWN_LABEL else ''
+            raise ValueError(
+                f'{path}, {image.place}: {image.path} has the label {image.label}, but classes {classes}{way_out}'
+            )
 
 
 def _check_repetitions(path: str, images: Sequence[LabelledImage]) -> None:

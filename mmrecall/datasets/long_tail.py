@@ -37,7 +37,8 @@ class LongTailList(ReadableImages, BaseDataset):
     Args:
         ann_file: the list; a path may contain spaces.
         classes: names of the classes, or a file of them, one a line (of a line with tabs the last part).
-        **kwargs: of mmpretrain's `BaseDataset`.
+        **kwargs: of mmpretrain's `BaseDataset`. With ``test_mode=True`` a list may have the label -1, for images of
+            classes that training does not have; see `mmrecall.evaluation.ShotAccuracy`.
 
     Raises:
         FileNotFoundError: the list is missing; or, when it is read, an image: names it, the list and the line.
@@ -55,7 +56,7 @@ class LongTailList(ReadableImages, BaseDataset):
     def class_counts(self) -> list[int]:
         """Number of images of every class."""
         labels = self.get_gt_labels()
-        return np.bincount(labels, minlength=len(self.CLASSES)).tolist()
+        return np.bincount(labels[labels >= 0], minlength=len(self.CLASSES)).tolist()
 
     @property
     def shot_groups(self) -> list[str]:
@@ -85,7 +86,7 @@ class LongTailList(ReadableImages, BaseDataset):
             ) from error
 
     def _read(self, num_classes: int | None) -> LabelList:
-        return read_list(self.ann_file, num_classes)
+        return read_list(self.ann_file, num_classes, unknown_classes=self.test_mode)
 
     def _full_paths(self, images: Sequence[LabelledImage]) -> list[str]:
         backend = fileio.get_file_backend(self.img_prefix, enable_singleton=True)

@@ -6,7 +6,9 @@ from .cpu_ranks import init_cpu_ranks
 from .hooks import (
     AtomicCheckpointHook,
     ClassCountsHook,
+    ClassMemoryHook,
     ClassWeightHook,
+    CumulativeLearningHook,
     DeferredReweightingHook,
     ExactResumeHook,
     NonFiniteLossHook,
@@ -18,7 +20,9 @@ from .stock_tools import run_stock_tool
 __all__ = [
     'AtomicCheckpointHook',
     'ClassCountsHook',
+    'ClassMemoryHook',
     'ClassWeightHook',
+    'CumulativeLearningHook',
     'DeferredReweightingHook',
     'ExactResumeHook',
     'NonFiniteLossHook',

@@ -6,6 +6,8 @@ from .gradients import ClassPushes, class_pushes, gradient_by_class
 from .hard_samples import softmax_focal_loss, top_k_cross_entropy
 from .long_tail import balanced_softmax_loss, ldam_loss, ldam_margins, logit_adjusted_loss
 from .lovasz import lovasz_softmax_loss
+from .metric_learning import lifted_structure_loss, range_loss
+from .open_long_tail import MemoryBatch, memory_batch, memory_loss, meta_embedding, squashed_cosine
 from .recall import recall_cross_entropy, recall_weights
 from .region import soft_dice_loss, soft_iou_loss, tversky_loss
 from .statistics import ClassStatistics, class_statistics
@@ -15,6 +17,7 @@ from .weighted import weighted_cross_entropy
 __all__ = [
     'ClassPushes',
     'ClassStatistics',
+    'MemoryBatch',
     'balanced_softmax_loss',
     'class_losses',
     'class_pushes',
@@ -24,14 +27,20 @@ __all__ = [
     'inverse_frequency_weights',
     'ldam_loss',
     'ldam_margins',
+    'lifted_structure_loss',
     'logit_adjusted_loss',
     'lovasz_softmax_loss',
     'median_frequency_weights',
+    'memory_batch',
+    'memory_loss',
+    'meta_embedding',
+    'range_loss',
     'recall_cross_entropy',
     'recall_weights',
     'soft_dice_loss',
     'soft_iou_loss',
     'softmax_focal_loss',
+    'squashed_cosine',
     'tau_normalize',
     'top_k_cross_entropy',
     'tversky_loss',

@@ -12,7 +12,7 @@ from mmrecall.functional import tau_normalize
 # of mmpretrain's linear heads, and of the one in a decoupled network that predicts
 _CLASSIFIERS = ('head.fc', 'head.classifier_head.fc')
 _FEATURES = ('backbone', 'neck')
-_SECOND_STAGES = {'head.scales', 'head.tau'}
+_SECOND_STAGES = {'head.scales', 'head.tau', 'head.memory'}
 
 
 class FirstStage(NamedTuple):
@@ -46,6 +46,11 @@ class FirstStage(NamedTuple):
         Raises:
             ValueError: they are others.
         """
+        if any(name.startswith('attention.') for name in self.weights):
+            raise ValueError(
+                f'{self.path} is of OLTR, which has more than a backbone and a neck; give the checkpoint of its first '
+                'stage'
+            )
         for part in _FEATURES:
             own = getattr(model, part, None)
             found = {
@@ -88,7 +93,8 @@ class FirstStage(NamedTuple):
         """
         if _SECOND_STAGES & set(self.weights):
             raise ValueError(
-                f'{self.path} is of a second stage already (LWS or tau-normalisation); give the checkpoint of the first'
+                f'{self.path} is of a second stage already (LWS, tau-normalisation, OLTR); give the checkpoint of the '
+                'first'
             )
         for name in _CLASSIFIERS:
             if f'{name}.weight' in self.weights:

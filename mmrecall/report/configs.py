@@ -34,6 +34,8 @@ _NEVER_NAMED = ('type', 'num_classes', 'in_channels', 'loss_name', 'class_counts
 _CROSS_ENTROPY = ('CrossEntropyLoss', 'WeightedCrossEntropyLoss')
 # mmpretrain's heads with a cross entropy by default
 _HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead')
+# heads that train otherwise than others with the same loss
+_METHODS = ('BBNHead',)
 
 
 _CHECKPOINTS = ('.pth', '.pt')
@@ -102,6 +104,8 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The type of the loss without its scope, and its arguments; the head where the head has no loss of its own.
 
+    The head too where it makes another training of the same loss.
+
     Of a second stage the head and its first stage, which say more than the loss.
     """
     model = config['model']
@@ -120,7 +124,9 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         prefix = f'{number}.' if len(several) > 1 else ''
         named = {key: value for key, value in one.items() if key not in _NEVER_NAMED}
         arguments |= {prefix + key.removesuffix('.type'): value for key, value in flatten(named)}
-    return ' + '.join(_short(one.get('type', '?')) for one in several), arguments
+    kind = ' + '.join(_short(one.get('type', '?')) for one in several)
+    method = _short(head.get('type', ''))
+    return (method, dict(loss=kind) | arguments) if method in _METHODS and loss is not head else (kind, arguments)
 
 
 def is_cross_entropy(config: dict[str, Any]) -> bool:

@@ -171,7 +171,7 @@ def _shares(runs: Sequence[Labelled]) -> pd.Series | None:
 def _draws_by_class(run: Run) -> bool:
     """Whether the batches have other shares than the data."""
     sampler = (run.config.get('train_dataloader') or {}).get('sampler') or {}
-    return 'strategy' in sampler
+    return 'strategy' in sampler or str(sampler.get('type')).endswith('BilateralSampler')
 
 
 def _sorted_shares(numbers: pd.Series) -> pd.Series:

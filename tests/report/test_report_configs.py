@@ -95,3 +95,13 @@ def test_two_first_stages_are_two_labels_and_two_seeds_of_one_are_one():
     labels = labels_of([SimpleNamespace(config=second_stage(place)) for place in places])
     assert labels == ['LWSHead first_stage=ce', 'LWSHead first_stage=sdn', *['LWSHead first_stage=ce'] * 2]
     assert not is_cross_entropy(second_stage(places[0]))
+
+
+def test_bbn_is_no_plain_cross_entropy():
+    config = classification_config(dict(type='mmrecall.BBNHead', loss=CE))
+    assert labels(config, classification_config(dict(type='LinearClsHead', loss=CE))) == [
+        'BBNHead loss=CrossEntropyLoss',
+        'CrossEntropyLoss',
+    ]
+    assert not is_cross_entropy(config)
+    assert not is_cross_entropy(classification_config(dict(type='mmrecall.BBNHead')))

@@ -2,7 +2,9 @@
 
 from .checkpoint import AtomicCheckpointHook
 from .class_counts import ClassCountsHook
+from .class_memory import ClassMemoryHook
 from .class_weight import ClassWeightHook
+from .cumulative_learning import CumulativeLearningHook
 from .deferred_reweighting import DeferredReweightingHook
 from .exact_resume import ExactResumeHook
 from .install import install_hooks_of_losses
@@ -12,7 +14,9 @@ from .skipped_step import SkippedStepHook
 __all__ = [
     'AtomicCheckpointHook',
     'ClassCountsHook',
+    'ClassMemoryHook',
     'ClassWeightHook',
+    'CumulativeLearningHook',
     'DeferredReweightingHook',
     'ExactResumeHook',
     'NonFiniteLossHook',

@@ -1,9 +1,6 @@
 """Class means in one pass."""
 
-import torch
-from mmengine.dist import all_reduce
-
-from mmrecall.engine.hooks.class_names import some_of
+from mmrecall.engine.feature_pass import fill_class_means
 from mmrecall.engine.loops.one_pass import OnePassLoop
 from mmrecall.models.heads import NearestClassMeanHead
 from mmrecall.registry import LOOPS, register
@@ -32,18 +29,4 @@ class ClassMeansLoop(OnePassLoop):
 
     def learn(self) -> None:
         """Add up features and images by class."""
-        head = self.model.head
-        sums = torch.zeros(head.num_classes, head.in_channels, dtype=torch.float64, device=head.means.device)
-        counts = torch.zeros_like(head.counts)
-        for features, labels in self.batches('Class means'):
-            sums.index_add_(0, labels, features.double())
-            counts.index_add_(0, labels, torch.ones_like(labels))
-        all_reduce(sums)
-        all_reduce(counts)
-        if not sums.isfinite().all():
-            raise ValueError('features are not finite; is the first stage one that trained without NaN?')
-        head.set_means(sums, counts)
-        self.runner.logger.info(f'Class means of {int(counts.sum())} images')
-        if not counts.all():
-            without = some_of([str(label) for label in (counts == 0).nonzero().flatten().tolist()])
-            self.runner.logger.warning(f'Classes without images, which are never predicted: {without}')
+        fill_class_means(self.model, self.dataloader, self.runner.logger)

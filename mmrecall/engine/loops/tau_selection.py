@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mmrecall.engine.feature_pass import labelled_features
 from mmrecall.engine.loops.one_pass import OnePassLoop
 from mmrecall.functional.validation import check_number
 from mmrecall.models.heads import TauNormHead
@@ -54,7 +55,7 @@ class TauSelectionLoop(OnePassLoop):
         head = self.model.head
         right = torch.zeros(len(self.taus), head.num_classes, dtype=torch.long, device=head.tau.device)
         images = torch.zeros_like(right[0])
-        for features, labels in self.batches('tau'):
+        for features, labels in labelled_features(self.model, self.dataloader, 'tau'):
             hits = head.logits((features,), self.taus).argmax(2) == labels
             right.index_add_(1, labels, hits.long())
             images.index_add_(0, labels, torch.ones_like(labels))

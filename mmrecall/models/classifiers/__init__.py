@@ -4,6 +4,8 @@ from mmrecall.toolboxes import require
 
 require('mmpretrain.models')
 
+from .bbn import BBN  # noqa: E402
+from .oltr import OLTR  # noqa: E402
 from .second_stage import SecondStageClassifier  # noqa: E402
 
-__all__ = ['SecondStageClassifier']
+__all__ = ['BBN', 'OLTR', 'SecondStageClassifier']

@@ -23,6 +23,7 @@ class SecondStageClassifier(ImageClassifier):
         first_stage: checkpoint of any trained `ImageClassifier` with the same backbone and neck, a file of this
             machine; read when a training begins or goes on, and not for testing. (``load_from`` would bring the old
             classifier too.)
+        frozen: whether backbone and neck stay as they are; `OLTR` can train them on.
         options: of mmpretrain's `ImageClassifier`.
 
     Raises:
@@ -31,18 +32,21 @@ class SecondStageClassifier(ImageClassifier):
             the head has nothing to train.
     """
 
-    def __init__(self, *arguments: Any, first_stage: str | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, first_stage: str | None = None, frozen: bool = True, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.first_stage = first_stage
+        self.frozen = frozen
         self._has_features = False
-        for part in self._frozen():
-            part.requires_grad_(False)
+        if self.frozen:
+            for part in self._features():
+                part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'SecondStageClassifier':
         """Training mode for all but backbone and neck."""
         super().train(mode)
-        for part in self._frozen():
-            part.eval()
+        if self.frozen:
+            for part in self._features():
+                part.eval()
         return self
 
     def init_weights(self) -> None:
@@ -50,7 +54,7 @@ class SecondStageClassifier(ImageClassifier):
         if self.first_stage is None:
             super().init_weights()
             return
-        for part in self._frozen():
+        for part in self._features():
             # nothing is fetched for weights that are replaced at once
             part.init_cfg = None
         super().init_weights()
@@ -74,11 +78,10 @@ class SecondStageClassifier(ImageClassifier):
         """Raise ValueError if nothing gave backbone and neck their weights."""
         if not self._has_features:
             raise ValueError(
-                'nothing gave the frozen backbone its weights: set model.first_stage to the checkpoint of the first '
-                'stage'
+                'nothing gave the backbone its weights: set model.first_stage to the checkpoint of the first stage'
             )
 
-    def _frozen(self) -> list[nn.Module]:
+    def _features(self) -> list[nn.Module]:
         return [part for part in (self.backbone, self.neck) if part is not None]
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:

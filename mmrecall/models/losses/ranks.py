@@ -1,4 +1,4 @@
-"""What crosses ranks: one small all-reduce between the local counts and the loss."""
+"""What crosses ranks: one small all-reduce between the local counts and the loss; or the features of the batch."""
 
 from typing import NamedTuple
 
@@ -51,6 +51,51 @@ def announce_failure(num_counts: int, num_classes: int, device: torch.device) ->
     zeros = torch.zeros(num_classes, device=device)
     zero = torch.zeros((), device=device)
     sum_over_ranks(BatchSummary((zeros,) * num_counts, zero, zero, zero, failures=zero + 1))
+
+
+def gather_images(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and labels (N,) of the global batch, in the order of the ranks; only this rank's have a gradient.
+
+    Every rank must come, also one whose batch is empty or refused (`announce_refused_images`). The host waits for the
+    numbers of images.
+
+    Raises:
+        ValueError: on all ranks, another one was refused, or the numbers of channels differ.
+    """
+    numbers, channels = _exchange_sizes(len(features), features.shape[1], features.device)
+    if _REFUSED in numbers:
+        raise ValueError(_describe_failures(numbers.count(_REFUSED)))
+    if len(set(channels)) > 1:
+        raise ValueError(f'the features of the ranks have {", ".join(map(str, channels))} channels; they must be equal')
+    return _gather_rows(features, numbers), _gather_rows(labels.long(), numbers)
+
+
+def announce_refused_images(device: torch.device) -> None:
+    """Take part for a rank that is about to raise, so that the others raise in `gather_images` too, not wait."""
+    _exchange_sizes(_REFUSED, 0, device)
+
+
+# instead of a number of images
+_REFUSED = -1
+
+
+def _exchange_sizes(number: int, channels: int, device: torch.device) -> tuple[list[int], list[int]]:
+    sizes = torch.tensor([number, channels], device=device)
+    all_sizes = [torch.empty_like(sizes) for _ in range(dist.get_world_size())]
+    dist.all_gather(all_sizes, sizes)
+    numbers, all_channels = torch.stack(all_sizes).T.tolist()
+    return numbers, all_channels
+
+
+def _gather_rows(rows: Tensor, numbers: list[int]) -> Tensor:
+    """The rows of all ranks, of which each has its number."""
+    padded = rows.new_zeros(max(numbers), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in numbers]
+    dist.all_gather(parts, padded)
+    parts = [part[:number] for part, number in zip(parts, numbers, strict=True)]
+    parts[dist.get_rank()] = rows
+    return torch.cat(parts)
 
 
 class LabelCheck:
@@ -106,4 +151,8 @@ def _raise_for(invalid_labels: float, failures: float, target: Tensor, num_class
             f'ignore_index={ignore_index}; that rank says which'
         )
     if failures > 0:
-        raise ValueError(f'{int(failures)} other rank(s) refused the arguments of this loss; they say why')
+        raise ValueError(_describe_failures(int(failures)))
+
+
+def _describe_failures(ranks: int) -> str:
+    return f'{ranks} other rank(s) refused the arguments of this loss; they say why'

@@ -78,6 +78,67 @@ def test_an_evaluator_takes_mmpretrains_samples():
     assert evaluator.evaluate(20) == pytest.approx(direct(scores, labels, COUNTS))
 
 
+def open_f_measure(scores, labels, threshold):
+    """As Liu et al. count since January 2020, image by image, in percent."""
+    true_positives = false_positives = false_negatives = 0
+    for score, label in zip(scores.tolist(), labels, strict=True):
+        largest = max(score)
+        prediction = score.index(largest) if largest >= threshold else -1
+        true_positives += prediction == label != -1
+        false_positives += prediction != label and label != -1 and prediction != -1
+        false_negatives += prediction != label == -1
+    if not true_positives:
+        return 0
+    precision = true_positives / (true_positives + false_positives)
+    recall = true_positives / (true_positives + false_negatives)
+    return 100 * 2 * precision * recall / (precision + recall)
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(2, 60),
+    classes=st.integers(2, 12),
+    batch=st.integers(1, 61),
+    threshold=st.floats(0.01, 0.99),
+)
+def test_the_open_set_f_measure_is_that_of_a_loop_and_the_rest_is_of_known_images(
+    seed, size, classes, batch, threshold
+):
+    rng = np.random.default_rng(seed)
+    scores = torch.from_numpy(rng.dirichlet(np.full(classes, 0.5), size))
+    labels = [0, -1, *rng.integers(-1, classes, size - 2).tolist()]
+    counts = rng.integers(1, 200, classes).tolist()
+    found = evaluated(scores, labels, counts, batch, open_set_threshold=threshold)
+    assert found.pop('shot/open_f_measure') == pytest.approx(open_f_measure(scores, labels, threshold))
+    known = np.array(labels) >= 0
+    assert found == evaluated(scores[known], [label for label in labels if label >= 0], counts, batch)
+
+
+def test_a_known_image_that_is_rejected_counts_for_nothing_in_the_open_set():
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.45, 0.55], [0.7, 0.3]])
+    labels = [0, 0, 1, -1, -1]  # right, wrong, rejected; rejected, taken
+    found = evaluated(scores, labels, [200, 5], open_set_threshold=0.65)
+    assert found['shot/open_f_measure'] == pytest.approx(50)  # P = R = 1/2
+    assert found['shot/top1'] == pytest.approx(100 * 2 / 3)
+
+
+def test_without_unknown_images_there_is_no_open_set_f_measure_which_is_said_once(monkeypatch):
+    said = []
+    monkeypatch.setattr(shot_accuracy, 'print_log', lambda message, logger: said.append(message))
+    metric = ShotAccuracy([200, 50, 5], topk=(1,), open_set_threshold=0.1)
+    for _ in range(2):
+        metric.process(None, samples(torch.eye(3), [0, 1, 2]))
+        assert 'shot/open_f_measure' not in metric.evaluate(3)
+    assert len(said) == 1
+    assert 'no tested image is of an unknown class' in said[0]
+
+
+def test_unknown_images_alone_are_refused():
+    with pytest.raises(ValueError, match='none of the 2 tested images is of a known class'):
+        evaluated(torch.rand(2, 5), [-1, -1], open_set_threshold=0.1)
+
+
 def on_rank(rank, world_size, scores, labels, folder, padded):
     """Evaluate the images that mmengine's sampler gives this rank."""
     before = os.getcwd()
@@ -85,7 +146,7 @@ def on_rank(rank, world_size, scores, labels, folder, padded):
     size = len(labels)
     total = -(-size // world_size) * world_size if padded else size
     indices = [index % size for index in range(rank, total, world_size)]
-    metric = ShotAccuracy(COUNTS, topk=(1, 2), out_dir='out')
+    metric = ShotAccuracy(COUNTS, topk=(1, 2), out_dir='out', open_set_threshold=0.5)
     metric.process(None, samples(torch.tensor(scores)[indices], [labels[index] for index in indices]))
     found = metric.evaluate(size)
     os.chdir(before)
@@ -94,10 +155,11 @@ def on_rank(rank, world_size, scores, labels, folder, padded):
 
 @pytest.mark.parametrize('padded', [True, False])
 def test_several_ranks_give_the_result_of_one_process(padded, two_ranks, tmp_path):
-    scores, labels = torch.rand(9, 5), [0, 1, 2, 3, 4, 0, 1, 2, 0]
+    scores, labels = torch.rand(9, 5), [0, 1, 2, 3, 4, 0, 1, -1, -1]
     (first, found), (second, other) = two_ranks.run(on_rank, scores.tolist(), labels, str(tmp_path), padded)
     assert (first, second) == ((5, 5) if padded else (5, 4))
-    assert found == other == evaluated(scores, labels, out_dir=str(tmp_path / 'alone'))
+    assert found == other == evaluated(scores, labels, out_dir=str(tmp_path / 'alone'), open_set_threshold=0.5)
+    assert 'shot/open_f_measure' in found
     written = [(tmp_path / folder / 'shot_accuracy.csv').read_text() for folder in ('out', 'alone')]
     assert written[0] == written[1]
 
@@ -153,7 +215,12 @@ def test_counts_come_from_the_training_list_or_a_file(tmp_path):
         ([1, 2], {}, 0, 'class_counts has 2 entries, the scores are of 3 classes'),
         ([1, 2, 3], dict(topk=(1, 5)), 0, r'topk is \(1, 5\), but there are 3 classes'),
         ([1, 2, 3], {}, 3, 'an image has the label 3, but classes are 0 to 2'),
-        ([1, 2, 3], {}, -1, 'an image has the label -1'),
+        ([1, 2, 3], {}, -1, 'an image has the label -1, but classes are 0 to 2; set open_set_threshold'),
+        ([1, 2, 3], dict(open_set_threshold=0.1), -2, 'an image has the label -2, but classes are 0 to 2$'),
+        ([1, 2, 3], dict(open_set_threshold=0.1), 3, 'an image has the label 3, but classes are 0 to 2$'),
+        ([1, 2, 3], dict(open_set_threshold=0), 0, 'open_set_threshold is 0; scores are between 0 and 1'),
+        ([1, 2, 3], dict(open_set_threshold=1.0), 0, 'open_set_threshold is 1.0'),
+        ([1, 2, 3], dict(open_set_threshold=float('nan')), 0, 'open_set_threshold is nan'),
         ([0, 0, 0], {}, 0, 'not all 0'),
         ([1, 2, 3], dict(many=5, few=6), 0, 'few is 6, many 5'),
     ],

@@ -17,6 +17,7 @@ from mmrecall.models.losses import (
     TopKCrossEntropyLoss,
     WeightedCrossEntropyLoss,
 )
+from mmrecall.models.losses.metric_learning_loss import FeatureLoss
 from mmrecall.registry import MODELS
 
 CLASSES = 4
@@ -46,8 +47,9 @@ WITHOUT_SOFT_LABELS = ('lovasz', 'lovasz per image', 'ldam')
 
 
 def registered():
-    """What the project registers as losses."""
-    return {cls for cls in MODELS.module_dict.values() if cls.__module__.startswith(losses.__name__)}
+    """What the project registers as losses of logits."""
+    own = [cls for cls in MODELS.module_dict.values() if cls.__module__.startswith(losses.__name__)]
+    return {cls for cls in own if not issubclass(cls, FeatureLoss)}
 
 
 def make(name, **options):

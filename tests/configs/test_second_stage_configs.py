@@ -15,13 +15,16 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-ALL = sorted((CONFIGS / 'decoupling').glob('*.py'))
+ALL = sorted(path for folder in ('decoupling', 'oltr') for path in (CONFIGS / folder).glob('*.py'))
 HEADS = {
     'crt': 'LinearClsHead',
     'lws': 'mmrecall.LWSHead',
     'ncm': 'mmrecall.NearestClassMeanHead',
+    'oltr': 'mmrecall.OLTRHead',
     'tau-norm': 'mmrecall.TauNormHead',
 }
+# with steps of an optimizer
+TRAINED = ('crt', 'lws', 'oltr')
 LOOPS = {'ncm': 'mmrecall.ClassMeansLoop', 'tau-norm': 'mmrecall.TauSelectionLoop'}
 DATA = ('cifar10-lt', 'tiny-imagenet-lt-32x32', 'places-lt', 'inat2018')
 SIZE = 32
@@ -68,17 +71,18 @@ def there(data, monkeypatch):
 
 def test_every_method_is_there_for_every_data_set():
     found = {(method(path), path.stem.rpartition('_')[2]) for path in ALL}
-    assert found == {(name, data) for name in HEADS for data in DATA}
+    # nobody has published OLTR on iNaturalist
+    assert found == {(name, data) for name in HEADS for data in DATA} - {('oltr', 'inat2018')}
 
 
 @pytest.mark.parametrize('path', ALL, ids=stem)
 def test_a_second_stage_is_its_first_with_what_its_name_says(path):
     first, second = Config.fromfile(first_stage_of(path)), Config.fromfile(path)
-    assert second.model.type == 'mmrecall.SecondStageClassifier'
+    assert second.model.type == ('mmrecall.OLTR' if method(path) == 'oltr' else 'mmrecall.SecondStageClassifier')
     assert second.model.head.type == HEADS[method(path)]
     assert second.train_cfg.get('type') == LOOPS.get(method(path))
     epochs = re.search(r'-(\d+)e_', path.stem)
-    assert bool(epochs) == (method(path) in ('crt', 'lws'))
+    assert bool(epochs) == (method(path) in TRAINED)
     if epochs:
         assert second.train_cfg.max_epochs == int(epochs[1])
         assert second.train_dataloader.sampler.to_dict() == dict(
@@ -101,7 +105,7 @@ def test_the_two_commands_follow_each_other(path):
     first = first_stage_of(path)
     commands = re.findall(r'^    (\S.*)$', ast.get_docstring(ast.parse(path.read_text())), re.M)
     configs = [re.search(r'configs/\S+\.py', command)[0] for command in commands]
-    assert configs == [f'configs/resnet/{first.name}', f'configs/decoupling/{path.name}']
+    assert configs == [f'configs/resnet/{first.name}', f'configs/{path.parent.name}/{path.name}']
     epochs = Config.fromfile(first).train_cfg.max_epochs
     # where the stock tool puts the checkpoint of the first command
     assert Config.fromfile(path).model.first_stage == f'work_dirs/{first.stem}/epoch_{epochs}.pth'
@@ -110,7 +114,9 @@ def test_the_two_commands_follow_each_other(path):
 def small(path):
     """The config with small images and few channels, for one epoch."""
     config = Config.fromfile(path)
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+    hooks = config.get('custom_hooks', [])
+    loaders = [hook.dataloader for hook in hooks if 'dataloader' in hook]
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader, *loaders):
         loader.update(batch_size=8, num_workers=0, persistent_workers=False)
         dataset = loader.dataset.get('dataset', loader.dataset)
         dataset.serialize_data = False
@@ -120,6 +126,8 @@ def small(path):
     config.model.backbone.update(stem_channels=8, base_channels=8, init_cfg=None)
     if config.model.backbone.depth > 50:
         config.model.backbone.depth = 50
+        if 'feature_size' in config.model:
+            config.model.feature_size = 1
     config.model.head.in_channels = 256 if config.model.backbone.depth > 34 else 64
     config.default_hooks.logger.interval = 1000
     config.log_level = 'WARNING'
@@ -134,13 +142,14 @@ def test_every_config_learns_from_its_first_stage_and_is_tested(path, there, tmp
     config = small(path)
     config.model.first_stage = str(tmp_path / 'first.pth')
     config.work_dir = str(tmp_path / 'work')
-    if method(path) in ('crt', 'lws'):
+    if method(path) in TRAINED:
         config.train_cfg.update(max_epochs=1)
     runner = Runner.from_cfg(config)
     runner.train()
     trained = runner.model.state_dict()
     features = {name: value for name, value in model.state_dict().items() if not name.startswith('head.')}
-    assert all(torch.equal(trained[name], value) for name, value in features.items())
+    if runner.model.frozen:
+        assert all(torch.equal(trained[name], value) for name, value in features.items())
     assert 0 <= runner.test()['shot/top1'] <= 100
 
 

@@ -1,0 +1,16 @@
+"""BBN with a quarter-width ResNet-18 on Tiny-ImageNet-LT at 32x32.
+
+Zhou et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition", CVPR 2020.
+
+No figures are published for this data set.
+The authors' trunk sees uniform and reversed images as two batches, here they are one.
+A batch is 128 uniform images and 128 reversed ones.
+
+    python tools/train.py configs/bbn/bbn_resnet18w16_1xb256-10e_tiny-imagenet-lt-32x32.py
+"""
+
+_base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
+model = dict(type='mmrecall.BBN', head=dict(type='mmrecall.BBNHead'))
+train_dataloader = dict(batch_size=256, sampler=dict(_delete_=True, type='mmrecall.BilateralSampler'))
+custom_hooks = [dict(type='mmrecall.CumulativeLearningHook')]
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,0 +1,43 @@
+"""OLTR on a quarter-width ResNet-18 trained with cross entropy, on CIFAR-10-LT.
+
+Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019: the second of two stages, with
+class-balanced sampling. All weights are trained on, as the authors do on ImageNet-LT: backbone, attention and memory at
+a tenth of the classifier's rate. They draw a class, then four of its images; here every image is a draw of its own.
+
+    python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_cifar10-lt.py
+    python tools/train.py configs/oltr/oltr_resnet18w16_1xb128-10e_cifar10-lt.py
+
+For another first stage, a decoupled network for example, add
+--work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+"""
+
+_base_ = '../resnet/resnet18w16_1xb128-ce-10e_cifar10-lt.py'
+model = dict(
+    type='mmrecall.OLTR',
+    first_stage='work_dirs/resnet18w16_1xb128-ce-10e_cifar10-lt/epoch_10.pth',
+    feature_size=2,
+    head=dict(type='mmrecall.OLTRHead'),
+)
+train_dataloader = dict(
+    sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'),
+)
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            'backbone': dict(lr_mult=0.1),
+            'attention': dict(lr_mult=0.1),
+            'head.memory': dict(lr_mult=0.1),
+        }
+    ),
+)
+custom_hooks = [
+    dict(
+        type='mmrecall.ClassMemoryHook',
+        dataloader=dict(
+            batch_size=256,
+            num_workers=2,
+            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+            dataset={**_base_.train_dataloader.dataset, 'pipeline': _base_.test_pipeline},
+        ),
+    ),
+]

@@ -1,0 +1,89 @@
+"""One look at a data set, without gradients: what a classifier would get of every image."""
+
+from collections.abc import Iterator
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
+from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler
+
+from mmrecall.engine.hooks.class_names import some_of
+
+
+def check_once(loader: DataLoader, name: str = 'train_dataloader') -> None:
+    """Raise ValueError if some items would come twice, or never."""
+    sampler, items = loader.sampler, len(loader.dataset)
+    known = isinstance(sampler, SequentialSampler) or hasattr(sampler, 'round_up')
+    repeats = getattr(sampler, 'round_up', False) and items % get_world_size()
+    if not known or hasattr(sampler, 'strategy') or repeats:
+        raise ValueError(
+            f'{type(sampler).__name__} may draw an item twice or not at all; set '
+            f"{name}.sampler=dict(type='DefaultSampler', shuffle=False, round_up=False)"
+        )
+    if loader.drop_last:
+        raise ValueError(f'drop_last leaves items out; set {name}.drop_last=False')
+
+
+def labelled_features(model: nn.Module, loader: DataLoader, description: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """What the head of an `ImageClassifier` gets, (N, D), and (N,) labels, by batch; this rank's part of the loader.
+
+    After the last batch the ranks meet, and all raise ValueError if one had a label that is no class.
+    """
+    num_classes, invalid = model.head.num_classes, []
+    console = Console(stderr=True)
+    for batch in track(loader, description, console=console, disable=not is_main_process()):
+        data = model.data_preprocessor(batch, False)
+        labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+        valid = (labels >= 0) & (labels < num_classes)
+        invalid += labels[~valid].tolist()
+        yield model.head.pre_logits(model.extract_feat(data['inputs']))[valid], labels[valid]
+    _raise_on_all_ranks(invalid, num_classes)
+
+
+def fill_class_means(model: nn.Module, loader: DataLoader, logger: MMLogger) -> None:
+    """Give a head with ``set_means`` the mean feature of every class over all ranks.
+
+    The sums are taken in float64 and added up over the ranks once, at the end.
+
+    Raises:
+        ValueError: on all ranks, a label that is no class, or features that are not finite.
+    """
+    head = model.head
+    sums = torch.zeros(head.num_classes, head.in_channels, dtype=torch.float64, device=head.counts.device)
+    counts = torch.zeros_like(head.counts)
+    for features, labels in labelled_features(model, loader, 'Class means'):
+        sums.index_add_(0, labels, features.double())
+        counts.index_add_(0, labels, torch.ones_like(labels))
+    all_reduce(sums)
+    all_reduce(counts)
+    if not sums.isfinite().all():
+        raise ValueError('features are not finite; is the first stage one that trained without NaN?')
+    head.set_means(sums, counts)
+    logger.info(f'Class means of {int(counts.sum())} images')
+    if not counts.all():
+        without = some_of([str(label) for label in (counts == 0).nonzero().flatten().tolist()])
+        logger.warning(f'Classes without images, which have no mean: {without}')
+
+
+def unwrapped(runner: Runner) -> nn.Module:
+    """The model itself."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def renew_averages(runner: Runner) -> None:
+    """Let averaged models begin anew from the model: they follow an optimizer, which had no part in this."""
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            hook.ema_model.module.load_state_dict(unwrapped(runner).state_dict())
+
+
+def _raise_on_all_ranks(invalid: list[int], num_classes: int) -> None:
+    found = [label for of_rank in all_gather_object(invalid[:1]) for label in of_rank]
+    if found:
+        raise ValueError(f'an image has the label {found[0]}, but the head has classes 0 to {num_classes - 1}')

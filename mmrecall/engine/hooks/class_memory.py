@@ -1,0 +1,66 @@
+"""The memory of OLTR at its beginning."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmrecall.engine.feature_pass import check_once, fill_class_means, renew_averages, unwrapped
+from mmrecall.registry import HOOKS, register
+
+
+@register(HOOKS)
+class ClassMemoryHook(Hook):
+    """Fills the memory of an `OLTRHead` with the mean feature of every class, before the first iteration.
+
+    One pass over the training set on all ranks, in evaluation mode. A memory that came with a checkpoint, of a resumed
+    training for example, stays as it is. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019.
+
+    Args:
+        dataloader: config of the loader: every training image once, with the pipeline of the test.
+
+    Raises:
+        ValueError: before training, another head, a sampler that repeats or leaves out images, a label that is no
+            class, or features that are not finite.
+
+    Example:
+        >>> train_set = dict(type='mmrecall.PlacesLT', data_root='data/places365', ann_file='Places_LT_train.txt')
+        >>> loader = dict(
+        ...     batch_size=64,
+        ...     num_workers=8,
+        ...     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+        ...     dataset=dict(train_set, pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]),
+        ... )
+        >>> custom_hooks = [dict(type='mmrecall.ClassMemoryHook', dataloader=loader)]
+    """
+
+    # before what reads the weights with which a training begins
+    priority = 'VERY_HIGH'
+
+    def __init__(self, dataloader: Mapping[str, Any]) -> None:
+        self.dataloader = dataloader
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at the training set, unless the memory is filled."""
+        model = unwrapped(runner)
+        head = getattr(model, 'head', None)
+        # not by its type, whose module needs mmpretrain
+        if not hasattr(head, 'is_filled'):
+            raise ValueError(f'ClassMemoryHook is for an OLTRHead, but the head is a {type(head).__name__}')
+        if not hasattr(model, 'check_features'):
+            raise ValueError(
+                f"ClassMemoryHook is for a second stage, but the model is a {type(model).__name__}; set model.type='"
+                "mmrecall.OLTR'"
+            )
+        if head.is_filled:
+            return
+        model.check_features()
+        loader = runner.build_dataloader(dict(self.dataloader), seed=runner.seed)
+        check_once(loader, 'dataloader')
+        # the loop switches to training at its every epoch
+        model.eval()
+        with torch.no_grad():
+            fill_class_means(model, loader, runner.logger)
+        renew_averages(runner)

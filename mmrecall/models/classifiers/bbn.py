@@ -1,0 +1,115 @@
+"""A classifier whose last block is there twice."""
+
+import copy
+from typing import Any
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmrecall.registry import MODELS, register
+
+
+@register(MODELS)
+class BBN(ImageClassifier):
+    """Bilateral-branch network: one trunk, whose last residual block is there once for each of two samplings.
+
+    Zhou et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition", CVPR 2020.
+    In training, uniform images go through the conventional block, images of a reversed sampling through the
+    re-balancing one, and `BBNHead` mixes their features and losses; in evaluation every image goes through both. Needs
+    three more lines: ``head=dict(type='mmrecall.BBNHead')``, ``sampler=dict(type='mmrecall.BilateralSampler')`` and
+    ``custom_hooks=[dict(type='mmrecall.CumulativeLearningHook')]``. ``batch_size`` counts both kinds of images.
+
+    Other than in the authors' code, uniform and reversed images are one batch for the batch normalisation of the trunk
+    (there two, one after the other), and the weights of a plain checkpoint, as ``Pretrained`` or ``load_from``, go into
+    both blocks (there both begin at random); without a checkpoint both are random, and differ.
+
+    Args:
+        backbone: a `ResNet` or its kin, with the last stage as its only output.
+        options: of mmpretrain's `ImageClassifier`.
+
+    Shape:
+        - inputs: (2N, 3, H, W) in training, uniform and reversed images in turn; (N, 3, H, W) in evaluation.
+
+    Raises:
+        ValueError: another backbone or other outputs; batch augmentation, which would mix the images of both kinds; in
+            training, an odd number of images.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if getattr(self.data_preprocessor, 'batch_augments', None) is not None:
+            raise ValueError(
+                'BBN cannot train with batch augmentation (mixup, cutmix), which mixes uniform images with reversed '
+                'ones; leave train_cfg.augments out of the model'
+            )
+        _double_last_block(self.backbone)
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Any]:
+        """What the head returns."""
+        if len(data_samples) % 2:
+            raise ValueError(
+                f'a batch has {len(data_samples)} images, but BBN takes pairs of a uniform and a reversed one: set '
+                "train_dataloader.sampler=dict(type='mmrecall.BilateralSampler') and train_dataloader.batch_size to an "
+                'even number'
+            )
+        halves = torch.cat([inputs[0::2], inputs[1::2]])
+        return super().loss(halves, [*data_samples[0::2], *data_samples[1::2]])
+
+
+class BilateralBlock(nn.Module):
+    """A residual block and its twin.
+
+    In training the first half of a batch goes through ``conventional``, the second through ``rebalancing``; in
+    evaluation everything goes through both, and their channels come one after the other.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.conventional = block
+        self.rebalancing = _with_other_weights(block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D, H, W) in training, (N, 2D, H, W) in evaluation."""
+        if not self.training:
+            return torch.cat([self.conventional(x), self.rebalancing(x)], dim=1)
+        uniform, reversed_ = x.chunk(2)
+        return torch.cat([self.conventional(uniform), self.rebalancing(reversed_)])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
+        branches = tuple(f'{prefix}{name}.' for name in self._modules)
+        plain = [name for name in state_dict if name.startswith(prefix) and not name.startswith(branches)]
+        for name in plain:
+            value = state_dict.pop(name)
+            for branch in branches:
+                # load_state_dict(assign=True) would tie the two
+                state_dict[branch + name.removeprefix(prefix)] = value.clone()
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def _with_other_weights(block: nn.Module) -> nn.Module:
+    """A copy with weights drawn anew, whatever `init_weights` does later."""
+    twin = copy.deepcopy(block)
+    for module in twin.modules():
+        if hasattr(module, 'reset_parameters'):
+            module.reset_parameters()
+    return twin
+
+
+def _double_last_block(backbone: nn.Module) -> None:
+    name = type(backbone).__name__
+    stages = getattr(backbone, 'res_layers', None)
+    if not stages:
+        raise ValueError(
+            f'backbone is a {name}, without the res_layers of a ResNet, whose last block BBN doubles; take ResNet, '
+            'ResNeXt, SEResNet or another one that inherits from ResNet'
+        )
+    last = len(stages) - 1
+    if tuple(backbone.out_indices) != (last,):
+        raise ValueError(
+            f'backbone.out_indices of the {name} is {tuple(backbone.out_indices)}; BBN has branches in the last stage '
+            f'alone, set it to ({last},)'
+        )
+    stage = getattr(backbone, stages[last])
+    stage[-1] = BilateralBlock(stage[-1])

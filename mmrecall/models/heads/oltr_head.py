@@ -1,0 +1,132 @@
+"""The classifier of OLTR, with its memory."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmrecall.functional import MemoryBatch, memory_batch, memory_loss, meta_embedding, squashed_cosine
+from mmrecall.functional.validation import check_number, count_invalid_labels
+from mmrecall.models.first_stage import FirstStage
+from mmrecall.models.losses.ranks import BatchSummary, LabelCheck, spans_ranks, sum_over_ranks
+from mmrecall.registry import MODELS, register
+
+# of PyTorch's cross entropy
+_IGNORE_INDEX = -100
+
+
+@register(MODELS)
+class OLTRHead(ClsHead):
+    """Dynamic meta-embedding and cosine classifier of OLTR: `mmrecall.functional.meta_embedding` of every feature.
+
+    Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019. The memory is one centroid per class,
+    a parameter in the checkpoint. It begins with the class means (`ClassMemoryHook`; zeros for a class without images),
+    and its own loss, `mmrecall.functional.memory_loss`, trains it: the classification loss has no gradient for it. The
+    hallucinator begins with the first stage's classifier. For the classifier `OLTR`.
+
+    Args:
+        num_classes: C.
+        in_channels: D, channels of the features.
+        memory_loss_weight: of the memory's loss, at least 0; 0.01 in the authors' code. The pull on the centroids does
+            not see it, as there.
+        options: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's `ClsHead`.
+
+    Shape:
+        - feats: a tuple, of which the last is (N, D); computed in the weights' dtype, never in autocast's.
+        - output of forward: (N, C), between -16 and 16.
+
+    Raises:
+        ValueError: nobody has filled the memory yet; in training, a label that is no class, on CPUs on all ranks. A
+            label of -100 is left out, as by PyTorch's cross entropy.
+
+    Example:
+        >>> head = OLTRHead(num_classes=2, in_channels=2)
+        >>> head.set_means(sums=torch.tensor([[6.0, 8.0], [0.0, 3.0]]), counts=torch.tensor([2, 3]))
+        >>> head.memory.tolist()
+        [[3.0, 4.0], [0.0, 1.0]]
+        >>> losses = head.loss((torch.tensor([[3.0, 3.0]]),), [DataSample().set_gt_label(0)])
+        >>> sorted(losses)
+        ['loss', 'loss_memory']
+    """
+
+    # images that the memory began with
+    counts: Tensor
+
+    def __init__(self, num_classes: int, in_channels: int, memory_loss_weight: float = 0.01, **options: Any) -> None:
+        super().__init__(**options)
+        check_number('memory_loss_weight', memory_loss_weight)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.memory_loss_weight = memory_loss_weight
+        self.hallucinator = nn.Linear(in_channels, num_classes)
+        self.selector = nn.Linear(in_channels, in_channels)
+        self.fc = nn.Linear(in_channels, num_classes, bias=False)
+        self.memory = nn.Parameter(torch.zeros(num_classes, in_channels))
+        self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
+        # known without asking the device
+        self.is_filled = False
+        self._label_check = LabelCheck()
+
+    def take_classifier(self, first_stage: FirstStage) -> None:
+        """The hallucinator begins as the classifier of the first stage."""
+        first_stage.fill_classifier(self.hallucinator)
+
+    def set_means(self, sums: Tensor, counts: Tensor) -> None:
+        """Fill the memory with means, from (C, D) sums of features and (C,) numbers of images."""
+        with torch.no_grad():
+            self.memory.copy_(sums / counts.clamp(min=1)[:, None])
+        self.counts.copy_(counts)
+        self.is_filled = True
+
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """The logits."""
+        if not self.is_filled:
+            raise ValueError(
+                'nobody has filled the memory yet: add the ClassMemoryHook to custom_hooks, or load a checkpoint of '
+                'this stage'
+            )
+        features = self.pre_logits(feats)
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.memory.dtype)
+            embedding = meta_embedding(
+                features, self.memory.detach(), self.hallucinator(features), self.selector(features)
+            )
+            return squashed_cosine(embedding, self.fc.weight)
+
+    def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Tensor]:
+        """The classification loss and, as ``loss_memory``, that of the memory."""
+        if 'gt_score' in data_samples[0]:
+            raise ValueError('OLTR needs one class per image; leave out batch augmentations such as Mixup')
+        # first, because on CPUs it raises on all ranks for a label of one
+        loss_memory = self._memory_loss(self.pre_logits(feats), torch.cat([one.gt_label for one in data_samples]))
+        return {**super().loss(feats, data_samples, **options), 'loss_memory': loss_memory}
+
+    def _memory_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        spanning = self.training and spans_ranks(True)
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.memory.dtype)
+            summary = self._summarise(features, labels)
+            if spanning:
+                summary = sum_over_ranks(summary)
+            self._label_check(summary, labels, self.num_classes, _IGNORE_INDEX, self.training)
+            batch = MemoryBatch(*(sums.to(features) for sums in summary.counts))
+            num_ranks = dist.get_world_size() if spanning else 1
+            return memory_loss(features, labels, self.memory, self.memory_loss_weight, batch, num_ranks)
+
+    def _summarise(self, features: Tensor, labels: Tensor) -> BatchSummary:
+        zero = features.new_zeros(())
+        return BatchSummary(
+            counts=memory_batch(features, labels, self.memory),
+            num_samples=zero,
+            invalid_labels=count_invalid_labels(labels, self.num_classes, _IGNORE_INDEX),
+            poison=zero,
+            failures=zero,
+        )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        # of what was copied: a memory of another size is not
+        self.is_filled = bool(self.counts.any())

@@ -1,0 +1,137 @@
+"""BBN on every data set, on made data in the layout of its data set."""
+
+import re
+from pathlib import Path
+
+import made_data
+import pytest
+import torch
+
+pytest.importorskip('mmpretrain')
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmpretrain import ImageClassificationInferencer
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+ALL = sorted((CONFIGS / 'bbn').glob('*.py'))
+DATA = ('cifar10-lt', 'tiny-imagenet-lt-32x32', 'places-lt', 'inat2018')
+SIZE = 32
+# what makes BBN of a config, and iNaturalist's schedule
+CHANGED = {
+    'auto_scale_lr.base_batch_size',
+    'custom_hooks',
+    'model.head.type',
+    'model.type',
+    'train_dataloader.batch_size',
+    'train_dataloader.sampler.shuffle',
+    'train_dataloader.sampler.type',
+}
+
+
+def stem(path):
+    """Of a config, as pytest shows it."""
+    return path.stem
+
+
+def plain(path):
+    """The config that one of BBN inherits from."""
+    base = re.search(r"^_base_ = '(.+)'$", path.read_text(), re.M)[1]
+    return (path.parent / base).resolve()
+
+
+def flat(config, prefix=''):
+    if not isinstance(config, dict):
+        return {prefix[:-1]: config}
+    return {key: value for name, part in config.items() for key, value in flat(part, f'{prefix}{name}.').items()}
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Folder in which ``data/`` holds a small copy of every data set."""
+    folder = tmp_path_factory.mktemp('made')
+    root = folder / 'data'
+    made_data.long_tail(root / 'cifar10-lt', ['CIFAR10_LT_train.txt', 'CIFAR10_LT_test.txt'], 10, size=32)
+    tiny = root / 'tiny-imagenet-lt'
+    made_data.long_tail(tiny, ['TinyImageNet_LT_train.txt', 'TinyImageNet_LT_val.txt'], 12, size=32)
+    (tiny / 'classes.txt').write_text(''.join(f'n{n:08d}\tclass {n}\n' for n in range(200)))
+    places = [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')]
+    made_data.long_tail(root / 'places365', places, 12)
+    lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
+    made_data.long_tail(root / 'inaturalist2018', lists, 12, folder='train_val2018/Plantae/{label}')
+    return folder
+
+
+@pytest.fixture
+def there(data, monkeypatch):
+    """What a runner does before it builds: types are mmpretrain's, and paths begin where the data is."""
+    monkeypatch.chdir(data)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def test_every_data_set_has_one():
+    assert sorted(path.stem.rpartition('_')[2] for path in ALL) == sorted(DATA)
+
+
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_it_is_the_plain_config_with_what_bbn_needs(path):
+    base, config = (flat(Config.fromfile(one).to_dict()) for one in (plain(path), path))
+    changed = {key for key in base.keys() | config.keys() if base.get(key) != config.get(key)}
+    schedule = {key for key in changed if key.startswith(('param_scheduler', 'train_cfg.max_epochs'))}
+    assert changed - schedule == CHANGED
+    assert bool(schedule) == ('inat2018' in path.stem)
+    assert config['model.type'] == 'mmrecall.BBN'
+    assert config['model.head.type'] == 'mmrecall.BBNHead'
+    assert config['train_dataloader.sampler.type'] == 'mmrecall.BilateralSampler'
+    assert config['custom_hooks'] == [dict(type='mmrecall.CumulativeLearningHook')]
+
+
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_a_batch_has_128_images_of_each_sampling_and_the_name_tells_it(path):
+    ranks, batch, epochs = map(int, re.search(r'_(\d+)xb(\d+)-(\d+)e_', path.stem).groups())
+    config = Config.fromfile(path)
+    assert ranks * batch == config.auto_scale_lr.base_batch_size == 2 * 128
+    assert config.train_dataloader.batch_size == batch
+    assert config.train_cfg.max_epochs == epochs
+    schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
+    assert schedulers[-1]['end'] == epochs
+
+
+def test_inaturalist_has_the_schedule_of_the_authors():
+    config = Config.fromfile(CONFIGS / 'bbn' / 'bbn_resnet50_4xb64-180e_inat2018.py')
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == (0.05, 1e-4)
+    assert (config.param_scheduler.type, config.param_scheduler.milestones) == ('MultiStepLR', [120, 160])
+
+
+def small(path):
+    """The config with small images and few channels, for one epoch."""
+    config = Config.fromfile(path)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(batch_size=16, num_workers=0, persistent_workers=False)
+        loader.dataset.serialize_data = False
+        for step in loader.dataset.pipeline:
+            for key in {'scale', 'crop_size'} & set(step):
+                step[key] = min(step[key], SIZE)
+    config.model.backbone.update(stem_channels=8, base_channels=8, init_cfg=None)
+    config.model.backbone.depth = min(config.model.backbone.depth, 50)
+    config.model.head.in_channels = 256 if config.model.backbone.depth > 34 else 64
+    config.train_cfg.update(max_epochs=1, val_interval=1)
+    config.log_level = 'WARNING'
+    return config
+
+
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_every_config_trains_and_is_tested_and_predicts(path, there, tmp_path):
+    config = small(path)
+    config.work_dir = str(tmp_path / 'work')
+    runner = Runner.from_cfg(config)
+    runner.train()
+    assert 0 <= runner.test()['shot/top1'] <= 100
+    image = runner.test_dataloader.dataset.get_data_info(0)['img_path']
+    checkpoint = str(tmp_path / 'work' / 'epoch_1.pth')
+    predicted = ImageClassificationInferencer(small(path), pretrained=checkpoint, device='cpu')(image)
+    tested = {one.img_path: one for one in runner.model.test_step(next(iter(runner.test_dataloader)))}
+    torch.testing.assert_close(torch.tensor(predicted[0]['pred_scores']), tested[image].pred_score)
