@@ -33,7 +33,7 @@ _ALWAYS_NAMED = ('class_weight', 'alpha', 'metric', 'loss', 'first_stage')
 _NEVER_NAMED = ('type', 'num_classes', 'in_channels', 'loss_name', 'class_counts')
 _CROSS_ENTROPY = ('CrossEntropyLoss', 'WeightedCrossEntropyLoss')
 # mmpretrain's heads with a cross entropy by default
-_HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead')
+_HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead', 'FeatureLossClsHead')
 # heads that train otherwise than others with the same loss
 _METHODS = ('BBNHead',)
 
@@ -118,7 +118,10 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if loss is None and ('decode_head' in model or _short(head.get('type', '')) in _HEADS):
         loss = dict(type='CrossEntropyLoss')
     loss = head if loss is None else loss
-    several = loss if isinstance(loss, list) else [loss]
+    several = [
+        *(loss if isinstance(loss, list) else [loss]),
+        *([head['feature_loss']] if 'feature_loss' in head else []),
+    ]
     arguments = {}
     for number, one in enumerate(several):
         prefix = f'{number}.' if len(several) > 1 else ''

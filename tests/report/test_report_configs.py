@@ -97,6 +97,16 @@ def test_two_first_stages_are_two_labels_and_two_seeds_of_one_are_one():
     assert not is_cross_entropy(second_stage(places[0]))
 
 
+def test_a_loss_of_features_is_named_beside_cross_entropy():
+    head = dict(type='mmrecall.FeatureLossClsHead', loss=CE, feature_loss=dict(type='mmrecall.RangeLoss'))
+    config = classification_config(head)
+    assert labels(config, classification_config(dict(type='LinearClsHead', loss=CE))) == [
+        'CrossEntropyLoss + RangeLoss',
+        'CrossEntropyLoss',
+    ]
+    assert not is_cross_entropy(config)
+
+
 def test_bbn_is_no_plain_cross_entropy():
     config = classification_config(dict(type='mmrecall.BBNHead', loss=CE))
     assert labels(config, classification_config(dict(type='LinearClsHead', loss=CE))) == [

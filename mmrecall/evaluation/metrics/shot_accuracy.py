@@ -51,9 +51,9 @@ class ShotAccuracy(BaseMetric):
     ``shot/open_f_measure`` alone, in percent too, in which an image is rejected when its largest score is below the
     threshold: F = 2PR / (P + R), P = TP / (TP + FP), R = TP / (TP + FN), where TP are images of known classes that are
     right and not rejected, FP those that are wrong and not rejected, and FN images of unknown classes that are not
-    rejected. So Liu et al.'s code has it since January 2020, and Kang et al.'s (ICLR 2020); that of 2019, of the
-    published figures, had known images that are rejected among FP, which gives less. The other figures are those of
-    known images without rejection, as without the option; in their code a rejected image is a wrong one there.
+    rejected, as in the code of Kang et al. (ICLR 2020). A version of Liu et al.'s own has known images that are rejected
+    among FP too, which gives less; by which their figures are, they do not say. The other figures are those of known
+    images without rejection, as without the option; in their code a rejected image is a wrong one there.
 
     Args:
         class_counts: training images: one number per class; the training set's list of "path label", the same file as

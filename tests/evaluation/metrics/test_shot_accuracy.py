@@ -79,7 +79,7 @@ def test_an_evaluator_takes_mmpretrains_samples():
 
 
 def open_f_measure(scores, labels, threshold):
-    """As Liu et al. count since January 2020, image by image, in percent."""
+    """As in the docstring, image by image, in percent."""
     true_positives = false_positives = false_negatives = 0
     for score, label in zip(scores.tolist(), labels, strict=True):
         largest = max(score)
