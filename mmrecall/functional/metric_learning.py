@@ -95,7 +95,8 @@ def lifted_structure_loss(features: Tensor, labels: Tensor, *, margin: float = 1
     J_ij = log(Σ_k exp(margin - D_ik) + Σ_l exp(margin - D_jl)) + D_ij, where k and l are the images of other classes
     than i and j, and D is the Euclidean distance. 0 for a batch without such a pair, and for one of a single class.
 
-    Time and memory grow with N², because an image's sum over other classes is taken once, not once for every pair. (For
+    Time grows with N² · D and memory with N² (on GPUs, where PyTorch's gradient of distances is such, with N² · D; not
+    measured), because an image's sum over other classes is taken once, not once for every pair. (For
     128 images of CIFAR-10-LT, the implementation of pytorch-metric-learning 2.9, which is by pairs of pairs, took 2.4 s
     and 1 GB on two cores.)
 

@@ -12,7 +12,12 @@ from mmrecall.functional import tau_normalize
 # of mmpretrain's linear heads, and of the one in a decoupled network that predicts
 _CLASSIFIERS = ('head.fc', 'head.classifier_head.fc')
 _FEATURES = ('backbone', 'neck')
-_SECOND_STAGES = {'head.scales', 'head.tau', 'head.memory'}
+_SECOND_STAGES = {'head.scales', 'head.tau'}
+# in names of weights
+_OTHER_NETWORKS = {
+    'attention.places.': 'OLTR, whose features have an attention of its own',
+    '.rebalancing.': 'BBN, whose classifier takes the features of two branches',
+}
 
 
 class FirstStage(NamedTuple):
@@ -29,7 +34,7 @@ class FirstStage(NamedTuple):
 
         Raises:
             FileNotFoundError: there is no such checkpoint.
-            ValueError: it is none, or without a backbone.
+            ValueError: it is none, without a backbone, or of a network that has more between backbone and classifier.
         """
         loaded = read_checkpoint(path)
         weights = loaded.get('state_dict', loaded)
@@ -37,6 +42,9 @@ class FirstStage(NamedTuple):
         weights = {str(name).removeprefix('module.'): value for name, value in weights.items()}
         if not any(name.startswith('backbone.') for name in weights):
             raise ValueError(f'{path} has no weights of a backbone; give the checkpoint of a trained ImageClassifier')
+        for part, kind in _OTHER_NETWORKS.items():
+            if any(part in name for name in weights):
+                raise ValueError(f'{path} is of {kind}; give the checkpoint of an ImageClassifier without')
         meta = loaded.get('meta')
         return cls(path, weights, meta if isinstance(meta, Mapping) else {})
 
@@ -46,11 +54,6 @@ class FirstStage(NamedTuple):
         Raises:
             ValueError: they are others.
         """
-        if any(name.startswith('attention.') for name in self.weights):
-            raise ValueError(
-                f'{self.path} is of OLTR, which has more than a backbone and a neck; give the checkpoint of its first '
-                'stage'
-            )
         for part in _FEATURES:
             own = getattr(model, part, None)
             found = {
@@ -93,8 +96,7 @@ class FirstStage(NamedTuple):
         """
         if _SECOND_STAGES & set(self.weights):
             raise ValueError(
-                f'{self.path} is of a second stage already (LWS, tau-normalisation, OLTR); give the checkpoint of the '
-                'first'
+                f'{self.path} is of a second stage already (LWS or tau-normalisation); give the checkpoint of the first'
             )
         for name in _CLASSIFIERS:
             if f'{name}.weight' in self.weights:

@@ -51,7 +51,7 @@ class ShotAccuracy(BaseMetric):
     ``shot/open_f_measure`` alone, in percent too, in which an image is rejected when its largest score is below the
     threshold: F = 2PR / (P + R), P = TP / (TP + FP), R = TP / (TP + FN), where TP are images of known classes that are
     right and not rejected, FP those that are wrong and not rejected, and FN images of unknown classes that are not
-    rejected, as in the code of Kang et al. (ICLR 2020). A version of Liu et al.'s own has known images that are rejected
+    rejected, as in the code of Kang et al. (ICLR 2020). A version of Liu et al.'s has known images that are rejected
     among FP too, which gives less; by which their figures are, they do not say. The other figures are those of known
     images without rejection, as without the option; in their code a rejected image is a wrong one there.
 

@@ -26,7 +26,7 @@ class BBN(ImageClassifier):
     both blocks (there both begin at random); without a checkpoint both are random, and differ.
 
     Args:
-        backbone: a `ResNet` or its kin, with the last stage as its only output.
+        backbone: a `ResNet` or its kin, with the last stage as its only output, and not frozen.
         options: of mmpretrain's `ImageClassifier`.
 
     Shape:
@@ -110,6 +110,11 @@ def _double_last_block(backbone: nn.Module) -> None:
         raise ValueError(
             f'backbone.out_indices of the {name} is {tuple(backbone.out_indices)}; BBN has branches in the last stage '
             f'alone, set it to ({last},)'
+        )
+    if getattr(backbone, 'frozen_stages', -1) > last:
+        raise ValueError(
+            f'backbone.frozen_stages is {backbone.frozen_stages}, which freezes the branches of BBN in the last stage; '
+            f'set it to at most {last}'
         )
     stage = getattr(backbone, stages[last])
     stage[-1] = BilateralBlock(stage[-1])

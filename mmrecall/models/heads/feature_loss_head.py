@@ -52,7 +52,7 @@ class FeatureLossClsHead(LinearClsHead):
                 f'the images have soft labels (gt_score), but {type(self.feature_loss).__name__} compares images of '
                 'whole classes; train without Mixup and CutMix'
             )
-        losses = super().loss(feats, data_samples, **options)
         labels = torch.cat([sample.gt_label for sample in data_samples])
-        losses['loss_feature'] = self.feature_loss(self.pre_logits(feats), labels)
-        return losses
+        # first, because the ranks meet in it: another loss may raise on one of them
+        loss_feature = self.feature_loss(self.pre_logits(feats), labels)
+        return {**super().loss(feats, data_samples, **options), 'loss_feature': loss_feature}

@@ -2,11 +2,13 @@
 
 import made_data
 import pytest
+import torch
 
 pytest.importorskip('mmpretrain')
 
 import mmpretrain.datasets
 import mmpretrain.models  # noqa: F401
+from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from sdn_network import CHANNELS, network_config
@@ -36,6 +38,29 @@ def root(tmp_path):
     return tmp_path
 
 
+class Scores(Hook):
+    """Keeps scores and labels of all images."""
+
+    def __init__(self):
+        self.images = []
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.images += [(one.pred_score.tolist(), int(one.gt_label)) for one in outputs]
+
+
+def open_f_measure(images, threshold):
+    """By a loop."""
+    true_positives = false_positives = false_negatives = 0
+    for score, label in images:
+        if max(score) >= threshold:
+            true_positives += label == score.index(max(score))
+            false_positives += label not in (-1, score.index(max(score)))
+            false_negatives += label == -1
+    precision = true_positives / (true_positives + false_positives)
+    recall = true_positives / (true_positives + false_negatives)
+    return 100 * 2 * precision * recall / (precision + recall)
+
+
 def test_a_runner_tests_on_a_list_of_known_and_one_of_unknown_classes(root):
     head = dict(type='LinearClsHead', num_classes=CLASSES, in_channels=CHANNELS)
     runner = Runner(
@@ -55,8 +80,19 @@ def test_a_runner_tests_on_a_list_of_known_and_one_of_unknown_classes(root):
         ),
         log_level='WARNING',
     )
+    kept = Scores()
+    runner.register_hook(kept)
+    # all are taken for class 0, some more surely than others
+    torch.nn.init.constant_(runner.model.head.fc.bias[0], 7.0)
+    runner.test()
+    images = list(kept.images)
+    threshold = max(max(score) for score, label in images if label == 0)
+    assert any(max(score) < threshold for score, _ in images)
+    runner.test_evaluator.metrics[0].open_set_threshold = threshold
     found = runner.test()
-    assert 0 <= found['shot/open_f_measure'] <= 100
+    expected = open_f_measure(images, threshold)
+    assert 0 < expected < 100
+    assert found['shot/open_f_measure'] == pytest.approx(expected)
     rows = (root / 'shot_accuracy.csv').read_text().splitlines()[1:]
     assert len(rows) == CLASSES
     assert sum(int(row.split(',')[4]) for row in rows) == 9

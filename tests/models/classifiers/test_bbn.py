@@ -14,6 +14,8 @@ from mmengine.runner import load_checkpoint
 from sdn_network import CHANNELS, images, network_config, samples
 from torch.nn.parallel import DistributedDataParallel
 
+from mmrecall.models.first_stage import FirstStage
+
 BLOCK = 'backbone.layer4.1.'
 LABELS = [0, 2, 1, 1, 2, 0, 0, 1]
 
@@ -202,6 +204,19 @@ def test_a_loss_in_evaluation_mode_is_refused():
     model.head.set_progress(0.5)
     with pytest.raises(ValueError, match=r'features have 128 channels.*takes 64 of a model in training mode'):
         model(images(4), samples(LABELS[:4]), mode='loss')
+
+
+def test_frozen_branches_are_refused():
+    config = bbn_config()
+    config['backbone']['frozen_stages'] = 4
+    with pytest.raises(ValueError, match='freezes the branches of BBN in the last stage; set it to at most 3'):
+        build(config)
+
+
+def test_a_checkpoint_of_bbn_is_no_first_stage(tmp_path):
+    torch.save(dict(state_dict=build(bbn_config()).state_dict()), tmp_path / 'bbn.pth')
+    with pytest.raises(ValueError, match='is of BBN, whose classifier takes the features of two branches'):
+        FirstStage.read(str(tmp_path / 'bbn.pth'))
 
 
 def gradients(model, inputs, labels):

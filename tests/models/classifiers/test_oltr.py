@@ -235,7 +235,7 @@ def test_the_hook_refuses_a_model_that_is_no_second_stage(tmp_path):
 def test_a_checkpoint_of_oltr_is_no_first_stage(head, tmp_path):
     path, _ = first_stage(tmp_path)
     torch.save(dict(state_dict=build(path).state_dict()), path)
-    with pytest.raises(ValueError, match='is of OLTR, which has more than a backbone and a neck'):
+    with pytest.raises(ValueError, match='is of OLTR, whose features have an attention'):
         build_second(head, path)
 
 

@@ -92,6 +92,19 @@ def test_any_loss_of_logits_and_labels_is_mixed():
     torch.testing.assert_close(losses(built, features)['loss'], expected)
 
 
+def test_a_running_recall_moves_twice_a_step():
+    config = dict(type='mmrecall.RecallLoss', num_classes=3, alpha=0.9)
+    built, features = head(0.6, loss=config), torch.randn(10, 4)
+    loss = MODELS.build(config)
+    logits = torch.tensor(logits_by_hand(built, features, 0.64))
+    for _ in range(2):
+        expected = 0.64 * loss(logits, torch.tensor(UNIFORM)) + 0.36 * loss(logits, torch.tensor(REVERSED))
+        found = losses(built, features)['loss']
+        torch.testing.assert_close(found, expected)
+        found.backward()
+    torch.testing.assert_close(built.loss_module.recall, loss.recall)
+
+
 def test_without_a_progress_the_loss_names_the_hook():
     with pytest.raises(ValueError, match=r'CumulativeLearningHook'):
         losses(head(), torch.randn(10, 4))
