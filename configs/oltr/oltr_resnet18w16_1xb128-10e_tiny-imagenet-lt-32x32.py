@@ -3,6 +3,7 @@
 Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019: the second of two stages, with
 class-balanced sampling. All weights are trained on, as the authors do on ImageNet-LT: backbone, attention and memory at
 a tenth of the classifier's rate. They draw a class, then four of its images; here every image is a draw of its own.
+No figures are published for this data set.
 
     python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
     python tools/train.py configs/oltr/oltr_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py

@@ -49,16 +49,21 @@ class ClassMemoryHook(Hook):
         # not by its type, whose module needs mmpretrain
         if not hasattr(head, 'is_filled'):
             raise ValueError(f'ClassMemoryHook is for an OLTRHead, but the head is a {type(head).__name__}')
-        if not hasattr(model, 'check_features'):
+        if not hasattr(model, 'attention'):
             raise ValueError(
-                f"ClassMemoryHook is for a second stage, but the model is a {type(model).__name__}; set model.type='"
-                "mmrecall.OLTR'"
+                f"an OLTRHead is for OLTR, but the model is a {type(model).__name__}; set model.type='mmrecall.OLTR'"
             )
         if head.is_filled:
             return
         model.check_features()
         loader = runner.build_dataloader(dict(self.dataloader), seed=runner.seed)
         check_once(loader, 'dataloader')
+        images, trained = len(loader.dataset), len(runner.train_loop.dataloader.dataset)
+        if images != trained:
+            runner.logger.warning(
+                f'ClassMemoryHook: the dataloader has {images} images, train_dataloader has {trained}; are both of the '
+                'training set?'
+            )
         # the loop switches to training at its every epoch
         model.eval()
         with torch.no_grad():

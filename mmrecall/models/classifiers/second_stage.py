@@ -58,7 +58,7 @@ class SecondStageClassifier(ImageClassifier):
             # nothing is fetched for weights that are replaced at once
             part.init_cfg = None
         super().init_weights()
-        first_stage = FirstStage.read(self.first_stage)
+        first_stage = self._read_first_stage()
         first_stage.fill_features(self)
         if hasattr(self.head, 'take_classifier'):
             self.head.take_classifier(first_stage)
@@ -80,6 +80,14 @@ class SecondStageClassifier(ImageClassifier):
             raise ValueError(
                 'nothing gave the backbone its weights: set model.first_stage to the checkpoint of the first stage'
             )
+
+    def _read_first_stage(self) -> FirstStage:
+        try:
+            return FirstStage.read(self.first_stage)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error}; train the first stage, or set model.first_stage to its checkpoint'
+            ) from error
 
     def _features(self) -> list[nn.Module]:
         return [part for part in (self.backbone, self.neck) if part is not None]

@@ -1,5 +1,7 @@
 """Losses of features, which a classification head adds to its own."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -36,8 +38,13 @@ class FeatureLoss(nn.Module):
         self.loss_weight = loss_weight
         self.sync = sync
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, features: Tensor, labels: Tensor, **options: Any) -> Tensor:
         """Loss of a batch, a scalar; in training across ranks, of the global one on each of them."""
+        if options:
+            raise TypeError(
+                f'{type(self).__name__} is called as a loss of logits, with {", ".join(options)}, but it is one of '
+                "features; set head.type='mmrecall.FeatureLossClsHead' and head.feature_loss to it, not head.loss"
+            )
         # validation does not wait for other ranks
         if not (self.training and torch.is_grad_enabled() and spans_ranks(self.sync)):
             return self.loss_weight * self._loss(features, labels)

@@ -220,13 +220,24 @@ def test_the_hook_refuses_another_head(tmp_path):
         second_runner(tmp_path, dict(type='LinearClsHead'), path, hooks=[memory_hook(tmp_path)]).train()
 
 
-def test_the_hook_refuses_a_model_that_is_no_second_stage(tmp_path):
+def test_the_hook_refuses_a_model_without_attention(tmp_path):
     path, _ = first_stage(tmp_path)
-    plain = config(path, type='ImageClassifier')
-    del plain['first_stage'], plain['feature_size']
+    plain = config(path, type='mmrecall.SecondStageClassifier')
+    del plain['feature_size']
     one = second_runner(tmp_path, None, path, hooks=[memory_hook(tmp_path)], model=plain)
-    with pytest.raises(ValueError, match=r"the model is a ImageClassifier; set model\.type='mmrecall\.OLTR'"):
+    with pytest.raises(ValueError, match=r"the model is a SecondStageClassifier; set model\.type='mmrecall\.OLTR'"):
         one.train()
+
+
+def test_a_memory_of_another_number_of_images_than_training_is_warned_of(tmp_path):
+    path, _ = first_stage(tmp_path)
+    loader = loader_config(tmp_path)
+    loader['dataset']['indices'] = [0, 1, 5, 9]
+    one = runner(tmp_path, path, [dict(type='mmrecall.ClassMemoryHook', dataloader=loader)])
+    warnings = []
+    one.logger.warning = warnings.append
+    one.train()
+    assert any('the dataloader has 4 images, train_dataloader has 11' in line for line in warnings)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The linear classifier with a loss on its features, alone and in a training."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,6 +80,12 @@ def test_its_checkpoint_is_that_of_a_linear_classifier_and_a_first_stage(tmp_pat
     torch.testing.assert_close(second.head((x,)), network.head((x,)))
 
 
+def test_a_loss_of_features_in_place_of_one_of_logits_says_where_it_belongs():
+    head = LinearClsHead(num_classes=2, in_channels=3, loss=dict(type='mmrecall.RangeLoss'))
+    with pytest.raises(TypeError, match=r'RangeLoss is called as a loss of logits.*mmrecall\.FeatureLossClsHead'):
+        head.loss((torch.zeros(2, 3),), samples([0, 1]))
+
+
 def test_mixed_images_are_refused():
     head = FeatureLossClsHead(CLASSES, CHANNELS, feature_loss=LiftedStructureLoss())
     mixed = samples([0, 1])
@@ -87,7 +94,7 @@ def test_mixed_images_are_refused():
         head.loss((torch.zeros(2, CHANNELS),), mixed)
 
 
-def runner(root, name, work, resume=False):
+def runner(root, name, work, resume=False, **options):
     """Two epochs of three batches in another order each, with random flips; a checkpoint after every second batch."""
     os.environ.setdefault('LOCAL_RANK', os.environ.get('RANK', '0'))
     pipeline = [PIPELINE[0], dict(type='RandomFlip', prob=0.5, direction='horizontal'), PIPELINE[1]]
@@ -112,6 +119,7 @@ def runner(root, name, work, resume=False):
         randomness=dict(seed=1),
         log_level='WARNING',
         resume=resume,
+        **options,
     )
 
 
@@ -132,6 +140,19 @@ def test_a_training_that_is_resumed_in_mid_epoch_is_bit_equal(name, tmp_path):
     resumed = final_weights(runner(tmp_path, name, 'resumed', resume=True))
     assert list(whole) == list(resumed)
     assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def weights_on_a_rank(rank, world_size, root, name):
+    wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
+    weights = final_weights(runner(Path(root), name, 'ranks', launcher='pytorch', cfg=dict(model_wrapper_cfg=wrapper)))
+    return {key: value.double().sum().item() for key, value in weights.items() if 'running' not in key}
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_training_on_two_ranks_keeps_them_alike(name, two_ranks, tmp_path):
+    image_folder(tmp_path)
+    first, second = two_ranks.run(weights_on_a_rank, str(tmp_path), name)
+    assert first == second
 
 
 def rank_trains(rank, world_size, name):
