@@ -19,13 +19,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmrecall.functional import one_pass
-from mmrecall.models import losses
 from mmrecall.models.losses import ClassCounts
 from mmrecall.models.losses.base import SoftmaxLoss
 from mmrecall.registry import MODELS
 
 LOSSES = sorted(
-    (cls for cls in MODELS.module_dict.values() if cls.__module__.startswith(losses.__name__)),
+    (cls for cls in MODELS.module_dict.values() if issubclass(cls, SoftmaxLoss)),
     key=lambda cls: cls.__name__,
 )
 WITHOUT_SOFT_LABELS = {'LDAMLoss', 'LovaszSoftmaxLoss'}
