@@ -68,3 +68,14 @@ def long_tail(root, lists, classes, folder='train/{label}', size=40):
                 cv2.imwrite(str(path / f'{number}_{image}.jpg'), rng.integers(0, 256, (size, size, 3), np.uint8))
                 lines.append(f'{folder.format(label=label)}/{number}_{image}.jpg {label}\n')
         (root / name).write_text(''.join(lines))
+
+
+def every_long_tail(root):
+    """A small copy of every data set of long-tailed classification, in its layout; few of their classes have images."""
+    long_tail(root / 'cifar10-lt', ['CIFAR10_LT_train.txt', 'CIFAR10_LT_test.txt'], 10, size=32)
+    tiny = root / 'tiny-imagenet-lt'
+    long_tail(tiny, ['TinyImageNet_LT_train.txt', 'TinyImageNet_LT_val.txt'], 12, size=32)
+    (tiny / 'classes.txt').write_text(''.join(f'n{n:08d}\tclass {n}\n' for n in range(200)))
+    long_tail(root / 'places365', [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')], 12)
+    lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
+    long_tail(root / 'inaturalist2018', lists, 12, folder='train_val2018/Plantae/{label}')

@@ -51,15 +51,7 @@ def flat(config, prefix=''):
 def data(tmp_path_factory):
     """Folder in which ``data/`` holds a small copy of every data set."""
     folder = tmp_path_factory.mktemp('made')
-    root = folder / 'data'
-    made_data.long_tail(root / 'cifar10-lt', ['CIFAR10_LT_train.txt', 'CIFAR10_LT_test.txt'], 10, size=32)
-    tiny = root / 'tiny-imagenet-lt'
-    made_data.long_tail(tiny, ['TinyImageNet_LT_train.txt', 'TinyImageNet_LT_val.txt'], 12, size=32)
-    (tiny / 'classes.txt').write_text(''.join(f'n{n:08d}\tclass {n}\n' for n in range(200)))
-    places = [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')]
-    made_data.long_tail(root / 'places365', places, 12)
-    lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
-    made_data.long_tail(root / 'inaturalist2018', lists, 12, folder='train_val2018/Plantae/{label}')
+    made_data.every_long_tail(folder / 'data')
     return folder
 
 
