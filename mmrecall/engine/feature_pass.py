@@ -6,13 +6,13 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
+from mmrecall.engine.bare_model import bare_model
 from mmrecall.engine.hooks.class_names import some_of
 
 
@@ -71,16 +71,11 @@ def fill_class_means(model: nn.Module, loader: DataLoader, logger: MMLogger) -> 
         logger.warning(f'Classes without images, which have no mean: {without}')
 
 
-def unwrapped(runner: Runner) -> nn.Module:
-    """The model itself."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def renew_averages(runner: Runner) -> None:
     """Let averaged models begin anew from the model: they follow an optimizer, which had no part in this."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
-            hook.ema_model.module.load_state_dict(unwrapped(runner).state_dict())
+            hook.ema_model.module.load_state_dict(bare_model(runner).state_dict())
 
 
 def _raise_on_all_ranks(invalid: list[int], num_classes: int) -> None:

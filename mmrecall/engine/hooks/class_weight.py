@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmrecall.engine.bare_model import bare_model
 from mmrecall.engine.hooks.class_names import trained_classes
 from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls, is_softmax_loss, is_stock_cross_entropy
 from mmrecall.functional.hard_samples import sum_focal_weights
@@ -71,7 +71,7 @@ class ClassWeightHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Watch the losses."""
-        self._calls = LossCalls(_bare_model(runner), _is_watched)
+        self._calls = LossCalls(bare_model(runner), _is_watched)
         self._calls.remembering = False
 
     def after_train(self, runner: Runner) -> None:
@@ -86,7 +86,7 @@ class ClassWeightHook(Hook):
         """Log."""
         if not self._calls.remembering:
             return
-        watched = {name: loss for name, loss in _bare_model(runner).named_modules() if _is_watched(loss)}
+        watched = {name: loss for name, loss in bare_model(runner).named_modules() if _is_watched(loss)}
         found = _over_ranks(list(watched), list(self._calls), runner)
         self._calls.forget()
         classes = trained_classes(runner)
@@ -99,10 +99,6 @@ class ClassWeightHook(Hook):
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
 
-def _bare_model(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def _is_watched(module: nn.Module) -> bool:
     return is_softmax_loss(module) or is_stock_cross_entropy(module)
 
@@ -111,7 +107,7 @@ def _is_watched(module: nn.Module) -> bool:
 def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner) -> dict[str, LoggedClasses]:
     """The global counts of every loss that was called on any rank; a rank that did not call one has none of it."""
     own = {name: [call for call in calls if call.name == name] for name in names}
-    device = next(_bare_model(runner).parameters()).device
+    device = next(bare_model(runner).parameters()).device
     num_classes = torch.zeros(len(names), dtype=torch.int64, device=device)
     for index, name in enumerate(names):
         num_classes[index] = max((call.batch()[0].shape[1] for call in own[name]), default=0)

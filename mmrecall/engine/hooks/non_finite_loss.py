@@ -10,10 +10,10 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
+from mmrecall.engine.bare_model import bare_model
 from mmrecall.engine.hooks.class_names import some_of, trained_classes
 from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
 from mmrecall.registry import HOOKS, register
@@ -56,7 +56,7 @@ class NonFiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to remember what the losses are called with."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         self._calls = LossCalls(model, is_softmax_loss)
         self._state = dict(_to_watch(model))
         self._in_a_row = 0
