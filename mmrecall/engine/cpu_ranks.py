@@ -1,6 +1,11 @@
 """Several ranks on a machine without a GPU, which the stock launchers do not foresee."""
 
+import atexit
 import os
+import signal
+import sys
+import threading
+import time
 
 import torch.distributed as dist
 from mmengine.device import get_device
@@ -10,11 +15,15 @@ from mmrecall.engine.slurm_rendezvous import slurm_rendezvous
 # where Slurm says what torchrun says in RANK, WORLD_SIZE and LOCAL_RANK
 _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
 
+# seconds for the threads of gloo, which need microseconds of a processor
+_LET_GO = 0.2
+
 
 def init_cpu_ranks(launcher: str) -> bool:
     """Start a gloo process group if there is a launcher and no GPU; mmengine leaves an existing group alone.
 
-    mmengine's own start calls `torch.cuda.set_device`, which needs a GPU.
+    mmengine's own start calls `torch.cuda.set_device`, which needs a GPU. The group is destroyed when the process ends,
+    also after an error and on SIGTERM.
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun's environment) or ``'slurm'`` (srun's).
@@ -40,4 +49,20 @@ def init_cpu_ranks(launcher: str) -> bool:
         )
     if not dist.is_initialized():
         dist.init_process_group('gloo')
+        atexit.register(_destroy_group)
+        _exit_on_sigterm()
     return True
+
+
+def _destroy_group() -> None:
+    # A thread of gloo lets go of the tensors of the last collective, for which it needs the interpreter's lock. It waits
+    # for it behind this thread: an interpreter that ends then aborts, and a group that is destroyed then waits forever.
+    time.sleep(_LET_GO)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _exit_on_sigterm() -> None:
+    """Let SIGTERM end the process as `sys.exit` does, so that the group is destroyed; keep another library's handler."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmrecall.engine import init_cpu_ranks, run_stock_tool
+from mmrecall.engine import run_stock_tool
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher, stock_tool
 
 
@@ -48,12 +48,3 @@ def test_a_config_with_a_model_wrapper_keeps_its_options_on_a_cpu():
     assert 'model_wrapper_cfg.find_unused_parameters=True' in _cpu_wrapper_options(
         Config(dict(find_unused_parameters=True))
     )
-
-
-def test_cpu_ranks_without_a_launcher_environment_are_refused(monkeypatch):
-    monkeypatch.setattr('mmrecall.engine.cpu_ranks.get_device', lambda: 'cpu')
-    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
-        monkeypatch.delenv(name, raising=False)
-    assert init_cpu_ranks('none') is False
-    with pytest.raises(RuntimeError, match=r'RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT not set.*dist_train'):
-        init_cpu_ranks('pytorch')
