@@ -1,18 +1,20 @@
 """Recall loss and its company: class imbalance for MMSegmentation and MMPretrain.
 
-Importing the package registers whatever the installed toolboxes allow; `mmrecall.functional` needs PyTorch alone.
+The losses and `mmrecall.functional` need PyTorch and NumPy alone. Importing the package registers whatever the
+installed toolboxes allow.
 """
 
 import importlib
 from types import ModuleType
 
-from . import functional
+from . import functional, losses
+from .losses import *  # noqa: F403
 from .toolboxes import missing, require
 
 __version__ = '0.1.0'
-__all__ = ['functional']
+__all__ = ['functional', 'losses', *losses.__all__]
 
-_PARTS = ('models', 'engine', 'datasets', 'evaluation')
+_PARTS = ('registry', 'models', 'engine', 'datasets', 'evaluation')
 _NEEDS = 'mmengine.registry'
 
 if missing(_NEEDS) is None:

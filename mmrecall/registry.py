@@ -1,4 +1,4 @@
-"""Child registries of mmengine's, scope ``mmrecall``.
+"""Child registries of mmengine's, scope ``mmrecall``, and the losses in them.
 
 mmengine imports this module by its name when it meets ``type='mmrecall.…'``, so the prefix works without any import
 in a config.
@@ -7,6 +7,7 @@ in a config.
 from collections.abc import Callable
 from typing import TypeVar
 
+from . import losses
 from .toolboxes import require
 
 require('mmengine.registry')
@@ -40,3 +41,15 @@ def register(registry: Registry) -> Callable[[Class], Class]:
         return cls
 
     return decorate
+
+
+def _register_losses() -> None:
+    bases = (losses.BaseLoss, losses.FeatureLoss)
+    for name in losses.__all__:
+        loss = getattr(losses, name)
+        if isinstance(loss, type) and issubclass(loss, bases) and loss not in bases:
+            for registry in (MODELS, root.MODELS):
+                registry.register_module(name=name, module=loss)
+
+
+_register_losses()

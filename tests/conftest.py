@@ -101,6 +101,6 @@ def four_ranks():
 
 
 @pytest.fixture
-def one_pass_however_small(monkeypatch):
-    """One pass over the logits, as in a training, though a test's batch is small."""
-    monkeypatch.setattr('mmrecall.functional.one_pass._SMALL', 1)
+def fused_however_small(monkeypatch):
+    """Take the fused pass over the logits, as in a training, though a test's batch is small."""
+    monkeypatch.setattr('mmrecall.functional.backends.cpu._SMALL', 1)

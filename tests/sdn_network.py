@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from mmrecall.models.losses import ClassCounts
+from mmrecall.losses import ClassCounts
 
 CLASSES = 3
 CHANNELS = 64

@@ -18,7 +18,7 @@ def test_no_name_collides_with_a_stock_one(name):
 
 def test_the_old_name_losses_serves_as_well():
     builder = pytest.importorskip('mmseg.models.builder')
-    assert isinstance(builder.LOSSES.build(dict(type='RecallLoss')), mmrecall.models.losses.RecallLoss)
+    assert isinstance(builder.LOSSES.build(dict(type='RecallLoss')), mmrecall.losses.RecallLoss)
     assert isinstance(builder.LOSSES.build(dict(type='mmrecall.RecallLoss')), torch.nn.Module)
 
 

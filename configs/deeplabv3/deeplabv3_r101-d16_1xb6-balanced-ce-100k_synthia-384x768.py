@@ -25,7 +25,6 @@ model = dict(
             class_weight='effective_number',
             class_counts='auto',
             num_classes=13,
-            normalizer='weight',
         ),
     ),
 )

@@ -20,7 +20,6 @@ model = dict(
             class_weight='inverse_frequency',
             class_counts='auto',
             num_classes=11,
-            normalizer='weight',
         ),
     ),
 )

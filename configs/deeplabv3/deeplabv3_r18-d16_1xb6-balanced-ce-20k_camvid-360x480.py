@@ -20,7 +20,6 @@ model = dict(
             class_weight='effective_number',
             class_counts='auto',
             num_classes=11,
-            normalizer='weight',
         ),
     ),
 )

@@ -27,7 +27,6 @@ model = dict(
             class_weight='inverse_frequency',
             class_counts='auto',
             num_classes=13,
-            normalizer='weight',
         ),
     ),
 )

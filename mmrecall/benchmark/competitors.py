@@ -1,6 +1,7 @@
 """What is measured: this package's losses, the toolboxes', and what one would write without either."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
@@ -10,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmrecall import losses
 from mmrecall.benchmark.batches import Batch
 from mmrecall.benchmark.measure import Step
+from mmrecall.functional.backends import reference
 from mmrecall.functional.recall import recall_weights
-from mmrecall.functional.statistics import plain_class_losses
-from mmrecall.functional.weighted import weigh_class_losses
+from mmrecall.functional.statistics import ClassStatistics
 from mmrecall.toolboxes import require
 
 REFERENCE = 'F.cross_entropy'
@@ -46,7 +48,7 @@ def all_competitors() -> list[Competitor]:
         Competitor(COPY, 'PyTorch', lambda batch: batch.logits.clone),
         Competitor(NAIVE, 'PyTorch', _steps(_with_ignored(naive_recall))),
         Competitor(PLAIN, 'mmrecall', _steps(_with_ignored(plain_recall))),
-        *(_entry('mmrecall', entry) for entry in _OWN),
+        *(_entry('mmrecall', entry) for entry in _own()),
         *(_entry('mmseg', entry) for entry in _MMSEG),
         Competitor('mmseg.OhemCrossEntropy, called directly', 'mmseg', _steps(_direct_ohem)),
         *(_entry('mmpretrain', entry) for entry in _MMPRETRAIN),
@@ -78,22 +80,6 @@ def choose(patterns: Sequence[str] | None) -> list[Competitor]:
 COUNTS, CLASSES = object(), object()
 # name, options that the name is shown with, other options
 Entry = tuple[str, dict[str, Any], dict[str, Any]]
-_OWN: list[Entry] = [
-    ('RecallLoss', {}, {}),
-    ('RecallLoss', dict(alpha=0.9), dict(num_classes=CLASSES)),
-    ('RecallLoss', dict(metric='precision'), {}),
-    ('WeightedCrossEntropyLoss', {}, dict(class_weight='inverse_frequency', class_counts=COUNTS)),
-    ('SoftmaxFocalLoss', {}, {}),
-    ('TopKCrossEntropyLoss', {}, {}),
-    ('SoftTverskyLoss', {}, {}),
-    ('SoftDiceLoss', {}, {}),
-    ('SoftIoULoss', {}, {}),
-    ('LovaszSoftmaxLoss', {}, {}),
-    ('LovaszSoftmaxLoss', dict(per_image=True), {}),
-    ('LDAMLoss', {}, dict(class_counts=COUNTS)),
-    ('LogitAdjustedLoss', {}, dict(class_counts=COUNTS)),
-    ('BalancedSoftmaxLoss', {}, dict(class_counts=COUNTS)),
-]
 # of mmseg's, BoundaryLoss (edges), SiLogLoss (depth) and KLDivLoss (a second set of scores) take other things; of
 # mmpretrain's, those for self-supervised training and regression
 _MMSEG: list[Entry] = [
@@ -118,6 +104,28 @@ _MMPRETRAIN: list[Entry] = [
 ]
 
 
+def _own() -> list[Entry]:
+    """The forms of every loss of logits, each with the counts and the number of classes that it takes."""
+    found = []
+    for name in losses.__all__:
+        cls = getattr(losses, name)
+        if not isinstance(cls, type) or not issubclass(cls, losses.BaseLoss) or cls is losses.BaseLoss:
+            continue
+        if name != cls.__name__:
+            continue
+        for options in cls.variants:
+            # a scheme of weights is what the loss is measured with, not a form of its own
+            shown = {key: value for key, value in options.items() if key != 'class_weight'}
+            found.append((name, shown, {**options, **_needed(cls, options)}))
+    return found
+
+
+def _needed(cls: type[torch.nn.Module], options: dict[str, Any]) -> dict[str, Any]:
+    """Options that the loss cannot do without: class counts, or for a running recall the number of classes."""
+    needed = dict(class_counts=COUNTS) if 'class_counts' in inspect.signature(cls).parameters else {}
+    return {**needed, 'num_classes': CLASSES} if 'alpha' in options else needed
+
+
 def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """The recall loss as one would write it: argmax, two counts, a weighted cross entropy."""
     num_classes = logits.shape[1]
@@ -130,9 +138,10 @@ def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 
 def plain_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """The recall loss by `plain_class_losses`, the steps that this package takes where one pass is not possible."""
-    statistics, loss_sum = plain_class_losses(logits, target, ignore_index)
-    return weigh_class_losses(loss_sum, recall_weights(statistics)) / statistics.support.sum()
+    """Compute the recall loss by the reference backend, which is used where the fused pass is not possible."""
+    loss_sum, support, true_positives, _ = reference.class_sums(logits, target, ignore_index)
+    weights = recall_weights(ClassStatistics(support, None, true_positives))
+    return torch.dot(weights.to(loss_sum.dtype), loss_sum) / support.sum()
 
 
 def _with_ignored(function: Callable[..., Tensor]) -> Callable[[Batch], Loss]:

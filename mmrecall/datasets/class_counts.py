@@ -17,9 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.sources import Source, find_sources
 from mmrecall.files import replacing
+from mmrecall.losses.class_counts import CountedClasses
+from mmrecall.losses.counting import Labels
+from mmrecall.losses.counting import count_classes as count_batches
 
 Array = np.ndarray
 
+# a data set of OpenMMLab, or a wrapper, has one of these
+_OPENMMLAB = ('get_data_info', 'metainfo', 'dataset', 'datasets')
 # how many items a worker counts before it reports
 _CHUNK = {'pixels': 4, 'images': 512}
 
@@ -84,8 +89,11 @@ def count_classes(
     num_workers: int = 0,
     progress: bool = False,
     on_progress: Callable[[], None] = lambda: None,
-) -> LabelCounts:
+    labels: Labels | None = None,
+) -> LabelCounts | CountedClasses:
     """Count the classes of a training set of mmseg (pixels) or mmpretrain (images), wrappers included.
+
+    A DataLoader, or what is no data set of OpenMMLab, is counted by `mmrecall.losses.count_classes`.
 
     Of the pipeline only the transform that loads the annotations runs (its class, or one that it inherits from, is
     called ``Load...Annotations`` or ``Load...Annotation``), so the label map and ``reduce_zero_label`` are honoured and
@@ -99,6 +107,7 @@ def count_classes(
         num_workers: processes that read labels; 0 reads them in this one.
         progress: show a progress bar.
         on_progress: called again and again during the count.
+        labels: where the labels are in the batches of a DataLoader, see `mmrecall.losses.count_classes`.
 
     Raises:
         FailedFiles: several files are wrong; names them.
@@ -115,6 +124,8 @@ def count_classes(
         >>> count_classes(Flowers()).counts
         [1, 2]
     """
+    if isinstance(dataset, DataLoader) or not any(hasattr(dataset, name) for name in _OPENMMLAB):
+        return _count_batches(dataset, ignore_index, num_classes, labels)
     sources = find_sources(dataset, ignore_index)
     classes = _class_names(sources, num_classes)
     table = np.zeros((3, len(classes) + 1), np.int64)
@@ -134,6 +145,15 @@ def count_classes(
         num_images=num_images,
         unit=unit,
     )
+
+
+def _count_batches(
+    data: Any, ignore_index: int | None, num_classes: int | None, labels: Labels | None
+) -> CountedClasses:
+    if num_classes is None:
+        raise ValueError(f'got num_classes=None for a {type(data).__name__}; expected an integer; set num_classes')
+    options = {} if ignore_index is None else dict(ignore_index=ignore_index)
+    return count_batches(data, num_classes, labels=labels, **options)
 
 
 def _class_names(sources: Sequence[Source], num_classes: int | None) -> list[str]:

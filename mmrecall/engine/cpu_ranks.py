@@ -55,14 +55,17 @@ def init_cpu_ranks(launcher: str) -> bool:
 
 
 def _destroy_group() -> None:
-    # A thread of gloo lets go of the tensors of the last collective, for which it needs the interpreter's lock. It waits
-    # for it behind this thread: an interpreter that ends then aborts, and a group that is destroyed then waits forever.
+    # A thread of gloo lets go of the tensors of the last collective, for which it needs the interpreter's lock, which
+    # this thread holds. An interpreter that ends before that aborts, and a group that is destroyed waits forever.
     time.sleep(_LET_GO)
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def _exit_on_sigterm() -> None:
-    """Let SIGTERM end the process as `sys.exit` does, so that the group is destroyed; keep another library's handler."""
+    """Let SIGTERM end the process as `sys.exit` does, so that the group is destroyed.
+
+    A handler of another library stays.
+    """
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -58,6 +58,6 @@ def choose_head_losses(model: nn.Module, source: str, head: str | None = None) -
     if getattr(model.get_submodule(wanted), 'sampler', None) is not None:
         raise ValueError(
             f'{source}: the {wanted} has a sampler of pixels, outside of its loss; for OHEM take '
-            'mmrecall.TopKCrossEntropyLoss, without a sampler'
+            'mmrecall.OHEMCrossEntropyLoss, without a sampler'
         )
     return found[wanted]

@@ -1,6 +1,6 @@
 """The mathematics of the losses as pure functions of tensors; PyTorch is all they need."""
 
-from .class_losses import class_losses
+from .class_sums import class_losses
 from .class_weights import effective_number_weights, inverse_frequency_weights, median_frequency_weights
 from .gradients import ClassPushes, class_pushes, gradient_by_class
 from .hard_samples import softmax_focal_loss, top_k_cross_entropy

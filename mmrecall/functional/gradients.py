@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .statistics import class_bins, full_precision
+from .statistics import full_precision, labels_with_ignore_bin
 from .validation import check_class_indices, check_labels, check_shapes
 
 
@@ -66,7 +66,7 @@ def gradient_by_class(
         found = f'shape {tuple(value.shape)}' if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f'loss must return one number with a gradient, got {found}; take reduction mean or sum')
     (gradient,) = torch.autograd.grad(value, leaf)
-    bins = class_bins(target, num_classes, ignore_index)
+    bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     total = torch.zeros(num_classes + 1, num_classes, dtype=torch.float64, device=gradient.device)
     samples = gradient.movedim(1, -1).reshape(-1, num_classes).double()
     return total.index_add_(0, bins.flatten(), samples)[:num_classes]

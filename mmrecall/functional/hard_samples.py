@@ -4,9 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .statistics import class_bins, full_precision, full_precision_of, masses, sample_losses, sum_by_class
-from .validation import check_choice, check_finite, check_labels, check_number, check_shapes, is_soft, valid_labels
-from .weighted import check_reduction, count_samples, divide_loss
+from .backends.reference import sample_losses
+from .batch import Batch, Sums, compute_from_samples, count_samples
+from .statistics import (
+    full_precision,
+    full_precision_of,
+    labels_with_ignore_bin,
+    soft_targets,
+    sum_by_class,
+    sum_over_samples,
+)
+from .validation import check_choice, check_finite, check_labels, check_number, is_soft, valid_labels
 
 
 def softmax_focal_loss(
@@ -49,16 +57,10 @@ def softmax_focal_loss(
         tensor([0.0018, 1.6501, 0.0227, 0.0000])
     """
     check_focal(gamma, normalizer)
-    check_reduction(reduction)
-    check_shapes(logits, target, sample_weight)
-    check_labels(target, logits.shape[1], ignore_index)
-    losses = focal_losses(logits, target, gamma, ignore_index, sample_weight)
-    if reduction == 'none':
-        return losses
-    total = sum_losses(losses)
-    if reduction == 'sum':
-        return total
-    return divide_loss(total, count_samples(target, logits.shape[1], ignore_index, normalizer))
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch.check()
+    check_labels(target, batch.num_classes, ignore_index)
+    return compute_from_samples(focal_update(batch, gamma, normalizer), reduction)
 
 
 def top_k_cross_entropy(
@@ -101,53 +103,49 @@ def top_k_cross_entropy(
         tensor([0.0000, 2.1269, 0.3133, 0.0000])
     """
     check_keep_ratio(keep_ratio)
-    check_reduction(reduction)
-    check_shapes(logits, target, sample_weight)
-    check_labels(target, logits.shape[1], ignore_index)
-    losses, kept = hardest_losses(logits, target, keep_ratio, ignore_index, sample_weight)
-    if reduction == 'none':
-        return losses
-    total = sum_losses(losses)
-    return total if reduction == 'sum' else divide_loss(total, kept)
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch.check()
+    check_labels(target, batch.num_classes, ignore_index)
+    return compute_from_samples(hardest_update(batch, keep_ratio), reduction)
 
 
-def focal_losses(
-    logits: Tensor, target: Tensor, gamma: float, ignore_index: int, sample_weight: Tensor | None = None
-) -> Tensor:
-    """(N, ...) focal loss of every sample, 0 where it is ignored; without checks."""
+def focal_update(batch: Batch, gamma: float, normalizer: str) -> Sums:
+    """Compute the focal loss of every sample, (N, ...), 0 where it is ignored; without checks."""
+    logits, target, ignore_index, sample_weight, *_ = batch
     if not is_soft(target):
-        cross_entropy = _cross_entropies(logits, target, ignore_index)
+        cross_entropy = sample_losses(logits, target, ignore_index)
         losses = _focal_weights(cross_entropy, gamma) * cross_entropy
     else:
         mass, cross_entropy = _mass_and_cross_entropies(logits, target)
         losses = (mass * _focal_weights(cross_entropy, gamma) * cross_entropy).sum(dim=1)
-    if sample_weight is None:
-        return losses
-    valid = valid_labels(target, logits.shape[1], ignore_index)
-    return torch.where(valid, losses * sample_weight.to(losses.dtype), 0)
+    if sample_weight is not None:
+        valid = valid_labels(target, batch.num_classes, ignore_index)
+        losses = torch.where(valid, losses * sample_weight.to(losses.dtype), 0)
+    return Sums(losses, count_samples(batch, normalizer))
 
 
 @torch.no_grad()
 def sum_focal_weights(logits: Tensor, target: Tensor, gamma: float, ignore_index: int) -> Tensor:
-    """(C,) float64 sums of (1 - p_n(c))^gamma over the samples labelled c; without checks.
+    """Return the (C,) float64 sums of (1 - p_n(c))^gamma over the samples labelled c; without checks.
 
     Divided by the support, it is the mean focal weight of a class (section IV-D of the recall-loss paper). Soft labels
     count by their mass.
     """
     num_classes = logits.shape[1]
     if not is_soft(target):
-        weights = _focal_weights(_cross_entropies(logits, target, ignore_index), gamma)
-        return sum_by_class(class_bins(target, num_classes, ignore_index), weights, num_classes)
+        weights = _focal_weights(sample_losses(logits, target, ignore_index), gamma)
+        return sum_by_class(labels_with_ignore_bin(target, num_classes, ignore_index), weights, num_classes)
     mass, cross_entropy = _mass_and_cross_entropies(logits, target)
-    return (mass * _focal_weights(cross_entropy, gamma)).double().transpose(0, 1).flatten(1).sum(dim=1)
+    return sum_over_samples(mass * _focal_weights(cross_entropy, gamma))
 
 
-def hardest_losses(
-    logits: Tensor, target: Tensor, keep_ratio: float, ignore_index: int, sample_weight: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """(N, ...) cross entropies, 0 where a sample is not kept, and how many are kept (float64); without checks."""
-    losses = _cross_entropies(logits, target, ignore_index)
-    valid = valid_labels(target, logits.shape[1], ignore_index)
+def hardest_update(batch: Batch, keep_ratio: float) -> Sums:
+    """Compute the cross entropies (N, ...), 0 where a sample is not kept, and count those that are; without checks."""
+    logits, target, ignore_index, sample_weight, *_ = batch
+    losses = sample_losses(logits, target, ignore_index)
+    if is_soft(target):
+        losses = losses.sum(dim=1)
+    valid = valid_labels(target, batch.num_classes, ignore_index)
     # the small addend: 0.29 * 100 is 28.999999999999996
     num_kept = (keep_ratio * valid.sum().double() + 1e-6).floor()
     order = losses.detach().masked_fill(~valid, -1).flatten().argsort(descending=True)
@@ -155,12 +153,7 @@ def hardest_losses(
     kept = (rank < num_kept).reshape(losses.shape)
     if sample_weight is not None:
         losses = losses * sample_weight.to(losses.dtype)
-    return torch.where(kept, losses, 0), num_kept
-
-
-def sum_losses(losses: Tensor) -> Tensor:
-    """Their sum, accumulated in float64."""
-    return losses.sum(dtype=torch.float64).to(losses.dtype)
+    return Sums(torch.where(kept, losses, 0), num_kept)
 
 
 def check_focal(gamma: float, normalizer: str) -> None:
@@ -176,14 +169,9 @@ def check_keep_ratio(keep_ratio: float) -> None:
         raise ValueError(f'keep_ratio is {keep_ratio}; it must be above 0 and at most 1')
 
 
-def _cross_entropies(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    ones = torch.ones(logits.shape[1], device=logits.device)
-    return sample_losses(logits, target, ones, ignore_index)
-
-
 def _mass_and_cross_entropies(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C, ...) label masses and -log p, which is 0 where there is no mass."""
-    mass = masses(target).to(full_precision_of(logits.dtype))
+    """Return the (N, C, ...) soft labels and -log p, which is 0 where there is no mass."""
+    mass = soft_targets(target).to(full_precision_of(logits.dtype))
     # a class without mass may have probability 0, and 0 * inf is NaN
     return mass, torch.where(mass > 0, -F.log_softmax(full_precision(logits), dim=1), 0)
 

@@ -1,11 +1,12 @@
-"""Losses that shift the logits by what is known of the training set: LDAM, logit adjustment, balanced softmax."""
+"""Losses that adjust the logits by the class counts of the training set: LDAM, logit adjustment, balanced softmax."""
 
 import torch
 from torch import Tensor
 
-from .shift import LogitShift
-from .validation import check_class_counts, check_class_indices, check_number, check_shapes
-from .weighted import fixed_weights, reduce_class_losses
+from .batch import Batch
+from .logit_adjustment import LogitAdjustment
+from .validation import check_class_counts, check_class_indices, check_number
+from .weighted import fixed_weights_loss
 
 
 def ldam_loss(
@@ -19,7 +20,7 @@ def ldam_loss(
     ignore_index: int = -100,
     sample_weight: Tensor | None = None,
     reduction: str = 'mean',
-    normalizer: str = 'valid',
+    normalizer: str | None = None,
 ) -> Tensor:
     """LDAM loss: cross entropy of scale x (z - margin_y 1[c = y]), with margins proportional to N_c^(-1/4).
 
@@ -52,20 +53,12 @@ def ldam_loss(
         tensor([0.1602, 2.5789, 0.4741])
     """
     check_class_indices(target)
-    check_shapes(logits, target, sample_weight)
-    margins = ldam_margins(class_counts, max_margin)
     check_number('scale', scale, above_zero=True)
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch.check()
+    margins = ldam_margins(class_counts, max_margin)
     _check_length(class_counts, logits)
-    return reduce_class_losses(
-        logits,
-        target,
-        fixed_weights(class_weight),
-        ignore_index,
-        sample_weight,
-        reduction,
-        normalizer,
-        shift=LogitShift(scale, margins=margins),
-    )
+    return fixed_weights_loss(batch, class_weight, normalizer, LogitAdjustment(scale, margins=margins))
 
 
 def logit_adjusted_loss(
@@ -108,19 +101,11 @@ def logit_adjusted_loss(
         >>> logit_adjusted_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([90, 10]), reduction='none')
         tensor([0.0149, 4.2122, 1.4612])
     """
-    check_shapes(logits, target, sample_weight)
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch.check()
     offsets = logit_offsets(class_counts, tau)
     _check_length(class_counts, logits)
-    return reduce_class_losses(
-        logits,
-        target,
-        fixed_weights(None),
-        ignore_index,
-        sample_weight,
-        reduction,
-        normalizer,
-        shift=LogitShift(offsets=offsets),
-    )
+    return fixed_weights_loss(batch, None, normalizer, LogitAdjustment(offsets=offsets))
 
 
 def balanced_softmax_loss(logits: Tensor, target: Tensor, class_counts: Tensor, **options: object) -> Tensor:
@@ -138,7 +123,7 @@ def balanced_softmax_loss(logits: Tensor, target: Tensor, class_counts: Tensor, 
 
 
 def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
-    """(C,) float64 margins proportional to N_c^(-1/4), the largest of which is ``max_margin``.
+    """Return (C,) float64 margins proportional to N_c^(-1/4), the largest of which is ``max_margin``.
 
     A class without samples has the largest margin. Cao et al., NeurIPS 2019, equation 13.
 
@@ -158,7 +143,7 @@ def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
 
 
 def logit_offsets(class_counts: Tensor, tau: float = 1.0) -> Tensor:
-    """(C,) float64 offsets tau log(N_c / N); minus infinity for a class without samples, unless tau is 0."""
+    """Return the (C,) float64 offsets tau log(N_c / N): minus infinity for a class without samples, unless tau is 0."""
     check_class_counts(class_counts)
     check_number('tau', tau)
     counts = class_counts.double()

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .statistics import class_bins, full_precision
-from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag, check_labels, check_shapes
-from .weighted import check_reduction, divide_loss
+from .batch import Batch, Sums, divide_loss
+from .statistics import full_precision, labels_with_ignore_bin
+from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag, check_labels
 
 # scores that are sorted together
 _BLOCK = 2**20
@@ -55,26 +55,37 @@ def lovasz_softmax_loss(
     """
     check_choice('classes', classes, AVERAGED_CLASSES)
     check_flag('per_image', per_image)
-    check_reduction(reduction)
     check_class_indices(target)
-    check_shapes(logits, target, sample_weight)
-    check_labels(target, logits.shape[1], ignore_index)
-    losses, counted = lovasz_losses(logits, target, ignore_index, sample_weight, per_image, classes)
-    if reduction == 'none':
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch.check()
+    check_labels(target, batch.num_classes, ignore_index)
+    return compute(update(batch, per_image, classes), batch, per_image)
+
+
+def update(batch: Batch, per_image: bool, classes: str) -> Sums:
+    """Compute the losses (G, C) of each group, an image or the batch, and whether the class counts there; no checks."""
+    losses, is_counted = _group_by_class_losses(batch, per_image, classes)
+    return Sums((losses, is_counted), num_samples=is_counted.any(dim=1).sum().double())
+
+
+def compute(sums: Sums, batch: Batch, per_image: bool) -> Tensor:
+    """Compute the mean over the classes and groups that count."""
+    losses: Tensor
+    losses, is_counted = sums.losses
+    if batch.reduction == 'none':
         return losses if per_image else losses[0]
-    if reduction == 'sum':
+    if batch.reduction == 'sum':
         return losses.sum()
-    return divide_loss(mean_over_classes(losses, counted).sum(), count_groups(counted))
+    of_groups = losses.sum(dim=1) / is_counted.sum(dim=1).clamp(min=1)
+    return divide_loss(of_groups.sum(), sums.num_samples)
 
 
-def lovasz_losses(
-    logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None, per_image: bool, classes: str
-) -> tuple[Tensor, Tensor]:
-    """(G, C) losses of each group, an image or the batch, and whether the class counts there; without checks."""
+def _group_by_class_losses(batch: Batch, per_image: bool, classes: str) -> tuple[Tensor, Tensor]:
+    logits, target, ignore_index, sample_weight, *_ = batch
     num_classes = logits.shape[1]
     # a trailing dimension, so that a batch of vectors has samples too
     probability = full_precision(logits).softmax(dim=1).unsqueeze(-1).flatten(2)
-    labels = class_bins(target, num_classes, ignore_index).unsqueeze(-1).flatten(1)
+    labels = labels_with_ignore_bin(target, num_classes, ignore_index).unsqueeze(-1).flatten(1)
     share = None if sample_weight is None else sample_weight.unsqueeze(-1).flatten(1)
     if not per_image:
         probability = probability.movedim(1, 0).flatten(1).unsqueeze(0)
@@ -86,35 +97,25 @@ def lovasz_losses(
         return nothing, nothing.bool()
     losses, support = (torch.stack(parts) for parts in zip(*groups, strict=True))
     # a group without labels has no loss, not even for absent classes
-    counted = support > 0 if classes == 'present' else (support.sum(dim=1, keepdim=True) > 0).expand_as(support)
-    return torch.where(counted, losses, 0), counted
-
-
-def mean_over_classes(losses: Tensor, counted: Tensor) -> Tensor:
-    """(G,) mean over the classes that count, 0 for a group without any."""
-    return losses.sum(dim=1) / counted.sum(dim=1).clamp(min=1)
-
-
-def count_groups(counted: Tensor) -> Tensor:
-    """Number of groups in which a class counts, a float64 scalar."""
-    return counted.any(dim=1).sum().double()
+    is_counted = support > 0 if classes == 'present' else (support.sum(dim=1, keepdim=True) > 0).expand_as(support)
+    return torch.where(is_counted, losses, 0), is_counted
 
 
 def _group_losses(probability: Tensor, labels: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(C,) Lovasz extensions and supports for probabilities (C, P) and labels (P,), C where ignored."""
+    """Return (C,) Lovasz extensions and supports for probabilities (C, P) and labels (P,), C where ignored."""
     num_classes = len(probability)
     valid = labels < num_classes
     losses, supports = [], []
     for block in _class_blocks(probability):
-        own = labels == torch.arange(block.start, block.stop, device=labels.device).unsqueeze(1)
+        is_target = labels == torch.arange(block.start, block.stop, device=labels.device).unsqueeze(1)
         # an ignored sample's error of 0 comes after all that matter
-        errors = torch.where(valid, torch.where(own, 1 - probability[block], probability[block]), 0)
+        errors = torch.where(valid, torch.where(is_target, 1 - probability[block], probability[block]), 0)
         order = errors.detach().argsort(dim=1, descending=True)
-        growth = _jaccard_growth(own.gather(1, order)).to(errors.dtype)
+        growth = _jaccard_growth(is_target.gather(1, order)).to(errors.dtype)
         if share is not None:
             errors = torch.where(valid, errors * share.to(errors.dtype), 0)
         losses.append((errors.gather(1, order) * growth).sum(dim=1, dtype=torch.float64).to(errors.dtype))
-        supports.append(own.sum(dim=1))
+        supports.append(is_target.sum(dim=1))
     return torch.cat(losses), torch.cat(supports)
 
 
@@ -125,17 +126,17 @@ def _class_blocks(probability: Tensor) -> Iterator[slice]:
     return (slice(start, min(start + size, num_classes)) for start in range(0, num_classes, size))
 
 
-def _jaccard_growth(own: Tensor) -> Tensor:
-    """By how much 1 - IoU grows with each further error, for (B, P) sorted flags of the class's own samples.
+def _jaccard_growth(is_target: Tensor) -> Tensor:
+    """By how much 1 - IoU grows with each further error, for (B, P) sorted flags of the class's samples.
 
     In closed form, because the difference of neighbouring IoUs in float32 is mostly rounding. Counts are integers.
     """
-    support = own.sum(dim=1, keepdim=True)
-    wrong = own.cumsum(dim=1)
-    union = (support - wrong + torch.arange(1, own.shape[1] + 1, device=own.device)).double()
-    # an own sample shrinks the intersection by one, a foreign one grows the union by one
+    support = is_target.sum(dim=1, keepdim=True)
+    wrong = is_target.cumsum(dim=1)
+    union = (support - wrong + torch.arange(1, is_target.shape[1] + 1, device=is_target.device)).double()
+    # a sample of the class shrinks the intersection by one, a foreign one grows the union by one
     foreign = (support - wrong) / (union * (union - 1).clamp(min=1))
-    growth = torch.where(own, 1 / union, foreign)
-    # without own samples the first error takes the IoU from 1 to 0
+    growth = torch.where(is_target, 1 / union, foreign)
+    # without samples of the class the first error takes the IoU from 1 to 0
     growth[:, :1] = torch.where(support > 0, growth[:, :1], 1)
     return growth

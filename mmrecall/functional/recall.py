@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from .batch import Batch
 from .statistics import ClassStatistics
 from .validation import check_choice, check_number, check_per_class, check_tversky_weights
-from .weighted import check_reduction, reduce_class_losses
+from .weighted import check_call, compute, given_weights, statistics_of, update
 
 METRICS = ('recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky')
 
@@ -73,7 +74,7 @@ def recall_weights(
 
 
 def class_recall(statistics: ClassStatistics) -> Tensor:
-    """(C,) recall of every class, TP_c / N_c, 0 without support; float64."""
+    """Return the recall TP_c / N_c of every class, (C,) float64; 0 without support."""
     support, true_positives = statistics.support, statistics.true_positives.double()
     smallest = torch.finfo(support.dtype).tiny if support.is_floating_point() else 1
     return true_positives / support.clamp(min=smallest)
@@ -96,7 +97,7 @@ def recall_cross_entropy(
 
     loss = -sum over n of (1 - R_y(n)) log p_n(y_n), with R_c = TP_c / N_c. The weights carry no gradient; classes
     that are absent from the batch contribute nothing. All counts are of the tensors given: in distributed training
-    use `mmrecall.models.losses.RecallLoss`, which counts over all ranks.
+    use `mmrecall.losses.RecallLoss`, which counts over all ranks.
 
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
@@ -129,23 +130,16 @@ def recall_cross_entropy(
         >>> recall_cross_entropy(logits, target, ignore_index=255, reduction='none')
         tensor([0.0000, 1.0635, 0.1566, 0.0000])
     """
-    check_reduction(reduction, normalizer)
     check_weighting(metric, fn_floor)
-
-    def weigh(statistics: ClassStatistics) -> Tensor:
-        if recall is None:
-            weights = recall_weights(statistics, metric, fn_floor)
-        else:
-            _check_recall(recall, logits.shape[1], metric, fn_floor)
-            weights = 1 - recall.detach().double()
-        if class_weight is not None:
-            check_per_class('class_weight', class_weight, logits.shape[1])
-            weights = weights * class_weight
-        return weights
-
-    return reduce_class_losses(
-        logits, target, weigh, ignore_index, sample_weight, reduction, normalizer, predicted=metric != 'recall'
-    )
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    check_call(batch, normalizer)
+    if recall is not None:
+        _check_recall(recall, batch.num_classes, metric, fn_floor)
+    factors = given_weights(class_weight, batch)
+    sums = update(batch, normalizer, predictions=metric != 'recall')
+    batch_weights = recall_weights(statistics_of(sums), metric, fn_floor)
+    weights = batch_weights if recall is None else 1 - recall.detach().double()
+    return compute(sums, weights * factors, batch, normalizer)
 
 
 def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, float] = (0.5, 0.5)) -> None:
@@ -163,5 +157,6 @@ def _check_recall(recall: Tensor, num_classes: int, metric: str, fn_floor: float
     check_per_class('recall', recall, num_classes, highest=1)
     if metric != 'recall' or fn_floor > 0:
         raise ValueError(
-            f'recall is given, so nothing is left for metric={metric!r} and fn_floor={fn_floor}; leave them out'
+            f'got recall together with metric={metric!r}, fn_floor={fn_floor}; the given recall replaces both: leave '
+            'them out'
         )

@@ -5,18 +5,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .statistics import class_bins, full_precision, full_precision_of, masses, sum_by_class
+from .batch import Batch, Sums
+from .statistics import full_precision, full_precision_of, labels_with_ignore_bin, soft_targets, sum_by_class
 from .validation import (
     AVERAGED_CLASSES,
     check_choice,
     check_labels,
     check_number,
-    check_shapes,
     check_tversky_weights,
     is_soft,
     valid_labels,
 )
-from .weighted import check_reduction
 
 
 class SoftCounts(NamedTuple):
@@ -74,11 +73,10 @@ def tversky_loss(
         tensor([0.5903, 0.5988])
     """
     check_region(tversky_weights, classes, smooth)
-    check_reduction(reduction)
-    check_shapes(logits, target, sample_weight)
-    check_labels(target, logits.shape[1], ignore_index)
-    counts = soft_counts(logits, target, ignore_index, sample_weight)
-    return tversky_of_counts(counts, tversky_weights, classes, smooth, reduction).to(full_precision_of(logits.dtype))
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch.check()
+    check_labels(target, batch.num_classes, ignore_index)
+    return compute(update(batch), batch, tversky_weights, classes, smooth)
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
@@ -109,8 +107,15 @@ def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
     return tversky_loss(logits, target, (1.0, 1.0), **options)  # type: ignore[arg-type]
 
 
-def soft_counts(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> SoftCounts:
-    """The soft counts of a batch, in float64; without checks."""
+def update(batch: Batch) -> Sums:
+    """Take the soft counts of a batch, in float64, once with a graph and once to be added up over ranks; no checks."""
+    counts = _soft_counts(batch)
+    detached = SoftCounts(*(count.detach() for count in counts))
+    return Sums(losses=counts, num_samples=detached.support.sum(), counts=detached)
+
+
+def _soft_counts(batch: Batch) -> SoftCounts:
+    logits, target, ignore_index, sample_weight, *_ = batch
     valid = valid_labels(target, logits.shape[1], ignore_index)
     share = valid.to(full_precision_of(logits.dtype))
     if sample_weight is not None:
@@ -120,23 +125,34 @@ def soft_counts(logits: Tensor, target: Tensor, ignore_index: int, sample_weight
     if sample_weight is not None:
         probability = probability * share.unsqueeze(1)
     if is_soft(target):
-        mass = masses(target)
+        mass = soft_targets(target)
         return SoftCounts(
             _sum_samples(mass * share.unsqueeze(1)), _sum_samples(probability), _sum_samples(probability * mass)
         )
-    bins = class_bins(target, logits.shape[1], ignore_index)
-    own = probability.gather(1, bins.clamp(max=logits.shape[1] - 1).unsqueeze(1)).squeeze(1)
+    bins = labels_with_ignore_bin(target, logits.shape[1], ignore_index)
+    target_probability = probability.gather(1, bins.clamp(max=logits.shape[1] - 1).unsqueeze(1)).squeeze(1)
     return SoftCounts(
         support=sum_by_class(bins, share, logits.shape[1]),
         predicted=_sum_samples(probability),
-        true_positives=sum_by_class(bins, own, logits.shape[1]),
+        true_positives=sum_by_class(bins, target_probability, logits.shape[1]),
     )
 
 
-def tversky_of_counts(
+def compute(sums: Sums, batch: Batch, tversky_weights: tuple[float, float], classes: str, smooth: float) -> Tensor:
+    """Compute the Tversky loss; of several ranks, the share of this one, whose gradient is that of its samples."""
+    # the values are those of all ranks
+    counts = SoftCounts(
+        *(total + local - local.detach() for total, local in zip(sums.counts, sums.losses, strict=True))
+    )
+    loss = _tversky_of_counts(counts, tversky_weights, classes, smooth, batch.reduction)
+    if batch.reduction != 'none' and sums.num_ranks > 1:
+        loss = loss - loss.detach() * (1 - 1 / sums.num_ranks)
+    return loss.to(full_precision_of(batch.logits.dtype))
+
+
+def _tversky_of_counts(
     counts: SoftCounts, tversky_weights: tuple[float, float], classes: str, smooth: float, reduction: str
 ) -> Tensor:
-    """The Tversky loss of soft counts, float64."""
     a, b = tversky_weights
     support, predicted, true_positives = counts
     false_positives, false_negatives = predicted - true_positives, support - true_positives

@@ -1,23 +1,15 @@
-"""Cross entropy with a weight per class, and how every class-weighted loss is reduced."""
-
-from collections.abc import Callable
+"""Cross entropy with a weight per class: the pipeline of all class-weighted losses."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .class_losses import accumulate_classes
-from .shift import LogitShift
-from .statistics import ClassStatistics, count_classes, sample_losses
-from .validation import (
-    NORMALIZERS,
-    REDUCTIONS,
-    check_choice,
-    check_labels,
-    check_per_class,
-    check_shapes,
-    is_soft,
-    valid_labels,
-)
+from .backends import reference
+from .batch import Batch, Sums, count_samples, reciprocal
+from .class_sums import class_sums
+from .logit_adjustment import LogitAdjustment
+from .statistics import ClassStatistics, ClassSums, count_classes, labels_with_ignore_bin
+from .validation import NORMALIZERS, check_choice, check_labels, check_per_class
 
 
 def weighted_cross_entropy(
@@ -28,7 +20,7 @@ def weighted_cross_entropy(
     ignore_index: int = -100,
     sample_weight: Tensor | None = None,
     reduction: str = 'mean',
-    normalizer: str = 'valid',
+    normalizer: str | None = None,
 ) -> Tensor:
     """Cross entropy with a weight per class: -sum over n of w_y(n) log p_n(y_n).
 
@@ -43,9 +35,9 @@ def weighted_cross_entropy(
         ignore_index: class index that is left out.
         sample_weight: (N, ...) factors of the loss; they change no divisor.
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
-        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too;
-            ``'weight'``, the sum of the class weights over the valid samples, as PyTorch does for class indices. A
-            divisor of 0 gives the loss 0.
+        normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples, as
+            PyTorch does for class indices, the default with ``class_weight``; ``'valid'`` samples, the default
+            without; ``'all'`` samples, ignored ones too. A divisor of 0 gives the loss 0.
 
     Returns:
         A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
@@ -60,94 +52,95 @@ def weighted_cross_entropy(
         >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
         >>> target = torch.tensor([0, 1, 1, 255])
         >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255)
-        tensor(1.2412)
-        >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255, normalizer='weight')
         tensor(1.0639)
+        >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255, normalizer='valid')
+        tensor(1.2412)
     """
-    weigh = fixed_weights(class_weight)
-    return reduce_class_losses(logits, target, weigh, ignore_index, sample_weight, reduction, normalizer)
+    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    return fixed_weights_loss(batch, class_weight, normalizer)
 
 
-def fixed_weights(class_weight: Tensor | None) -> Callable[[ClassStatistics], Tensor]:
-    """What `reduce_class_losses` weighs with: ``class_weight``, checked; ones if left out."""
-
-    def weigh(statistics: ClassStatistics) -> Tensor:
-        if class_weight is None:
-            return torch.ones_like(statistics.support, dtype=torch.float64)
-        check_per_class('class_weight', class_weight, len(statistics.support))
-        return class_weight.detach().double()
-
-    return weigh
-
-
-def reduce_class_losses(
-    logits: Tensor,
-    target: Tensor,
-    weigh: Callable[[ClassStatistics], Tensor],
-    ignore_index: int,
-    sample_weight: Tensor | None,
-    reduction: str,
-    normalizer: str,
-    predicted: bool = False,
-    shift: LogitShift | None = None,
+def fixed_weights_loss(
+    batch: Batch,
+    class_weight: Tensor | None,
+    normalizer: str | None,
+    adjustment: LogitAdjustment | None = None,
 ) -> Tensor:
-    """Cross entropy of shifted logits with the class weights that ``weigh`` makes of the batch's statistics.
+    """Compute the cross entropy of adjusted logits with given class weights; with checks."""
+    normalizer = default_normalizer(normalizer, class_weight)
+    check_call(batch, normalizer)
+    weights = given_weights(class_weight, batch)
+    return compute(update(batch, normalizer, adjustment), weights, batch, normalizer)
 
-    Checked and reduced. ``predicted`` says whether ``weigh`` looks at the predictions.
+
+def given_weights(class_weight: Tensor | None, batch: Batch) -> Tensor:
+    """Return the class weights, checked, in float64; ones if left out."""
+    if class_weight is None:
+        return torch.ones(batch.num_classes, dtype=torch.float64, device=batch.logits.device)
+    check_per_class('class_weight', class_weight, batch.num_classes)
+    return class_weight.detach().double()
+
+
+def update(batch: Batch, normalizer: str, adjustment: LogitAdjustment | None = None, predictions: bool = False) -> Sums:
+    """Count the classes of a batch and sum their cross entropies; without checks.
+
+    Returns:
+        The counts are support, true positives and, with ``predictions``, predicted samples, (C,) each. The losses are
+        (C,) sums, or those of `backends.reference.sample_losses` for ``reduction='none'``.
     """
-    check_reduction(reduction, normalizer)
-    check_shapes(logits, target, sample_weight)
-    check_labels(target, logits.shape[1], ignore_index)
+    logits, target, ignore_index, sample_weight, reduction, _ = batch
     if reduction == 'none':
-        shifted = logits if shift is None else shift.apply(logits, target, ignore_index)
-        weights = weigh(count_classes(shifted, target, ignore_index))
-        return sample_losses(shifted, target, weights, ignore_index, sample_weight)
-    statistics, loss_sum = accumulate_classes(logits, target, ignore_index, sample_weight, predicted, shift)
-    weights = weigh(statistics)
-    if reduction == 'mean':
-        num_valid = None if is_soft(target) else statistics.support.sum()
-        num_samples = count_samples(target, logits.shape[1], ignore_index, normalizer, num_valid)
-        weights = weights * reciprocal(mean_divisor(num_samples, statistics.support, weights, normalizer))
-    return weigh_class_losses(loss_sum, weights)
+        if adjustment is not None:
+            logits = adjustment.apply(logits, target, ignore_index)
+        losses = reference.sample_losses(logits, target, ignore_index, sample_weight)
+        support, predicted, true_positives = count_classes(logits, target, ignore_index, predictions)
+        sums = ClassSums(losses, support, true_positives, predicted)
+    else:
+        sums = class_sums(logits, target, ignore_index, sample_weight, adjustment, predictions)
+    counts: tuple[Tensor, ...] = (sums.support, sums.true_positives)
+    if sums.predicted is not None:
+        counts = (*counts, sums.predicted)
+    num_valid = None if batch.is_soft else sums.support.sum()
+    return Sums(sums.loss_sum, count_samples(batch, normalizer, num_valid), counts, num_valid)
 
 
-def weigh_class_losses(loss_sum: Tensor, weights: Tensor) -> Tensor:
-    """The sum over classes of weight times summed loss."""
-    return torch.dot(weights.to(loss_sum.dtype), loss_sum)
+def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tensor:
+    """Compute the loss: the sum of (C,) weights times summed losses over the divisor, or a loss for every sample."""
+    if batch.reduction == 'none':
+        return _weigh_samples(sums.losses, weights, batch)
+    if batch.reduction == 'mean':
+        support = sums.counts[0]
+        divisor = (weights.double() * support).sum() if normalizer == 'weight' else sums.num_samples
+        weights = weights * reciprocal(divisor)
+    return torch.dot(weights.to(sums.losses.dtype), sums.losses)
 
 
-def count_samples(
-    target: Tensor, num_classes: int, ignore_index: int, normalizer: str, num_valid: Tensor | None = None
-) -> Tensor:
-    """Number of samples that the divisor ``'valid'`` or ``'all'`` counts, a float64 scalar.
-
-    ``num_valid`` saves counting the valid ones again.
-    """
-    if normalizer == 'all':
-        count = target.numel() // target.shape[1] if is_soft(target) and target.shape[1] else target.numel()
-        return torch.full((), count, dtype=torch.float64, device=target.device)
-    if num_valid is None:
-        num_valid = valid_labels(target, num_classes, ignore_index).count_nonzero()
-    return num_valid.double()
+def statistics_of(sums: Sums) -> ClassStatistics:
+    """Return the counts of `update` by their names."""
+    support, true_positives, *predicted = sums.counts
+    return ClassStatistics(support, predicted[0] if predicted else None, true_positives)
 
 
-def mean_divisor(num_samples: Tensor, support: Tensor, weights: Tensor, normalizer: str) -> Tensor:
-    """What ``reduction='mean'`` divides by, a float64 scalar."""
-    return (weights.double() * support).sum() if normalizer == 'weight' else num_samples
+def default_normalizer(normalizer: str | None, class_weight: object) -> str:
+    """Return the normalizer, or if it is None that of the mean which PyTorch takes with such weights."""
+    if normalizer is not None:
+        return normalizer
+    return 'valid' if class_weight is None else 'weight'
 
 
-def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
-    """``total / divisor``, and 0 with its graph for a divisor of 0."""
-    return total * reciprocal(divisor).to(total.dtype)
-
-
-def reciprocal(divisor: Tensor) -> Tensor:
-    """``1 / divisor``, and 0 for a divisor of 0."""
-    # a NaN goes on to the loss, where it is seen
-    return torch.where(divisor == 0, 0, divisor.reciprocal())
-
-
-def check_reduction(reduction: str, normalizer: str = 'valid') -> None:
-    """Raise ValueError for a reduction or normaliser that is not one."""
-    check_choice('reduction', reduction, REDUCTIONS)
+def check_call(batch: Batch, normalizer: str) -> None:
+    """Raise for arguments that do not belong together and for labels outside the classes; waits for a GPU."""
     check_choice('normalizer', normalizer, NORMALIZERS)
+    batch.check()
+    check_labels(batch.target, batch.num_classes, batch.ignore_index)
+
+
+def _weigh_samples(losses: Tensor, weights: Tensor, batch: Batch) -> Tensor:
+    """(N, ...) weighted losses."""
+    weights = weights.to(losses.dtype)
+    if batch.is_soft:
+        weights = weights.reshape(-1, *[1] * (losses.ndim - 2))
+        # a class of weight 0 may have probability 0, and 0 * inf is NaN
+        return torch.where(weights > 0, weights * losses, 0).sum(dim=1)
+    labels = labels_with_ignore_bin(batch.target, batch.num_classes, batch.ignore_index)
+    return F.pad(weights, (0, 1))[labels] * losses

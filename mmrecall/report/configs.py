@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmrecall import losses
+from mmrecall.losses import BaseLoss
 from mmrecall.report.runs import Run
 
 # what decides how a model comes out; the rest of a config says where files are and what is written down
@@ -31,7 +33,6 @@ _WITHOUT_EFFECT = (
 # arguments that name a loss whether or not another run has them otherwise
 _ALWAYS_NAMED = ('class_weight', 'alpha', 'metric', 'loss', 'first_stage')
 _NEVER_NAMED = ('type', 'num_classes', 'in_channels', 'loss_name', 'class_counts')
-_CROSS_ENTROPY = ('CrossEntropyLoss', 'WeightedCrossEntropyLoss')
 # mmpretrain's heads with a cross entropy by default
 _HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead', 'FeatureLossClsHead')
 # heads that train otherwise than others with the same loss
@@ -135,7 +136,17 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def is_cross_entropy(config: dict[str, Any]) -> bool:
     """Whether a run is trained with plain cross entropy."""
     kind, arguments = loss_of(config)
-    return kind in _CROSS_ENTROPY and arguments.get('class_weight') is None and not arguments.get('use_sigmoid')
+    loss = loss_class(kind)
+    if loss is not None:
+        return loss.is_plain(arguments)
+    given = arguments.get('class_weight') is not None or arguments.get('use_sigmoid')
+    return kind == 'CrossEntropyLoss' and not given
+
+
+def loss_class(name: str) -> type[BaseLoss] | None:
+    """Return the loss of logits of this package with this name; None if it is another one's."""
+    loss = getattr(losses, name, None)
+    return loss if isinstance(loss, type) and issubclass(loss, BaseLoss) else None
 
 
 def _short(name: Any) -> str:

@@ -1,13 +1,14 @@
 """Figures of trainings: losses, accuracies and validations over the iterations."""
 
+import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
 
-from mmrecall.report.configs import loss_of
+from mmrecall.report.configs import loss_class, loss_of
 from mmrecall.report.style import (
     BLACK,
     Drawn,
@@ -25,8 +26,8 @@ from mmrecall.report.tables import Comparison
 _MOST_POINTS = 120
 _TABLE_ROWS = 20
 _VALIDATED = ('mAcc', 'mIoU', 'shot/top1', 'shot/many', 'shot/medium', 'shot/few', 'accuracy/top1')
-# by whose running recall alpha is meant, and what it is where it is not set
-_ALPHAS = dict(RecallLoss=1.0, SDNHead=None)
+# the head whose option alpha is that of the running recall
+_HEAD_WITH_ALPHA = 'SDNHead'
 
 
 class Curves(NamedTuple):
@@ -74,10 +75,18 @@ def alphas_of(comparison: Comparison) -> dict[str, float]:
     found: dict[str, dict[str, float]] = {}
     for one in comparison.runs:
         kind, arguments = loss_of(one.run.config)
-        alpha = arguments.get('alpha', _ALPHAS[kind]) if kind in _ALPHAS else None
+        alpha = _alpha(kind, arguments)
         if alpha is not None and arguments.get('metric', 'recall') == 'recall' and '+' not in kind:
             found.setdefault(kind, {})[one.label] = float(alpha)
     return max(found.values(), key=len, default={})
+
+
+def _alpha(kind: str, arguments: dict[str, Any]) -> float | None:
+    loss = loss_class(kind)
+    if loss is None:
+        return arguments.get('alpha') if kind == _HEAD_WITH_ALPHA else None
+    option = inspect.signature(loss).parameters.get('alpha')
+    return None if option is None else arguments.get('alpha', option.default)
 
 
 def _draw(name: str, title: str, caption: str, comparison: Comparison, looks: dict[str, Style]) -> Drawn | None:

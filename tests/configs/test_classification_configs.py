@@ -16,7 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 
-from mmrecall.models.losses import ClassCounts
+from mmrecall.losses import ClassCounts
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 COMPLETE = sorted(path for folder in ('resnet', 'sdn') for path in (CONFIGS / folder).glob('*.py'))

@@ -14,7 +14,7 @@ import labels
 import lists
 
 from mmrecall.datasets import LabelCounts
-from mmrecall.models.losses import read_class_counts
+from mmrecall.losses import read_class_counts
 
 SLICE = settings(
     max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

@@ -205,7 +205,7 @@ def test_counts_come_back_from_their_file(counts, tmp_path):
 
 
 def test_the_losses_read_the_file(tmp_path):
-    from mmrecall.models.losses import read_class_counts
+    from mmrecall.losses import read_class_counts
 
     COUNTS.write(tmp_path / 'counts.json')
     assert read_class_counts(str(tmp_path / 'counts.json'), ['a', 'ö']) == (COUNTS.counts, COUNTS.image_totals)

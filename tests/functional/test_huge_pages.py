@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmrecall.functional import huge_pages
-from mmrecall.functional.huge_pages import empty_like_in_huge_pages
+from mmrecall.functional.backends import huge_pages
+from mmrecall.functional.backends.huge_pages import empty_like_in_huge_pages
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def test_autocast_in_bfloat16_equals_float32():
         (dict(fn_floor=-1), 'fn_floor is -1'),
         (dict(metric='iou', fn_floor=1), 'with metric='),
         (dict(recall=torch.zeros(5)), 'recall has shape'),
-        (dict(recall=torch.zeros(3), metric='iou'), 'recall is given'),
+        (dict(recall=torch.zeros(3), metric='iou'), 'got recall together with metric='),
         (dict(class_weight=torch.ones(2)), 'class_weight has shape'),
         (dict(class_weight=-torch.ones(3)), 'class_weight must lie between 0'),
         (dict(recall=torch.full((3,), 1.5)), 'recall must lie between 0 and 1'),

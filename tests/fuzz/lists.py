@@ -15,7 +15,7 @@ from refusals import outcome
 
 from mmrecall.datasets import LabelCounts
 from mmrecall.datasets.label_lists import read_class_names, read_competition_json, read_list
-from mmrecall.models.losses.class_counts import read_class_counts
+from mmrecall.losses.class_counts import read_class_counts
 
 # a warning of every list would be most of what is printed
 MMLogger.get_current_instance().setLevel('ERROR')

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmrecall.functional import one_pass
-from mmrecall.models.losses import ClassCounts
-from mmrecall.models.losses.base import SoftmaxLoss
+from mmrecall.functional.backends import cpu
+from mmrecall.losses import ClassCounts
+from mmrecall.losses.base import BaseLoss
 from mmrecall.registry import MODELS
 
 LOSSES = sorted(
-    (cls for cls in MODELS.module_dict.values() if issubclass(cls, SoftmaxLoss)),
+    {cls for cls in MODELS.module_dict.values() if issubclass(cls, BaseLoss)},
     key=lambda cls: cls.__name__,
 )
 WITHOUT_SOFT_LABELS = {'LDAMLoss', 'LovaszSoftmaxLoss'}
@@ -60,7 +60,7 @@ NONSENSE = st.sampled_from([*NO_NUMBERS, *NO_LISTS, *EDGES, *TENSORS])
 class Construction(NamedTuple):
     """How a loss is made."""
 
-    cls: type[SoftmaxLoss]
+    cls: type[BaseLoss]
     options: dict[str, Any]
     num_classes: int
     counted: bool
@@ -79,14 +79,14 @@ class Call(NamedTuple):
     """Whether it has to succeed."""
     moderate: bool
     """Whether a result has to be finite."""
-    one_pass: bool
+    fused: bool
     """Whether it is made to take the way of large batches."""
 
 
 @cache
 def parameters(cls):
     """Names of all that a loss can be built with."""
-    constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, SoftmaxLoss)]
+    constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, BaseLoss)]
     found = {name: one for function in constructors for name, one in inspect.signature(function).parameters.items()}
     return sorted(name for name, one in found.items() if one.kind is one.POSITIONAL_OR_KEYWORD and name != 'self')
 
@@ -187,7 +187,7 @@ def calls(draw, loss, num_classes):
         with_gradient=draw(st.booleans()),
         valid=not strange and not (soft and type(loss).__name__ in WITHOUT_SOFT_LABELS),
         moderate=is_moderate(logits, target, options.get('weight'), options.get('avg_factor')),
-        one_pass=draw(st.booleans()),
+        fused=draw(st.booleans()),
     )
 
 
@@ -349,7 +349,7 @@ def check_call(loss, call, moderate):
     if call.with_gradient and isinstance(logits, Tensor) and logits.dtype in FLOATS:
         logits = logits.detach().requires_grad_()
     given_before = [copied(logits), copied(call.target)]
-    with mock.patch.object(one_pass, '_SMALL', 1 if call.one_pass else one_pass._SMALL):
+    with mock.patch.object(cpu, '_SMALL', 1 if call.fused else cpu._SMALL):
         value = call_loss(loss, logits, call)
         assert all(unchanged(*pair) for pair in zip((logits, call.target), given_before, strict=True))
         if value is None or not call.training:

@@ -1,3 +1,3 @@
 """Cross entropy of the 70 % of the labelled pixels where it is highest, the segmentation paper's OHEM."""
 
-loss = dict(type='mmrecall.TopKCrossEntropyLoss', keep_ratio=0.7)
+loss = dict(type='mmrecall.OHEMCrossEntropyLoss', keep_ratio=0.7)

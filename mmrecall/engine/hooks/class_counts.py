@@ -10,7 +10,7 @@ from torch import nn
 from mmrecall.datasets import LabelCounts, count_classes, data_key
 from mmrecall.engine.hooks.class_names import some_of
 from mmrecall.engine.hooks.first_rank import run_on_first_rank
-from mmrecall.models.losses import ClassCounts
+from mmrecall.losses import ClassCounts
 from mmrecall.registry import HOOKS, register
 
 

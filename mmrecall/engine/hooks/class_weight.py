@@ -15,8 +15,7 @@ from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls, is_softmax_los
 from mmrecall.functional.hard_samples import sum_focal_weights
 from mmrecall.functional.recall import class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_classes
-from mmrecall.models.losses import RecallLoss, SoftmaxFocalLoss
-from mmrecall.models.losses.class_weighted import ClassWeightedLoss
+from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 
 # of the focal weight that would apply; the choice of the recall-loss paper (section IV-D)
@@ -27,8 +26,8 @@ class LoggedClasses(NamedTuple):
     """Global counts of what one loss was called with in one iteration; (C,) each."""
 
     statistics: ClassStatistics
-    focal_sum: Tensor
-    """Of (1 - p)^gamma, float64."""
+    sample_weight_sums: Tensor
+    """Sums of the weights that the loss gives the samples, or of (1 - p)^gamma if it gives none; float64."""
 
 
 @register(HOOKS)
@@ -123,20 +122,25 @@ def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner)
     all_reduce(flat)
     found = {}
     for name, rows in zip(counts, flat.split([one.numel() for one in counts.values()]), strict=True):
-        support, predicted, true_positives, focal_sum = rows.reshape(4, -1)
-        found[name] = LoggedClasses(ClassStatistics(support, predicted, true_positives), focal_sum)
+        support, predicted, true_positives, sample_weight_sums = rows.reshape(4, -1)
+        found[name] = LoggedClasses(ClassStatistics(support, predicted, true_positives), sample_weight_sums)
     return found
 
 
 def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) -> Tensor:
-    """(4, C) float64: support, predicted, true positives and focal weights, summed over the calls."""
+    """Return (4, C) float64: support, predicted, true positives and weights of samples, summed over the calls."""
     total = torch.zeros(4, num_classes, dtype=torch.float64, device=device)
     for call in calls:
         logits, target, ignore_index = call.batch()
-        gamma = call.loss.gamma if isinstance(call.loss, SoftmaxFocalLoss) else _GAMMA
-        rows = (*count_classes(logits, target, ignore_index), sum_focal_weights(logits, target, gamma, ignore_index))
+        rows = (*count_classes(logits, target, ignore_index), _sum_sample_weights(call))
         total += torch.stack([row.double() for row in rows])
     return total
+
+
+def _sum_sample_weights(call: LossCall) -> Tensor:
+    sums = call.loss.sum_sample_weights(*call.batch()) if isinstance(call.loss, BaseLoss) else None
+    logits, target, ignore_index = call.batch()
+    return sum_focal_weights(logits, target, _GAMMA, ignore_index) if sums is None else sums
 
 
 @torch.no_grad()
@@ -145,8 +149,8 @@ def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, 
     statistics, support = counted.statistics, counted.statistics.support
     present = support > 0
     yield 'class_recall', present, class_recall(statistics)
-    if isinstance(loss, RecallLoss) and loss.recall is not None:
-        yield 'class_running_recall', present, loss.recall
+    for running_recall in loss.running_statistics() if isinstance(loss, BaseLoss) else ():
+        yield 'class_running_recall', present, running_recall
     yield 'class_share', present, support / support.sum()
     for quantity, weights in _weights(loss, counted):
         weights = weights.double() * present
@@ -155,26 +159,27 @@ def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, 
 
 
 def _weights(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Tensor]]:
-    statistics, focal_sum = counted
-    focal = focal_sum / statistics.support.where(statistics.support > 0, 1)
-    if isinstance(loss, SoftmaxFocalLoss):
-        yield 'class_weight', focal
-    elif isinstance(loss, RecallLoss) or _given_weights(loss) is not None:
-        yield 'class_weight', _class_weights(loss, statistics)
-    elif isinstance(loss, ClassWeightedLoss) or is_stock_cross_entropy(loss):
+    statistics, sample_weight_sums = counted
+    if _is_cross_entropy(loss):
         yield 'would_be_recall_weight', recall_weights(statistics)
-        yield 'would_be_focal_weight', focal
+        yield 'would_be_focal_weight', sample_weight_sums / statistics.support.where(statistics.support > 0, 1)
+        return
+    if isinstance(loss, BaseLoss):
+        weights = loss.class_weights(statistics, sample_weight_sums)
+    else:
+        weights = torch.as_tensor(_given_weights(loss), dtype=torch.float64, device=statistics.support.device)
+    if weights is not None:
+        yield 'class_weight', weights
 
 
-def _class_weights(loss: nn.Module, statistics: ClassStatistics) -> Tensor:
-    if isinstance(loss, ClassWeightedLoss):
-        return loss.present_weights(statistics)
-    return torch.as_tensor(_given_weights(loss), dtype=torch.float64, device=statistics.support.device)
+def _is_cross_entropy(loss: nn.Module) -> bool:
+    """Whether all samples weigh the same."""
+    return loss.is_cross_entropy if isinstance(loss, BaseLoss) else _given_weights(loss) is None
 
 
 def _given_weights(loss: nn.Module) -> Any:
-    """PyTorch's own cross entropy has another name for them."""
-    return loss.weight if isinstance(loss, nn.CrossEntropyLoss) else getattr(loss, 'class_weight', None)
+    """Return the class weights of a toolbox's cross entropy; PyTorch's has another name for them."""
+    return loss.weight if isinstance(loss, nn.CrossEntropyLoss) else loss.class_weight
 
 
 def _by_class(prefix: str, present: Tensor, values: Tensor, classes: Sequence[str] | None) -> dict[str, float]:

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrecall.engine.hooks.class_names import some_of
-from mmrecall.functional.validation import is_soft
-from mmrecall.models.losses import LovaszSoftmaxLoss, SoftTverskyLoss
-from mmrecall.models.losses.base import SoftmaxLoss
-
-# with reduction='none' these have a value a class, and the others one a sample
-_OF_CLASSES = (SoftTverskyLoss, LovaszSoftmaxLoss)
+from mmrecall.losses import BaseLoss
 
 
 class LossCall(NamedTuple):
@@ -43,7 +38,7 @@ class LossCall(NamedTuple):
 
 def is_softmax_loss(module: nn.Module) -> bool:
     """Whether it is a loss of this package."""
-    return isinstance(module, SoftmaxLoss)
+    return isinstance(module, BaseLoss)
 
 
 def is_stock_cross_entropy(module: nn.Module) -> bool:
@@ -102,7 +97,7 @@ def _detached(argument: Any) -> Any:
 def _blame(call: LossCall, classes: Sequence[str] | None) -> str:
     where = f'{call.name} ({type(call.loss).__name__})'
     try:
-        in_loss = non_finite_losses(call)
+        in_loss = call.loss.nonfinite_classes(**call.arguments())
     except ValueError as error:  # labels that a GPU has not reported yet
         return f'{where}: {error}'
     found = []
@@ -112,22 +107,6 @@ def _blame(call: LossCall, classes: Sequence[str] | None) -> str:
     if in_logits.any():
         found.append(f'the logits of {_names(in_logits, classes)}')
     return f'{where}: not finite is {" and ".join(found) or "the sum alone"}'
-
-
-@torch.no_grad()
-def non_finite_losses(call: LossCall) -> Tensor:
-    """(C,) booleans: the classes whose share of the loss is not finite."""
-    arguments = call.arguments()
-    # moves no running statistic and waits for no other rank, because no gradient is asked for
-    bad = ~call.loss.forward(**{**arguments, 'reduction_override': 'none'}).isfinite()
-    target, num_classes = arguments['target'], arguments['logits'].shape[1]
-    if isinstance(call.loss, _OF_CLASSES):
-        return bad.reshape(-1, num_classes).any(dim=0)
-    if is_soft(target):
-        return (target.movedim(1, -1)[bad] > 0).any(dim=0)
-    labels = target[bad]
-    # an infinite loss_weight makes NaN of what is ignored
-    return torch.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes) > 0
 
 
 def non_finite_channels(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmrecall.engine.hooks.optimizer_steps import between_steps, optim_wrappers
-from mmrecall.models.losses import RecallLoss
+from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 
 
@@ -70,5 +70,5 @@ class SkippedStepHook(Hook):
 
 
 def running_recalls(model: nn.Module) -> list[Tensor]:
-    """The running recalls of all losses of a model."""
-    return [module.recall for module in model.modules() if isinstance(module, RecallLoss) and module.recall is not None]
+    """Return the running recalls of all losses of a model."""
+    return [one for module in model.modules() if isinstance(module, BaseLoss) for one in module.running_statistics()]

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmrecall.datasets.label_lists import UNKNOWN_LABEL, read_list, shot_groups
 from mmrecall.files import replacing
 from mmrecall.functional.validation import check_class_counts, check_finite
-from mmrecall.models.losses import read_class_counts
+from mmrecall.losses import read_class_counts
 from mmrecall.registry import METRICS, register
 
 Array = np.ndarray
@@ -57,7 +57,7 @@ class ShotAccuracy(BaseMetric):
 
     Args:
         class_counts: training images: one number per class; the training set's list of "path label", the same file as
-            its ``ann_file``; or a file for `mmrecall.models.losses.read_class_counts` (.json, .yml, .yaml or .npy),
+            its ``ann_file``; or a file for `mmrecall.losses.read_class_counts` (.json, .yml, .yaml or .npy),
             which ``tools/analysis_tools/class_statistics.py`` writes.
         topk: every K.
         many: classes with more training images are ``many``.

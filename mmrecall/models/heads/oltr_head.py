@@ -3,15 +3,15 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmrecall.functional import MemoryBatch, memory_batch, memory_loss, meta_embedding, squashed_cosine
+from mmrecall.functional.batch import Sums
 from mmrecall.functional.validation import check_number, count_invalid_labels
+from mmrecall.losses.distributed import LabelCheck, is_distributed, reduce
 from mmrecall.models.first_stage import FirstStage
-from mmrecall.models.losses.ranks import BatchSummary, LabelCheck, spans_ranks, sum_over_ranks
 from mmrecall.registry import MODELS, register
 
 # of PyTorch's cross entropy
@@ -105,25 +105,21 @@ class OLTRHead(ClsHead):
         return {**super().loss(feats, data_samples, **options), 'loss_memory': loss_memory}
 
     def _memory_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        spanning = self.training and spans_ranks(True)
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.memory.dtype)
-            summary = self._summarise(features, labels)
-            if spanning:
-                summary = sum_over_ranks(summary)
-            self._label_check(summary, labels, self.num_classes, _IGNORE_INDEX, self.training)
-            batch = MemoryBatch(*(sums.to(features) for sums in summary.counts))
-            num_ranks = dist.get_world_size() if spanning else 1
-            return memory_loss(features, labels, self.memory, self.memory_loss_weight, batch, num_ranks)
+            sums = self._sums(features, labels)
+            if self.training and is_distributed(sync=True):
+                sums = reduce(sums, self.num_classes)
+            self._label_check(sums, labels, self.num_classes, _IGNORE_INDEX, self.training)
+            batch = MemoryBatch(*(count.to(features) for count in sums.counts))
+            return memory_loss(features, labels, self.memory, self.memory_loss_weight, batch, sums.num_ranks)
 
-    def _summarise(self, features: Tensor, labels: Tensor) -> BatchSummary:
-        zero = features.new_zeros(())
-        return BatchSummary(
+    def _sums(self, features: Tensor, labels: Tensor) -> Sums:
+        return Sums(
+            losses=None,
+            num_samples=features.new_zeros(()),
             counts=memory_batch(features, labels, self.memory),
-            num_samples=zero,
             invalid_labels=count_invalid_labels(labels, self.num_classes, _IGNORE_INDEX),
-            poison=zero,
-            failures=zero,
         )
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:

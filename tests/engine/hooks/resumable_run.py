@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmrecall.engine import init_cpu_ranks
-from mmrecall.models.losses import RecallLoss
+from mmrecall.losses import RecallLoss
 
 # a fork has PyTorch imported already
 FORK = multiprocessing.get_context('fork')

@@ -5,7 +5,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
-from mmrecall.models.losses import WeightedCrossEntropyLoss
+from mmrecall.losses import WeightedCrossEntropyLoss
 
 LABELS = [0, 0, 0, 0, 1, 1, 2, 0]
 

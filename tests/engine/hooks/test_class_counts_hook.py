@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 import mmrecall.engine.hooks.class_counts as hooks
 from mmrecall.datasets import LabelCounts
 from mmrecall.engine import ClassCountsHook
-from mmrecall.models.losses import RecallLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import RecallLoss, WeightedCrossEntropyLoss
 
 
 @pytest.fixture

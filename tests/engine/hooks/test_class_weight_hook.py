@@ -14,12 +14,12 @@ from torch import nn
 
 from mmrecall.engine import ClassWeightHook
 from mmrecall.functional.hard_samples import sum_focal_weights
-from mmrecall.models.losses import (
+from mmrecall.losses import (
     BalancedSoftmaxLoss,
     LDAMLoss,
+    OHEMCrossEntropyLoss,
     RecallLoss,
     SoftmaxFocalLoss,
-    TopKCrossEntropyLoss,
     WeightedCrossEntropyLoss,
 )
 
@@ -147,7 +147,7 @@ def test_a_stock_cross_entropy_with_weights_logs_those(tmp_path):
 
 
 def test_a_loss_without_class_weights_logs_recall_alone(tmp_path):
-    log = logged(tmp_path, TopKCrossEntropyLoss())
+    log = logged(tmp_path, OHEMCrossEntropyLoss())
     assert {key.split('/')[0] for key in log} == {'class_recall', 'class_share', 'step'}
 
 

@@ -6,7 +6,7 @@ import torch
 from small_runner import automatic, small_runner
 
 from mmrecall.engine import DeferredReweightingHook
-from mmrecall.models.losses import LDAMLoss, RecallLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import LDAMLoss, RecallLoss, WeightedCrossEntropyLoss
 
 EPOCHS = dict(by_epoch=True, max_epochs=4)
 ITERATIONS = dict(by_epoch=False, max_iters=5)

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from small_runner import automatic, small_runner
 
 from mmrecall.engine import ClassCountsHook, SkippedStepHook, install_hooks_of_losses
-from mmrecall.models.losses import RecallLoss
+from mmrecall.losses import RecallLoss
 
 
 def class_counts_hooks(runner):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmrecall.engine import NonFiniteLossHook
 from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
-from mmrecall.models.losses import LovaszSoftmaxLoss, RecallLoss, SoftDiceLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import LovaszSoftmaxLoss, RecallLoss, SoftDiceLoss, WeightedCrossEntropyLoss
 
 NAN, INF = float('nan'), float('inf')
 
@@ -120,7 +120,7 @@ def test_logits_that_are_not_finite_are_those_of_a_class(tmp_path, loss, value, 
 
 
 def test_an_infinite_class_weight_is_found_though_the_logits_are_finite(tmp_path):
-    loss = WeightedCrossEntropyLoss(class_weight=[1.0, 1e38, 1.0], loss_weight=1e10)
+    loss = WeightedCrossEntropyLoss(class_weight=[1.0, 1e38, 1.0], loss_weight=1e10, normalizer='valid')
     message = stopped(runner_of(tmp_path, loss, skips=True, dataset=Flowers([0, 1, 1, 2])))
     assert 'loss is inf' in message
     assert message.splitlines()[2] == '  loss_module (WeightedCrossEntropyLoss): not finite is the loss of class b'

@@ -9,7 +9,7 @@ from small_runner import Flowers, Model, small_runner
 from torch import nn
 
 from mmrecall.engine import SkippedStepHook
-from mmrecall.models.losses import RecallLoss
+from mmrecall.losses import RecallLoss
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 

@@ -17,8 +17,8 @@ from second_stages import PIPELINE, build_second
 from second_stages import images as image_folder
 
 from mmrecall.functional import lifted_structure_loss, range_loss
+from mmrecall.losses import LiftedStructureLoss
 from mmrecall.models.heads import FeatureLossClsHead
-from mmrecall.models.losses import LiftedStructureLoss
 
 LOSSES = dict(
     range=dict(type='mmrecall.RangeLoss', loss_weight=0.01),

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmpretrain.models.heads import LinearClsHead, MultiLabelLinearClsHead, StackedLinearClsHead
 from sdn_network import CHANNELS, CLASSES, LABELS, build, images, network, network_config, samples
 
+from mmrecall.losses import RecallLoss, WeightedCrossEntropyLoss
 from mmrecall.models.heads import CosineClsHead, SDNHead
-from mmrecall.models.losses import RecallLoss, WeightedCrossEntropyLoss
 
 CE = dict(type='CrossEntropyLoss')
 AUTO = dict(class_counts='auto', num_classes=CLASSES)
@@ -115,7 +115,7 @@ def test_predictions_fill_the_given_samples():
 def test_an_untrained_network_predicts_without_class_counts():
     head = SDNHead(CLASSES, CHANNELS)
     assert len(head.predict((torch.randn(2, CHANNELS),))) == 2
-    with pytest.raises(ValueError, match='nobody has counted'):
+    with pytest.raises(ValueError, match='has not been counted'):
         head.loss((torch.randn(2, CHANNELS),), samples([0, 1]))
 
 

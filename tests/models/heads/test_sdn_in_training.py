@@ -169,7 +169,7 @@ def test_bare_names_of_the_parts_are_mmpretrains_in_every_scope(scope, own, requ
         head = MODELS.build(dict(type=type_, **config, **own))
         assert type(head.feature_head).__module__ == 'mmpretrain.models.heads.stacked_head'
         assert type(head.feature_head.loss_module).__module__.startswith('mmpretrain.models.losses')
-        assert type(head.classifier_head.loss_module) is mmrecall.models.losses.BalancedSoftmaxLoss
+        assert type(head.classifier_head.loss_module) is mmrecall.losses.BalancedSoftmaxLoss
     assert set(parts['classifier_head']) == {'loss'}
     losses = head.loss((torch.randn(4, CHANNELS),), samples(LABELS))
     assert set(losses) == {'loss_feature', 'loss_classifier'}

@@ -1,0 +1,112 @@
+"""What a loss is called with, and what a batch adds up to: every loss is ``compute(update(batch))``.
+
+``update`` takes the sums of the batch of this process, ``compute`` makes the loss of them. In distributed training the
+modules of `mmrecall.losses` add up the sums of all ranks between the two, in one all-reduce.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .validation import REDUCTIONS, check_choice, check_integer, check_number, check_shapes, is_soft, valid_labels
+
+
+class Batch(NamedTuple):
+    """Arguments of a loss of logits."""
+
+    logits: Tensor
+    """(N, C, ...)."""
+    target: Tensor
+    """(N, ...) class indices, or (N, C, ...) soft labels."""
+    ignore_index: int = -100
+    sample_weight: Tensor | None = None
+    """(N, ...)."""
+    reduction: str = 'mean'
+    avg_factor: float | Tensor | None = None
+    """Number of all samples, if the caller gives it."""
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.logits.shape[1]
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the labels are a mass per class."""
+        return is_soft(self.target)
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value."""
+        check_choice('reduction', self.reduction, REDUCTIONS)
+        check_shapes(self.logits, self.target, self.sample_weight)
+        check_integer('ignore_index', self.ignore_index)
+        if not isinstance(self.avg_factor, Tensor):
+            if self.avg_factor is not None:
+                check_number('avg_factor', self.avg_factor)
+        elif self.avg_factor.numel() != 1 or self.avg_factor.dtype.is_complex:
+            raise ValueError(
+                f'avg_factor has shape {tuple(self.avg_factor.shape)} and holds {self.avg_factor.dtype}; it must be '
+                'one number of samples'
+            )
+
+
+class Sums(NamedTuple):
+    """Sums of a batch, of which all but the losses are added up over the ranks."""
+
+    losses: Any
+    """Differentiable; the losses of this process."""
+    num_samples: Tensor
+    """Divisor of the mean, a float64 scalar."""
+    counts: tuple[Tensor, ...] = ()
+    """(C,) each, at most three."""
+    num_valid: Tensor | None = None
+    """Number of valid class indices of this process, where it was counted."""
+    nonfinite: Tensor | None = None
+    """0, or NaN if the losses are not all finite, where a running statistic depends on it."""
+    invalid_labels: Tensor | None = None
+    """Number of labels that are neither a class nor ignored."""
+    refusals: Tensor | None = None
+    """Number of ranks that refused their arguments."""
+    num_ranks: int = 1
+    """Number of ranks that the sums are of."""
+
+
+def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None) -> Tensor:
+    """Count the samples that the divisor ``'valid'`` or ``'all'`` stands for, a float64 scalar.
+
+    ``num_valid`` saves counting the valid ones again; ``avg_factor`` stands in for the number of all samples.
+    """
+    target = batch.target
+    if normalizer == 'all' and batch.avg_factor is not None:
+        if not isinstance(batch.avg_factor, Tensor):
+            return torch.full((), batch.avg_factor, dtype=torch.float64, device=target.device)
+        given = batch.avg_factor.detach().to(target.device, torch.float64).reshape(())
+        # an error would have to read it, which waits for the device
+        return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
+    if normalizer == 'all':
+        count = target.numel() // target.shape[1] if batch.is_soft and target.shape[1] else target.numel()
+        return torch.full((), count, dtype=torch.float64, device=target.device)
+    if num_valid is None:
+        num_valid = valid_labels(target, batch.num_classes, batch.ignore_index).count_nonzero()
+    return num_valid.double()
+
+
+def compute_from_samples(sums: Sums, reduction: str) -> Tensor:
+    """Compute a loss from the losses (N, ...) of the samples."""
+    if reduction == 'none':
+        return sums.losses  # type: ignore[no-any-return]
+    # accumulated in float64
+    total: Tensor = sums.losses.sum(dtype=torch.float64).to(sums.losses.dtype)
+    return total if reduction == 'sum' else divide_loss(total, sums.num_samples)
+
+
+def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
+    """Return ``total / divisor``, and 0 with its graph for a divisor of 0."""
+    return total * reciprocal(divisor).to(total.dtype)
+
+
+def reciprocal(divisor: Tensor) -> Tensor:
+    """Return ``1 / divisor``, and 0 for a divisor of 0."""
+    # a NaN goes on to the loss, where it is seen
+    return torch.where(divisor == 0, 0, divisor.reciprocal())

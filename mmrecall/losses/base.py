@@ -1,0 +1,259 @@
+"""What every loss of logits shares: OpenMMLab's call signature, validation, and the way over the ranks."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.statistics import ClassStatistics, full_precision_of
+from mmrecall.functional.validation import (
+    REDUCTIONS,
+    check_choice,
+    check_finite,
+    check_flag,
+    check_integer,
+    count_invalid_labels,
+    valid_labels,
+)
+
+from .distributed import LabelCheck, announce_refusal, is_distributed, reduce
+
+
+class BaseLoss(nn.Module):
+    """Base of the losses over a softmax, for segmentation (N, C, H, W) and classification (N, C) alike.
+
+    A loss is ``compute(reduce(update(batch)))``: `update` takes the sums of the batch of this rank, `reduce` adds up
+    those of all ranks in one all-reduce, in training only, and `compute` returns this rank's share of the loss. Each
+    rank returns world_size x its share, so that the gradient which DistributedDataParallel averages is that of one
+    process with the whole batch. With gradient accumulation every forward pass is a batch of its own. All ranks must
+    call all losses of a model in the same order, also with an empty batch: one that leaves out a batch makes the others
+    wait.
+
+    Args:
+        num_classes: C; compared with the logits.
+        ignore_index: label that is left out, if the caller names none: mmseg's heads do, mmpretrain's do not.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'``.
+        loss_weight: factor of the whole loss.
+        loss_name: name in mmseg's log; begins with ``loss_``.
+        sync: sum over all ranks in training. If False, each rank has its own statistics and divisor.
+
+    Shape:
+        - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32.
+        - target: (N, ...) integers in [0, C) or ignored, or (N, C, ...) floating-point soft labels, at least 0.
+        - output: a scalar, or one value a sample for ``reduction='none'`` (never scaled by the number of ranks).
+
+    Raises:
+        ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
+            outside [0, C). With ``sync`` all ranks raise together; if the very first logits of a rank are no
+            (N, C, ...) tensor, or have another C, that needs ``num_classes``. In training on a GPU, bad labels are
+            reported one call late, and so is to its peers that a rank refused its arguments, unless the launcher ends
+            them before.
+        TypeError: in forward, integer logits, labels that are neither integers nor floating point.
+    """
+
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    """Options of the forms of the loss that the benchmark compares."""
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        ignore_index: int = -100,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_softmax',
+        sync: bool = True,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()
+        if unknown:
+            raise TypeError(_describe_unknown(type(self), unknown))
+        if num_classes is not None:
+            check_integer('num_classes', num_classes)
+        if num_classes is not None and num_classes < 2:
+            raise ValueError(f'num_classes is {num_classes}; a softmax needs at least 2')
+        check_choice('reduction', reduction, REDUCTIONS)
+        check_integer('ignore_index', ignore_index)
+        check_finite('loss_weight', loss_weight)
+        if not isinstance(loss_name, str) or not loss_name.startswith('loss_'):
+            raise ValueError(f"loss_name is {loss_name!r}; mmengine adds up only what begins with 'loss_'")
+        check_flag('sync', sync)
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+        self._loss_name = loss_name
+        self.sync = sync
+        self._label_check = LabelCheck()
+        # C and the device of the last good batch, for the all-reduce of a rank that refuses the next one
+        self._last_seen: tuple[int, torch.device] | None = None
+
+    @property
+    def loss_name(self) -> str:
+        """Name in mmseg's log."""
+        return self._loss_name
+
+    @property
+    def is_training_step(self) -> bool:
+        """Whether running statistics move and ranks meet: validation does neither."""
+        return self.training and torch.is_grad_enabled()
+
+    def update(self, batch: Batch) -> Sums:
+        """Take the sums of this rank's batch.
+
+        Raises what the loss refuses of a batch beyond `Batch.check`; reads no value, so that nothing waits for a GPU.
+        """
+        raise NotImplementedError
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """Compute this rank's share of the loss: the shares of all ranks add up to it."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Compute the loss of a batch.
+
+        ``weight`` is (N, ...) and scales the loss only; keywords that the loss does not know are ignored.
+        """
+        batch = Batch(
+            logits,
+            target,
+            self.ignore_index if ignore_index is None else ignore_index,
+            weight,
+            self.reduction if reduction_override is None else reduction_override,
+            avg_factor,
+        )
+        has_peers = self.training and is_distributed(self.sync)
+        # without ranks there is no try statement, in which a compiler cannot leave its graph
+        sums = self._reduced_sums(batch) if has_peers and self.is_training_step else self._local_sums(batch)
+        # without gradients in a training step (a pixel sampler) one rank alone must not raise; the loss itself checks
+        if not has_peers or self.is_training_step:
+            self._label_check(sums, target, batch.num_classes, batch.ignore_index, self.is_training_step)
+        loss = self.compute(sums, batch).to(full_precision_of(logits.dtype))
+        scale = self.loss_weight * (sums.num_ranks if batch.reduction != 'none' else 1)
+        return loss if scale == 1 else scale * loss
+
+    def _local_sums(self, batch: Batch) -> Sums:
+        batch.check()
+        self._check_num_classes(batch)
+        sums = self.update(batch)
+        return sums._replace(
+            # copies, because PyTorch 2.1 cannot compile what returns a tensor and an alias of it
+            counts=tuple(count.detach().to(torch.float64, copy=True) for count in sums.counts),
+            invalid_labels=count_invalid_labels(batch.target, batch.num_classes, batch.ignore_index, sums.num_valid),
+        )
+
+    def _reduced_sums(self, batch: Batch) -> Sums:
+        try:
+            if self._last_seen is not None:
+                self._check_last_seen(batch)
+            sums = self._local_sums(batch)
+        except Exception:
+            # whatever it is, the others must not wait
+            self._announce_refusal(batch.logits)
+            raise
+        self._last_seen = (batch.num_classes, batch.logits.device)
+        return reduce(sums, batch.num_classes)
+
+    def _check_num_classes(self, batch: Batch) -> None:
+        if self.num_classes is not None and batch.num_classes != self.num_classes:
+            raise ValueError(
+                f'logits have {batch.num_classes} channels (shape {tuple(batch.logits.shape)}), but this loss is for '
+                f'{self.num_classes} classes (its num_classes, or the length of its class_weight or class_counts); '
+                'make the head and the loss agree'
+            )
+
+    def _check_last_seen(self, batch: Batch) -> None:
+        batch.check()
+        num_classes = self._last_seen[0]
+        if batch.num_classes != num_classes:
+            raise ValueError(
+                f'logits have {batch.num_classes} channels (shape {tuple(batch.logits.shape)}), those of the batch '
+                f'before had {num_classes}'
+            )
+
+    def _announce_refusal(self, logits: Tensor) -> None:
+        num_classes, device = self._last_seen or (self.num_classes, torch.device('cpu'))
+        if isinstance(logits, Tensor):
+            device = logits.device
+            if num_classes is None and logits.ndim > 1:
+                num_classes = logits.shape[1]
+        if num_classes is not None:
+            announce_refusal(num_classes, device)
+
+    # what hooks and tools ask of a loss
+
+    @classmethod
+    def is_plain(cls, options: Mapping[str, Any]) -> bool:
+        """Return whether the loss is plain cross entropy with these options of a config."""
+        return False
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether it is a cross entropy in which all samples weigh the same."""
+        return False
+
+    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor | None:
+        """Return the weights, (C,), that the loss gives the classes of a batch with these counts; no state moves.
+
+        Args:
+            statistics: of the whole batch, on all ranks, with predictions.
+            sample_weight_sums: those of `sum_sample_weights`, of the whole batch.
+
+        Returns:
+            Weights that are not normalised, and mean nothing for a class without support; None if the loss is no sum
+            of weighted losses of samples.
+        """
+        return None
+
+    def sum_sample_weights(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor | None:
+        """Return the (C,) sums of the weights that the loss gives the samples of a class; None if it gives none."""
+        return None
+
+    def running_statistics(self) -> list[Tensor]:
+        """Return what the loss keeps from batch to batch, to be put back if a training step is taken back."""
+        return []
+
+    @torch.no_grad()
+    def nonfinite_classes(self, logits: Tensor, target: Tensor, **call: Any) -> Tensor:
+        """Return (C,) booleans: the classes whose share of the loss of this call is not finite."""
+        # moves no running statistic and waits for no other rank, because no gradient is asked for
+        bad = ~self.forward(logits, target, **{**call, 'reduction_override': 'none'}).isfinite()
+        return self._classes_of(bad, logits, target, call.get('ignore_index'))
+
+    def _classes_of(self, bad: Tensor, logits: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
+        """Return which classes have a value of ``reduction='none'`` in ``bad``."""
+        if target.is_floating_point():
+            return (target.movedim(1, -1)[bad] > 0).any(dim=0)
+        # an infinite loss_weight makes NaN of what is ignored
+        ignore_index = self.ignore_index if ignore_index is None else ignore_index
+        labels = target[bad & valid_labels(target, logits.shape[1], ignore_index)].long()
+        return torch.bincount(labels, minlength=logits.shape[1]) > 0
+
+
+def refuse_options(cls: type[BaseLoss], options: Mapping[str, Any], *fixed: str) -> None:
+    """Raise TypeError for an option that the class sets itself."""
+    given = [name for name in fixed if name in options]
+    if given:
+        raise TypeError(_describe_unknown(cls, given, fixed))
+
+
+def _describe_unknown(cls: type[BaseLoss], unknown: Any, fixed: tuple[str, ...] = ()) -> str:
+    constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, BaseLoss)]
+    parameters = [one for function in constructors for one in inspect.signature(function).parameters.values()]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    known = sorted({one.name for one in parameters if one.kind == kind} - {'self', *fixed})
+    return (
+        f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. If '
+        'the config inherits from one with another loss, add _delete_=True to this one'
+    )

@@ -1,0 +1,195 @@
+"""Number of training samples of every class, as an option of a loss."""
+
+import json
+import reprlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmrecall.functional.validation import check_class_counts
+
+AUTOMATIC = 'auto'
+
+
+class CountedClasses(NamedTuple):
+    """Counts of a training set."""
+
+    counts: list[int]
+    """Samples (pixels or images) of every class."""
+    image_totals: list[int] | None
+    """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
+
+
+class ClassCounts(nn.Module):
+    """Samples per class: given as a list, read from a file, or ``'auto'``, counted before training.
+
+    Args:
+        source: one number per class; the result of `count_classes`; a file for `read_class_counts`; or ``'auto'``: the
+            training set is counted by `mmrecall.engine.ClassCountsHook`, and the counts are kept in the checkpoint.
+        num_classes: C; needed for ``'auto'``.
+        classes: the class names in order, compared with those of a file.
+
+    Raises:
+        ValueError: no counts, counts of another length, negative, not finite, or all 0; names that differ.
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> ClassCounts([90, 10]).read(num_classes=2)
+        CountedClasses(counts=[90, 10], image_totals=None)
+    """
+
+    # checkpointed; equal on all ranks, because the hook gives every rank the count of rank 0
+    counts: Tensor | None
+    image_totals: Tensor | None
+
+    def __init__(
+        self,
+        source: Sequence[int] | str,
+        num_classes: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic = isinstance(source, str) and source == AUTOMATIC
+        self.num_classes = num_classes
+        self.classes = classes
+        self.version = 0
+        self._source = 'class_counts'
+        self._given: CountedClasses | None = None
+        if self.automatic:
+            if num_classes is None:
+                raise ValueError(f"class_counts='{AUTOMATIC}' keeps a count per class: set num_classes")
+            self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
+            self.register_buffer('image_totals', torch.zeros(num_classes, dtype=torch.long))
+            return
+        if isinstance(source, str):
+            self._given = read_class_counts(source, classes)
+        elif hasattr(source, 'image_totals'):
+            self._given = _counted('class_counts', source.counts, source.image_totals)
+        else:
+            self._given = _counted('class_counts', source, None)
+        self._source = f'class_counts {source}' if isinstance(source, str) else 'class_counts'
+        self._check_length(len(self._given.counts), num_classes)
+        self.num_classes = len(self._given.counts)
+
+    @property
+    def known(self) -> bool:
+        """Whether the counts are known: given, set, or loaded from a checkpoint."""
+        return self._given is not None or bool(self.counts.any())
+
+    def set(self, counts: Sequence[int], image_totals: Sequence[int] | None = None) -> None:
+        """Set the counts of ``'auto'``."""
+        if not self.automatic:
+            raise ValueError(f'class_counts are given, {self._given.counts}; only {AUTOMATIC!r} is filled in')
+        counted = _counted('class_counts', counts, image_totals)
+        self._check_length(len(counted.counts), self.num_classes)
+        self.counts.copy_(torch.as_tensor(counted.counts))
+        self.image_totals.copy_(torch.as_tensor(counted.image_totals or [0] * len(counted.counts)))
+        self.version += 1
+
+    def read(self, num_classes: int) -> CountedClasses:
+        """Return the counts.
+
+        Raises:
+            ValueError: they are of another number of classes, or not known yet.
+        """
+        if not self.known:
+            raise ValueError(
+                f"class_counts='{AUTOMATIC}', but the training set has not been counted yet: add "
+                "custom_hooks=[dict(type='mmrecall.ClassCountsHook')] to the config, or give class_counts the file "
+                'that tools/analysis_tools/class_statistics.py writes'
+            )
+        if self._given is not None:
+            self._check_length(len(self._given.counts), num_classes)
+            return self._given
+        self._check_length(len(self.counts), num_classes)
+        totals = self.image_totals.tolist()
+        return CountedClasses(self.counts.tolist(), totals if any(totals) else None)
+
+    def _check_length(self, length: int, num_classes: int | None) -> None:
+        if num_classes is not None and length != num_classes:
+            raise ValueError(f'{self._source} has {length} entries for {num_classes} classes')
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self.version += 1
+
+
+def read_class_counts(path: str, classes: Sequence[str] | None = None) -> CountedClasses:
+    """Read counts from a file: JSON or YAML with a list, or with ``counts`` in a dict; or a .npy array.
+
+    ``tools/analysis_tools/class_statistics.py`` writes such a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no counts, or those of other classes.
+    """
+    content = read_file('class_counts', path, repr(AUTOMATIC))
+    if not isinstance(content, Mapping):
+        return _counted(path, content, None)
+    if 'counts' not in content:
+        raise ValueError(f"{path} has no 'counts', only {reprlib.repr(list(content))}")
+    names = content.get('classes')
+    if classes is not None and names is not None and names != list(classes):
+        raise ValueError(f'{path} counts the classes {names}, but this loss is for {list(classes)}')
+    return _counted(path, content['counts'], content.get('image_totals'))
+
+
+def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:
+    for values in (counts,) if image_totals is None else (counts, image_totals):
+        numbers = one_number_per_class(where, values)
+        try:
+            check_class_counts(numbers)
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
+    if image_totals is not None and len(image_totals) != len(counts):
+        raise ValueError(f'{where} has {len(counts)} counts, but {len(image_totals)} image_totals')
+    as_list = (torch.as_tensor(values).tolist() for values in (counts, image_totals) if values is not None)
+    return CountedClasses(next(as_list), next(as_list, None))
+
+
+def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
+    """A list, an array or a tensor of numbers as a (C,) tensor.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        numbers = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f'{where} must be one number per class in their order, got {reprlib.repr(values)}') from error
+    if numbers.ndim != 1 or numbers.dtype.is_complex:
+        raise ValueError(f'{where} must be one number per class in their order, got {reprlib.repr(values)}')
+    return numbers
+
+
+def read_file(argument: str, path: str, names: str) -> Any:
+    """Content of a .json, .yml, .yaml or .npy file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file of another kind, or one that cannot be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{argument} is {path!r}, which is neither {names} nor a file')
+    try:
+        if path.endswith('.npy'):
+            return np.load(path, allow_pickle=False).tolist()
+        if path.endswith(('.json', '.yml', '.yaml')):
+            text = Path(path).read_text(encoding='utf-8-sig')
+            return json.loads(text) if path.endswith('.json') else _read_yaml(text)
+    except ImportError as error:
+        raise ImportError(f'{argument}: {path} needs PyYAML; pip install pyyaml, or give a .json file') from error
+    except Exception as error:
+        raise ValueError(f'{argument}: {path} cannot be read ({error})') from error
+    raise ValueError(f'{argument}: {path} must end with .json, .yml, .yaml or .npy')
+
+
+def _read_yaml(text: str) -> Any:
+    import yaml
+
+    # mmengine's loader would run what a YAML file says
+    return yaml.safe_load(text)

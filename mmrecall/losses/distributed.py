@@ -1,0 +1,150 @@
+"""What crosses ranks: one all-reduce of small sums between `update` and `compute`, or the features of the batch."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from mmrecall.functional.batch import Sums
+from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
+
+# vectors of counts in every message, so that a rank which refuses its batch sends as many as the others
+_NUM_COUNTS = 3
+
+
+def is_distributed(sync: bool) -> bool:
+    """Return whether there are other ranks to sum over."""
+    return sync and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def reduce(sums: Sums, num_classes: int) -> Sums:
+    """Add up the sums of all ranks, but for the losses, in one all-reduce.
+
+    Every rank must come, also one whose batch is empty, ignored or refused (`announce_refusal`). float64 holds counts
+    up to 2**53.
+    """
+    counts = [count.double() for count in sums.counts]
+    zero = sums.num_samples.new_zeros((), dtype=torch.float64)
+    counts += [zero.expand(num_classes)] * (_NUM_COUNTS - len(counts))
+    numbers = (sums.num_samples, sums.invalid_labels, sums.nonfinite, sums.refusals)
+    flat = torch.cat([*counts, torch.stack([zero if one is None else one.double() for one in numbers])])
+    dist.all_reduce(flat)
+    *counts, numbers = flat.split([num_classes] * _NUM_COUNTS + [len(numbers)])
+    num_samples, invalid_labels, nonfinite, refusals = numbers.unbind()
+    return sums._replace(
+        counts=tuple(counts[: len(sums.counts)]),
+        num_samples=num_samples,
+        invalid_labels=invalid_labels,
+        nonfinite=nonfinite,
+        refusals=refusals,
+        num_ranks=dist.get_world_size(),
+    )
+
+
+def announce_refusal(num_classes: int, device: torch.device) -> None:
+    """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
+    zero = torch.zeros((), dtype=torch.float64, device=device)
+    reduce(Sums(losses=None, num_samples=zero, refusals=zero + 1), num_classes)
+
+
+def gather_images(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Gather features (N, D) and labels (N,) of all ranks, in their order; only this rank's have a gradient.
+
+    Every rank must come, also one whose batch is empty or refused (`announce_refused_images`). The host waits for the
+    numbers of images.
+
+    Raises:
+        ValueError: on all ranks, another one was refused, or the numbers of channels differ.
+    """
+    numbers, channels = _exchange_sizes(len(features), features.shape[1], features.device)
+    if _REFUSED in numbers:
+        raise ValueError(_describe_refusals(numbers.count(_REFUSED)))
+    if len(set(channels)) > 1:
+        raise ValueError(f'the features of the ranks have {", ".join(map(str, channels))} channels; they must be equal')
+    return _gather_rows(features, numbers), _gather_rows(labels.long(), numbers)
+
+
+def announce_refused_images(device: torch.device) -> None:
+    """Take part for a rank that is about to raise, so that the others raise in `gather_images` too, not wait."""
+    _exchange_sizes(_REFUSED, 0, device)
+
+
+# instead of a number of images
+_REFUSED = -1
+
+
+def _exchange_sizes(number: int, channels: int, device: torch.device) -> tuple[list[int], list[int]]:
+    sizes = torch.tensor([number, channels], device=device)
+    all_sizes = [torch.empty_like(sizes) for _ in range(dist.get_world_size())]
+    dist.all_gather(all_sizes, sizes)
+    numbers, all_channels = torch.stack(all_sizes).T.tolist()
+    return numbers, all_channels
+
+
+def _gather_rows(rows: Tensor, numbers: list[int]) -> Tensor:
+    """Return the rows of all ranks."""
+    padded = rows.new_zeros(max(numbers), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [torch.empty_like(padded) for _ in numbers]
+    dist.all_gather(parts, padded)
+    parts = [part[:number] for part, number in zip(parts, numbers, strict=True)]
+    parts[dist.get_rank()] = rows
+    return torch.cat(parts)
+
+
+class LabelCheck:
+    """Check on all ranks that every label of the (global) batch is a class or ignored; raise ValueError otherwise.
+
+    In training on a GPU the flags are copied to the host in the background and read at the next call, one step late,
+    so that no step waits for the device; until then the bad labels are left out.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[Tensor, torch.cuda.Event, Tensor, int, int] | None = None
+
+    def __call__(self, sums: Sums, target: Tensor, num_classes: int, ignore_index: int, is_training_step: bool) -> None:
+        """Check this batch, or in training on a GPU the one before and remember this one."""
+        refusals = torch.zeros_like(sums.num_samples) if sums.refusals is None else sums.refusals
+        if not target.is_cuda or not is_training_step:
+            _raise_for(float(sums.invalid_labels), float(refusals), target, num_classes, ignore_index)
+            return
+        self.raise_pending()
+        flags = torch.stack([sums.invalid_labels.double(), refusals.double()])
+        self._pending = (*_copy_in_background(flags), target, num_classes, ignore_index)
+
+    def raise_pending(self) -> None:
+        """Raise for the batch before, if it has not been checked yet."""
+        if self._pending is None:
+            return
+        host, copied, target, num_classes, ignore_index = self._pending
+        self._pending = None
+        copied.synchronize()
+        _raise_for(*host.tolist(), target, num_classes, ignore_index)
+
+    def __getstate__(self) -> dict:
+        # events cannot be pickled, and a copy has seen no batch
+        return {'_pending': None}
+
+
+def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    """Return the flags on the host, and the event after which they are there."""
+    host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+    host.copy_(flags, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(flags.device))
+    return host, copied
+
+
+def _raise_for(invalid_labels: float, refusals: float, target: Tensor, num_classes: int, ignore_index: int) -> None:
+    if invalid_labels > 0:
+        if count_invalid_labels(target, num_classes, ignore_index) > 0:
+            raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))
+        raise ValueError(
+            f'{int(invalid_labels)} label(s) on another rank are outside [0, {num_classes}) and not '
+            f'ignore_index={ignore_index}; that rank says which'
+        )
+    if refusals > 0:
+        raise ValueError(_describe_refusals(int(refusals)))
+
+
+def _describe_refusals(ranks: int) -> str:
+    return f'{ranks} other rank(s) refused the arguments of this loss; they say why'

@@ -1,0 +1,219 @@
+"""Losses that adjust the logits by the class counts of the training set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.logit_adjustment import LogitAdjustment
+from mmrecall.functional.long_tail import ldam_margins, logit_offsets
+from mmrecall.functional.statistics import ClassStatistics
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_class_indices, check_number
+from mmrecall.functional.weighted import compute, default_normalizer, update
+
+from .base import BaseLoss, refuse_options
+from .class_counts import ClassCounts
+from .class_weight import ClassWeight, DeviceTensor, FixedClassWeights, number_of_names
+
+
+class LDAMLoss(BaseLoss):
+    """Label-distribution-aware margin loss: cross entropy of scale x (z - margin_y 1[c = y]).
+
+    Margins are proportional to N_c^(-1/4) (Cao et al., NeurIPS 2019). For the authors' deferred re-weighting, give
+    ``class_weight='effective_number', beta=0.9999`` and the hook ``mmrecall.DeferredReweightingHook``.
+
+    Args:
+        class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
+        max_margin: margin of the rarest class.
+        scale: 1 for an ordinary classifier; the authors take 30 with a cosine classifier.
+        class_weight: as in `WeightedCrossEntropyLoss`; all ones if left out.
+        beta: as in `WeightedCrossEntropyLoss`.
+        normalizer: as in `WeightedCrossEntropyLoss`.
+        classes: the class names in order, for weights by name.
+        num_classes: C.
+        common: those of `BaseLoss`.
+
+    Raises:
+        ValueError: arguments that do not belong together; in forward, class counts that are not known yet, and what
+            `BaseLoss` says.
+        TypeError: in forward, soft labels.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> LDAMLoss(class_counts=[160, 10])(logits, torch.tensor([0, 1, 1]))
+        tensor(1.0711)
+    """
+
+    # see WeightedCrossEntropyLoss
+    reweighting = True
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | str,
+        max_margin: float = 0.5,
+        scale: float = 1.0,
+        class_weight: ClassWeight | None = None,
+        beta: float | None = None,
+        normalizer: str | None = None,
+        classes: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        loss_name: str = 'loss_ldam',
+        **common: Any,
+    ) -> None:
+        if class_counts is None:
+            raise ValueError("class_counts is None, but margins are made of them: give a list, a file, or 'auto'")
+        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
+        self.normalizer = default_normalizer(normalizer, class_weight)
+        check_choice('normalizer', self.normalizer, NORMALIZERS)
+        check_number('scale', scale, above_zero=True)
+        ldam_margins(torch.ones(2), max_margin)
+        self.class_counts = ClassCounts(class_counts, self.num_classes, classes)
+        self.num_classes = self.class_counts.num_classes
+        self.class_weight = class_weight
+        self.beta = beta
+        self.classes = classes
+        self.max_margin = max_margin
+        self.scale = scale
+        self._fixed_weights = FixedClassWeights(class_weight, self.class_counts, classes, beta)
+        self._margins = DeviceTensor()
+        if self.class_counts.known:
+            # a wrong option is named here, not in the first step
+            self._fixed_weights.get(self.num_classes, torch.device('cpu'))
+
+    def update(self, batch: Batch) -> Sums:
+        """Sum the losses of the logits from which the margins are subtracted."""
+        check_class_indices(batch.target)
+        self._weights(batch.logits)
+        return update(batch, self.normalizer, self._adjustment(batch.logits))
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """See `mmrecall.functional.weighted.compute`."""
+        return compute(sums, self._weights(batch.logits), batch, self.normalizer)
+
+    def _weights(self, logits: Tensor) -> Tensor:
+        return self._fixed_weights.get(logits.shape[1], logits.device, self.reweighting)
+
+    def _adjustment(self, logits: Tensor) -> LogitAdjustment:
+        num_classes = logits.shape[1]
+        margins = self._margins.get(
+            (num_classes, self.class_counts.version),
+            logits.device,
+            lambda: ldam_margins(torch.as_tensor(self.class_counts.read(num_classes).counts), self.max_margin),
+        )
+        return LogitAdjustment(self.scale, margins=margins)
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether there are no class weights."""
+        return self.class_weight is None
+
+    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
+        """Return the weights, (C,), that the loss gives the classes now."""
+        support = statistics.support
+        return self._fixed_weights.get(len(support), support.device, self.reweighting)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the loss."""
+        return (
+            f'max_margin={self.max_margin}, scale={self.scale}, class_weight={self.class_weight!r}, '
+            f'normalizer={self.normalizer!r}, sync={self.sync}'
+        )
+
+
+class LogitAdjustedLoss(BaseLoss):
+    """Logit-adjusted cross entropy: of z + tau log pi, with pi_c = N_c / N of the training set.
+
+    Menon et al., ICLR 2021. Predictions are taken of z itself, as every head does. tau = 0 is cross entropy. A class
+    without training samples gets probability 0, and a label of it the loss infinity.
+
+    Args:
+        class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
+        tau: at least 0.
+        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too, for which
+            ``avg_factor`` stands in if it is passed; ``'weight'``, the number of valid samples (their label mass, if
+            labels are soft).
+        classes: the class names in order, compared with those of a file of class counts.
+        num_classes: C.
+        common: those of `BaseLoss`.
+
+    Raises:
+        ValueError: arguments that do not belong together; in forward, class counts that are not known yet, and what
+            `BaseLoss` says.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> LogitAdjustedLoss(class_counts=[90, 10])(logits, torch.tensor([0, 1, 1]))
+        tensor(1.8961)
+    """
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | str,
+        tau: float = 1.0,
+        normalizer: str = 'valid',
+        classes: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        loss_name: str = 'loss_logit_adjusted',
+        **common: Any,
+    ) -> None:
+        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
+        check_choice('normalizer', normalizer, NORMALIZERS)
+        logit_offsets(torch.ones(2), tau)
+        self.class_counts = ClassCounts(class_counts, self.num_classes, classes)
+        self.num_classes = self.class_counts.num_classes
+        self.tau = tau
+        self.normalizer = normalizer
+        self.classes = classes
+        self._offsets = DeviceTensor()
+
+    def update(self, batch: Batch) -> Sums:
+        """Sum the losses of the logits to which the offsets are added."""
+        num_classes = batch.num_classes
+        offsets = self._offsets.get(
+            (num_classes, self.class_counts.version),
+            batch.logits.device,
+            lambda: logit_offsets(torch.as_tensor(self.class_counts.read(num_classes).counts), self.tau),
+        )
+        return update(batch, self.normalizer, LogitAdjustment(offsets=offsets))
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """See `mmrecall.functional.weighted.compute`."""
+        return compute(sums, torch.ones_like(sums.counts[0]), batch, self.normalizer)
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether all samples weigh the same: always."""
+        return True
+
+    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
+        """Return ones, (C,)."""
+        return torch.ones_like(statistics.support, dtype=torch.float64)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the loss."""
+        return f'tau={self.tau}, normalizer={self.normalizer!r}, sync={self.sync}'
+
+
+class BalancedSoftmaxLoss(LogitAdjustedLoss):
+    """Balanced softmax (Ren et al., NeurIPS 2020): `LogitAdjustedLoss` with tau = 1.
+
+    Args:
+        class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
+        common: those of `LogitAdjustedLoss`, without ``tau``.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> BalancedSoftmaxLoss([90, 10])(logits, torch.tensor([0, 1, 1]))
+        tensor(1.8961)
+    """
+
+    def __init__(
+        self, class_counts: Sequence[int] | str, loss_name: str = 'loss_balanced_softmax', **common: Any
+    ) -> None:
+        refuse_options(BalancedSoftmaxLoss, common, 'tau')
+        super().__init__(class_counts, tau=1.0, loss_name=loss_name, **common)

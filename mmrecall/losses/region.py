@@ -1,0 +1,158 @@
+"""Region losses: soft Tversky, Dice and IoU, and Lovasz-softmax."""
+
+from typing import Any
+
+from torch import Tensor
+
+from mmrecall.functional import lovasz, region
+from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag
+
+from .base import BaseLoss, refuse_options
+
+
+class SoftTverskyLoss(BaseLoss):
+    """Soft Tversky loss: the mean over classes of 1 - TP_c / (TP_c + a FP_c + b FN_c), with probabilities.
+
+    Salehi et al., MLMI 2017; Table I of the recall-loss paper. The counts are of the whole batch, on all ranks.
+    ``avg_factor`` is not used: it is a mean over classes. ``reduction='none'`` gives (C,).
+
+    Args:
+        tversky_weights: (a, b), the weights of false positives and false negatives.
+        classes: ``'present'``: the mean over the classes that the (global) batch has labels of; ``'all'``: over all
+            C, where an absent class costs 1 for any predicted mass (if a > 0; a gradient it has only with
+            ``smooth``).
+        smooth: added to numerator and denominator, in samples.
+        common: see `BaseLoss`; ``weight`` in forward is how much a sample counts in the sums.
+
+    Raises:
+        ValueError: arguments that do not belong together; in forward, see `BaseLoss`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> SoftTverskyLoss((1, 1))(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)
+        tensor(0.5945)
+    """
+
+    def __init__(
+        self,
+        tversky_weights: tuple[float, float] = (0.3, 0.7),
+        classes: str = 'present',
+        smooth: float = 0.0,
+        loss_name: str = 'loss_tversky',
+        **common: Any,
+    ) -> None:
+        super().__init__(loss_name=loss_name, **common)
+        region.check_region(tversky_weights, classes, smooth)
+        self.tversky_weights = tversky_weights
+        self.classes = classes
+        self.smooth = smooth
+
+    def update(self, batch: Batch) -> Sums:
+        """Take the soft counts."""
+        return region.update(batch)
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """See `mmrecall.functional.tversky_loss`."""
+        return region.compute(sums, batch, self.tversky_weights, self.classes, self.smooth)
+
+    def _classes_of(self, bad: Tensor, logits: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
+        # with reduction='none' the loss has a value a class
+        return bad.reshape(-1, logits.shape[1]).any(dim=0)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the loss."""
+        return f'tversky_weights={self.tversky_weights}, classes={self.classes!r}, smooth={self.smooth}'
+
+
+class SoftDiceLoss(SoftTverskyLoss):
+    """Soft Dice loss, 1 - 2 TP_c / (2 TP_c + FP_c + FN_c): `SoftTverskyLoss` with weights (0.5, 0.5).
+
+    Milletari et al., 3DV 2016, without squares in the denominator.
+
+    Args:
+        options: those of `SoftTverskyLoss`, without ``tversky_weights``.
+
+    Example:
+        >>> import torch
+        >>> SoftDiceLoss()(torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1, 1]))
+        tensor(0.4230)
+    """
+
+    def __init__(self, loss_name: str = 'loss_dice', **options: Any) -> None:
+        refuse_options(type(self), options, 'tversky_weights')
+        super().__init__((0.5, 0.5), loss_name=loss_name, **options)
+
+
+class SoftIoULoss(SoftTverskyLoss):
+    """Soft IoU (Jaccard) loss, 1 - TP_c / (TP_c + FP_c + FN_c): `SoftTverskyLoss` with weights (1, 1).
+
+    Rahman and Wang, ISVC 2016.
+
+    Args:
+        options: those of `SoftTverskyLoss`, without ``tversky_weights``.
+
+    Example:
+        >>> import torch
+        >>> SoftIoULoss()(torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1, 1]))
+        tensor(0.5945)
+    """
+
+    def __init__(self, loss_name: str = 'loss_iou', **options: Any) -> None:
+        refuse_options(type(self), options, 'tversky_weights')
+        super().__init__((1.0, 1.0), loss_name=loss_name, **options)
+
+
+class LovaszSoftmaxLoss(BaseLoss):
+    """Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
+
+    Berman et al., CVPR 2018. With ``per_image`` every image has a loss, averaged over the images of all ranks that
+    have a label. Without, the batch of every rank has one, averaged over the ranks that have a label: the errors of
+    one batch are sorted together, and for a global order every probability would have to cross ranks. ``avg_factor``
+    is not used. ``reduction='none'`` gives (C,), or (N, C) with ``per_image``.
+
+    Args:
+        per_image: one loss for every image instead of one for the batch.
+        classes: ``'present'``: the mean over the classes with labels (in the image); ``'all'``: over all C, where an
+            absent class costs its highest probability.
+        common: see `BaseLoss`.
+
+    Raises:
+        ValueError: arguments that do not belong together; in forward, see `BaseLoss`.
+        TypeError: in forward, soft labels.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> LovaszSoftmaxLoss()(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)
+        tensor(0.5499)
+    """
+
+    variants = ({}, dict(per_image=True))
+
+    def __init__(
+        self, per_image: bool = False, classes: str = 'present', loss_name: str = 'loss_lovasz', **common: Any
+    ) -> None:
+        super().__init__(loss_name=loss_name, **common)
+        check_choice('classes', classes, AVERAGED_CLASSES)
+        check_flag('per_image', per_image)
+        self.per_image = per_image
+        self.classes = classes
+
+    def update(self, batch: Batch) -> Sums:
+        """Compute the losses of the classes, of every image or of the batch."""
+        check_class_indices(batch.target)
+        return lovasz.update(batch, self.per_image, self.classes)
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """See `mmrecall.functional.lovasz_softmax_loss`."""
+        return lovasz.compute(sums, batch, self.per_image)
+
+    def _classes_of(self, bad: Tensor, logits: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
+        # with reduction='none' the loss has a value a class
+        return bad.reshape(-1, logits.shape[1]).any(dim=0)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the loss."""
+        return f'per_image={self.per_image}, classes={self.classes!r}'

@@ -1,0 +1,129 @@
+"""Cross entropy with fixed class weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.statistics import ClassStatistics
+from mmrecall.functional.validation import NORMALIZERS, check_choice
+from mmrecall.functional.weighted import compute, default_normalizer, update
+
+from .base import BaseLoss
+from .class_counts import ClassCounts
+from .class_weight import SCHEMES, ClassWeight, FixedClassWeights, number_of_names
+
+
+class WeightedCrossEntropyLoss(BaseLoss):
+    """Cross entropy with a fixed weight per class, given or made of the class counts of the training set.
+
+    loss = -sum over n of w_y(n) log p_n(y_n): the recall-loss paper's "Weighted CE" (equation 2) with
+    ``'inverse_frequency'``, its "Balanced CE" (Cui et al., CVPR 2019) with ``'effective_number'``. Every scheme is
+    normalised to a mean weight of one.
+
+    Args:
+        class_weight: ``'inverse_frequency'``, ``'median_frequency'`` or ``'effective_number'`` (see
+            `mmrecall.functional`), one weight per class, a dict of class index or name to weight (others are 1), or a
+            file with either; all ones if left out.
+        class_counts: training samples (pixels or images) of every class, for the schemes: a list; the result of
+            `count_classes`; the file that
+            ``tools/analysis_tools/class_statistics.py`` writes; or ``'auto'``, counted before training by
+            `mmrecall.engine.ClassCountsHook`, which needs ``num_classes``.
+        beta: of ``'effective_number'``, in [0, 1); by default (N - 1) / N with N the sum of the counts.
+        normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples
+            (PyTorch's weighted mean of class indices), the default with class weights; ``'valid'`` samples, the
+            default without; ``'all'`` samples, ignored ones too (mmseg's default without class weights, and the
+            authors' code), for which ``avg_factor`` stands in if it is passed.
+        classes: the class names in order, for weights by name.
+        num_classes: C.
+        common: those of `BaseLoss`.
+
+    Raises:
+        ValueError: arguments that do not belong together; in forward, class counts that are not known yet, and what
+            `BaseLoss` says.
+        FileNotFoundError: a string that is neither a scheme nor a file.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> target = torch.tensor([0, 1, 1, 255])
+        >>> loss = WeightedCrossEntropyLoss('inverse_frequency', class_counts=[75, 25])
+        >>> loss(logits, target, ignore_index=255)
+        tensor(1.0639)
+        >>> torch.nn.functional.cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255)
+        tensor(1.0639)
+    """
+
+    variants = (dict(class_weight='inverse_frequency'),)
+    # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
+    reweighting = True
+
+    def __init__(
+        self,
+        class_weight: ClassWeight | None = None,
+        class_counts: Sequence[int] | str | None = None,
+        beta: float | None = None,
+        normalizer: str | None = None,
+        classes: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        loss_name: str = 'loss_weighted_ce',
+        **common: Any,
+    ) -> None:
+        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
+        self.normalizer = default_normalizer(normalizer, class_weight)
+        check_choice('normalizer', self.normalizer, NORMALIZERS)
+        counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
+        self.class_counts = counts
+        self._fixed_weights = FixedClassWeights(class_weight, counts, classes, beta)
+        if counts is not None and not self._fixed_weights.is_scheme:
+            raise ValueError(
+                f'class_counts are given, but class_weight={class_weight!r} is not made of them; choose '
+                f'{", ".join(map(repr, SCHEMES))}, or leave class_counts out'
+            )
+        self.class_weight = class_weight
+        self.beta = beta
+        self.classes = classes
+        if self.num_classes is None:
+            self.num_classes = counts.num_classes if counts is not None else self._fixed_weights.num_classes
+        if self.num_classes is not None and (counts is None or counts.known):
+            # a wrong option is named here, not in the first step
+            self._fixed_weights.get(self.num_classes, torch.device('cpu'))
+
+    def update(self, batch: Batch) -> Sums:
+        """See `mmrecall.functional.weighted.update`."""
+        self._weights(batch.logits)
+        return update(batch, self.normalizer)
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """See `mmrecall.functional.weighted.compute`."""
+        return compute(sums, self._weights(batch.logits), batch, self.normalizer)
+
+    def _weights(self, logits: Tensor) -> Tensor:
+        return self._fixed_weights.get(logits.shape[1], logits.device, self.reweighting)
+
+    @classmethod
+    def is_plain(cls, options: Mapping[str, Any]) -> bool:
+        """Return whether there are no class weights."""
+        return options.get('class_weight') is None
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether there are no class weights."""
+        return self.class_weight is None
+
+    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
+        """Return the weights, (C,), that the loss gives the classes now.
+
+        Example:
+            >>> counts = ClassStatistics(torch.tensor([8, 2]), torch.tensor([9, 1]), torch.tensor([6, 1]))
+            >>> WeightedCrossEntropyLoss([0.5, 1.5]).class_weights(counts)
+            tensor([0.5000, 1.5000], dtype=torch.float64)
+        """
+        support = statistics.support
+        return self._fixed_weights.get(len(support), support.device, self.reweighting)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the loss."""
+        return f'class_weight={self.class_weight!r}, normalizer={self.normalizer!r}, sync={self.sync}'

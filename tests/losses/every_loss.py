@@ -1,0 +1,71 @@
+"""Every registered loss, with the options that tests try it with."""
+
+import inspect
+
+from mmrecall.losses import (
+    BalancedSoftmaxLoss,
+    BaseLoss,
+    ClassCounts,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    LovaszSoftmaxLoss,
+    OHEMCrossEntropyLoss,
+    RecallLoss,
+    SoftDiceLoss,
+    SoftIoULoss,
+    SoftmaxFocalLoss,
+    SoftTverskyLoss,
+    WeightedCrossEntropyLoss,
+)
+from mmrecall.registry import MODELS
+
+CLASSES = 4
+COUNTS = [700, 90, 40, 5]
+LOSSES = {
+    'recall': (RecallLoss, {}),
+    'running recall': (RecallLoss, dict(alpha=0.5, num_classes=CLASSES)),
+    'weighted': (WeightedCrossEntropyLoss, dict(class_weight='inverse_frequency', class_counts=COUNTS)),
+    'weighted mean': (
+        WeightedCrossEntropyLoss,
+        dict(class_weight='effective_number', class_counts='auto', num_classes=CLASSES, normalizer='weight'),
+    ),
+    'focal': (SoftmaxFocalLoss, {}),
+    'top k': (OHEMCrossEntropyLoss, {}),
+    'tversky': (SoftTverskyLoss, {}),
+    'dice': (SoftDiceLoss, {}),
+    'iou': (SoftIoULoss, {}),
+    'iou of all classes': (SoftIoULoss, dict(classes='all', smooth=1.0)),
+    'lovasz': (LovaszSoftmaxLoss, {}),
+    'lovasz per image': (LovaszSoftmaxLoss, dict(per_image=True)),
+    'ldam': (LDAMLoss, dict(class_counts=COUNTS, class_weight='effective_number', beta=0.99)),
+    'logit adjusted': (LogitAdjustedLoss, dict(class_counts=COUNTS, tau=0.5)),
+    'balanced softmax': (BalancedSoftmaxLoss, dict(class_counts='auto', num_classes=CLASSES)),
+}
+REGION = ('tversky', 'dice', 'iou', 'iou of all classes', 'lovasz')
+WITHOUT_SOFT_LABELS = ('lovasz', 'lovasz per image', 'ldam')
+
+
+def registered():
+    """Return what the project registers as losses of logits."""
+    return {cls for cls in MODELS.module_dict.values() if issubclass(cls, BaseLoss)}
+
+
+def make(name, **options):
+    cls, own = LOSSES[name]
+    return counted(cls(**{**own, **options}))
+
+
+def counted(model):
+    """With the class counts that a hook would give it."""
+    for module in model.modules():
+        if isinstance(module, ClassCounts) and module.automatic:
+            module.set(COUNTS)
+    return model
+
+
+def normalizers(name):
+    """Those that the loss takes, none if it has no choice."""
+    cls, _ = LOSSES[name]
+    if 'normalizer' not in {one for base in cls.__mro__ for one in inspect.signature(base.__init__).parameters}:
+        return ()
+    return ('valid', 'all') if cls is SoftmaxFocalLoss else ('valid', 'all', 'weight')

@@ -1,0 +1,80 @@
+"""What a GPU runs, as far as a CPU can tell: no step of a loss reads a value back, which would wait for the device.
+
+On PyTorch's device without memory, ``meta``, whatever reads a value, or needs one for the size of its result, raises.
+"""
+
+import pytest
+import torch
+
+from mmrecall import losses
+from mmrecall.losses import distributed
+
+
+@pytest.fixture(autouse=True)
+def _without_the_label_check(monkeypatch):
+    # its branch for a GPU needs CUDA's events; see the tests that need a GPU
+    monkeypatch.setattr(distributed.LabelCheck, '__call__', lambda *_: None)
+
+
+CASES = {
+    'recall': lambda: losses.RecallLoss(),
+    'running recall': lambda: losses.RecallLoss(alpha=0.5, num_classes=5),
+    'f1': lambda: losses.RecallLoss(metric='f1'),
+    'recall with a floor': lambda: losses.RecallLoss(fn_floor=1.0, class_weight=[1, 2, 3, 4, 5], normalizer='weight'),
+    'weighted': lambda: losses.WeightedCrossEntropyLoss(
+        class_weight='inverse_frequency', class_counts=[5, 4, 3, 2, 1], normalizer='all'
+    ),
+    'LDAM': lambda: losses.LDAMLoss(class_counts=[5, 4, 3, 2, 1], scale=30.0),
+    'logit adjustment': lambda: losses.LogitAdjustedLoss(class_counts=[5, 4, 3, 2, 0]),
+    'balanced softmax': lambda: losses.BalancedSoftmaxLoss(class_counts=[5, 4, 3, 2, 1]),
+    'focal': lambda: losses.SoftmaxFocalLoss(),
+    'hardest': lambda: losses.OHEMCrossEntropyLoss(),
+    'Tversky': lambda: losses.SoftTverskyLoss(),
+    'Lovasz': lambda: losses.LovaszSoftmaxLoss(),
+    'Lovasz of images': lambda: losses.LovaszSoftmaxLoss(per_image=True),
+}
+SOFT = {'recall', 'running recall', 'f1', 'logit adjustment', 'focal', 'Tversky'}
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'none'])
+@pytest.mark.parametrize(
+    ('name', 'soft'), [(name, soft) for name in CASES for soft in (False, True)[: 1 + (name in SOFT)]]
+)
+def test_no_step_but_the_label_check_waits_for_the_device(name, soft, reduction):
+    loss = CASES[name]().to('meta')
+    logits = torch.zeros(2, 5, 6, 7, device='meta', requires_grad=True)
+    target = torch.zeros(2, 5, 6, 7, device='meta') if soft else torch.zeros(2, 6, 7, dtype=torch.long, device='meta')
+    for _ in range(2):
+        loss(logits, target, ignore_index=255, reduction_override=reduction).sum().backward()
+    assert logits.grad.shape == logits.shape
+
+
+@pytest.mark.parametrize(
+    'read',
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.tolist(),
+        lambda x: x.cpu(),
+        lambda x: x.nonzero(),
+        lambda x: x.unique(),
+        lambda x: torch.bincount(x),
+        lambda x: torch.nn.functional.one_hot(x),
+        lambda x: x[x > 0],
+        lambda x: bool((x > 0).any()),
+    ],
+    ids=['item', 'tolist', 'cpu', 'nonzero', 'unique', 'bincount', 'one_hot', 'mask', 'bool'],
+)
+def test_the_device_without_memory_sees_what_waits(read):
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        read(torch.zeros(3, dtype=torch.long, device='meta'))
+
+
+def test_a_number_of_samples_that_changes_stays_in_the_compiled_graph():
+    torch._dynamo.reset()
+    loss = losses.SoftmaxFocalLoss(normalizer='all').eval()
+    compiled = torch.compile(loss, backend='eager', fullgraph=True)
+    logits, target = torch.randn(2, 5, 3), torch.zeros(2, 3, dtype=torch.long)
+    for avg_factor in (3, 5, 2.5, torch.tensor(3.0)):
+        torch.testing.assert_close(
+            compiled(logits, target, avg_factor=avg_factor), loss(logits, target, avg_factor=avg_factor)
+        )
