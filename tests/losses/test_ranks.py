@@ -154,7 +154,7 @@ def test_without_gradients_in_a_training_step_no_rank_raises_alone(two_ranks):
     assert 'from 9 to 9' in second
 
 
-def rank_with_poison(rank, world_size):
+def rank_with_nonfinite(rank, world_size):
     loss = RecallLoss(alpha=0.5, num_classes=3)
     logits = torch.eye(3)
     logits[0, 0] = float('nan') if rank == 1 else 1.0
@@ -163,7 +163,7 @@ def rank_with_poison(rank, world_size):
 
 
 def test_logits_that_are_not_finite_on_one_rank_leave_the_recall_of_all(two_ranks):
-    assert two_ranks.run(rank_with_poison) == [[0, 0, 0], [0, 0, 0]]
+    assert two_ranks.run(rank_with_nonfinite) == [[0, 0, 0], [0, 0, 0]]
 
 
 def rank_that_validates_alone(rank, world_size):

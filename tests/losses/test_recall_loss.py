@@ -101,13 +101,13 @@ def test_the_default_type_of_numbers_does_not_matter_to_a_running_recall():
         assert loss.recall.tolist() == [0.25, 0.5, 0.25]
 
 
-@pytest.mark.parametrize('poison', [float('nan'), float('inf'), float('-inf')])
-def test_logits_that_are_not_finite_leave_the_running_recall_untouched(poison):
+@pytest.mark.parametrize('nonfinite', [float('nan'), float('inf'), float('-inf')])
+def test_logits_that_are_not_finite_leave_the_running_recall_untouched(nonfinite):
     loss = RecallLoss(alpha=0.5, num_classes=3)
     logits, target = batch_with_recall([1, 2, 1], [1, 0, 1])
-    poisoned = logits.detach().clone()
-    poisoned[0, 0] = poison
-    loss(poisoned.requires_grad_(), target)
+    nonfinite_logits = logits.detach().clone()
+    nonfinite_logits[0, 0] = nonfinite
+    loss(nonfinite_logits.requires_grad_(), target)
     assert loss.recall.tolist() == [0, 0, 0]
     loss(logits, target)
     assert loss.recall.tolist() == [0.25, 0.5, 0.25]
