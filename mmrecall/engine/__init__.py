@@ -1,9 +1,11 @@
 """What surrounds training: the stock tools, ranks on CPUs, hooks, loops."""
 
-from mmrecall.toolboxes import missing
+from mmrecall.toolboxes import missing, require
 
-from .cpu_ranks import init_cpu_ranks
-from .hooks import (
+require('mmengine.registry')
+
+from .cpu_ranks import init_cpu_ranks  # noqa: E402
+from .hooks import (  # noqa: E402
     AtomicCheckpointHook,
     ClassCountsHook,
     ClassMemoryHook,
@@ -15,7 +17,7 @@ from .hooks import (
     SkippedStepHook,
     install_hooks_of_losses,
 )
-from .stock_tools import run_stock_tool
+from .stock_tools import run_stock_tool  # noqa: E402
 
 __all__ = [
     'AtomicCheckpointHook',

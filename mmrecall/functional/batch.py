@@ -55,9 +55,9 @@ class Sums(NamedTuple):
     """Sums of a batch, of which all but the losses are added up over the ranks."""
 
     losses: Any
-    """Differentiable; the losses of this process."""
+    """Differentiable, of this process: sums by class, a loss for every sample, or what else the loss is made of."""
     num_samples: Tensor
-    """Divisor of the mean, a float64 scalar."""
+    """Divisor of the mean, a float64 scalar; the normalizer ``'weight'`` takes its own from the counts."""
     counts: tuple[Tensor, ...] = ()
     """(C,) each, at most three."""
     num_valid: Tensor | None = None

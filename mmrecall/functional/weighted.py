@@ -116,7 +116,7 @@ def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tenso
 
 
 def statistics_of(sums: Sums) -> ClassStatistics:
-    """Return the counts of `update` by their names."""
+    """Return the counts of `update` as statistics."""
     support, true_positives, *predicted = sums.counts
     return ClassStatistics(support, predicted[0] if predicted else None, true_positives)
 
@@ -143,4 +143,5 @@ def _weigh_samples(losses: Tensor, weights: Tensor, batch: Batch) -> Tensor:
         # a class of weight 0 may have probability 0, and 0 * inf is NaN
         return torch.where(weights > 0, weights * losses, 0).sum(dim=1)
     labels = labels_with_ignore_bin(batch.target, batch.num_classes, batch.ignore_index)
+    # the last weight is that of the ignored samples
     return F.pad(weights, (0, 1))[labels] * losses

@@ -1,4 +1,4 @@
-"""What every loss of logits shares: OpenMMLab's call signature, validation, and the way over the ranks."""
+"""What every loss of logits shares: OpenMMLab's call signature, validation, and the sum over all ranks."""
 
 import inspect
 from collections.abc import Mapping
@@ -47,10 +47,9 @@ class BaseLoss(nn.Module):
 
     Raises:
         ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
-            outside [0, C). With ``sync`` all ranks raise together; if the very first logits of a rank are no
-            (N, C, ...) tensor, or have another C, that needs ``num_classes``. In training on a GPU, bad labels are
-            reported one call late, and so is to its peers that a rank refused its arguments, unless the launcher ends
-            them before.
+            outside [0, C). With ``sync`` all ranks raise together; in the first step that needs ``num_classes`` if the
+            logits of a rank are no (N, C, ...) tensor, or have another C. In training on a GPU, bad labels and the
+            refusal of another rank are reported at the next call, unless the launcher ends the ranks before.
         TypeError: in forward, integer logits, labels that are neither integers nor floating point.
     """
 
@@ -134,9 +133,10 @@ class BaseLoss(nn.Module):
             avg_factor,
         )
         has_peers = self.training and is_distributed(self.sync)
-        # without ranks there is no try statement, in which a compiler cannot leave its graph
+        # a compiler cannot break its graph inside a try statement: a single process does not go through one
         sums = self._reduced_sums(batch) if has_peers and self.is_training_step else self._local_sums(batch)
-        # without gradients in a training step (a pixel sampler) one rank alone must not raise; the loss itself checks
+        # A pixel sampler of mmseg calls the loss without gradients in a training step. The ranks do not meet there, and
+        # one that raised alone would leave the others waiting: the call with gradients checks the labels.
         if not has_peers or self.is_training_step:
             self._label_check(sums, target, batch.num_classes, batch.ignore_index, self.is_training_step)
         loss = self.compute(sums, batch).to(full_precision_of(logits.dtype))
@@ -194,7 +194,7 @@ class BaseLoss(nn.Module):
     # what hooks and tools ask of a loss
 
     @classmethod
-    def is_plain(cls, options: Mapping[str, Any]) -> bool:
+    def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
         """Return whether the loss is plain cross entropy with these options of a config."""
         return False
 
@@ -227,7 +227,7 @@ class BaseLoss(nn.Module):
     @torch.no_grad()
     def nonfinite_classes(self, logits: Tensor, target: Tensor, **call: Any) -> Tensor:
         """Return (C,) booleans: the classes whose share of the loss of this call is not finite."""
-        # moves no running statistic and waits for no other rank, because no gradient is asked for
+        # moves no running statistic and waits for no other rank, because gradients are off
         bad = ~self.forward(logits, target, **{**call, 'reduction_override': 'none'}).isfinite()
         return self._classes_of(bad, logits, target, call.get('ignore_index'))
 
@@ -254,6 +254,6 @@ def _describe_unknown(cls: type[BaseLoss], unknown: Any, fixed: tuple[str, ...] 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     known = sorted({one.name for one in parameters if one.kind == kind} - {'self', *fixed})
     return (
-        f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. If '
-        'the config inherits from one with another loss, add _delete_=True to this one'
+        f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. In an OpenMMLab '
+        'config that inherits from one with another loss, add _delete_=True to this one'
     )

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.logit_adjustment import LogitAdjustment
 from mmrecall.functional.long_tail import ldam_margins, logit_offsets
 from mmrecall.functional.statistics import ClassStatistics
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_class_indices, check_number
-from mmrecall.functional.weighted import compute, default_normalizer, update
 
 from .base import BaseLoss, refuse_options
 from .class_counts import ClassCounts
@@ -66,7 +66,7 @@ class LDAMLoss(BaseLoss):
         if class_counts is None:
             raise ValueError("class_counts is None, but margins are made of them: give a list, a file, or 'auto'")
         super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
-        self.normalizer = default_normalizer(normalizer, class_weight)
+        self.normalizer = weighted.default_normalizer(normalizer, class_weight)
         check_choice('normalizer', self.normalizer, NORMALIZERS)
         check_number('scale', scale, above_zero=True)
         ldam_margins(torch.ones(2), max_margin)
@@ -87,11 +87,11 @@ class LDAMLoss(BaseLoss):
         """Sum the losses of the logits from which the margins are subtracted."""
         check_class_indices(batch.target)
         self._weights(batch.logits)
-        return update(batch, self.normalizer, self._adjustment(batch.logits))
+        return weighted.update(batch, self.normalizer, self._adjustment(batch.logits))
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """See `mmrecall.functional.weighted.compute`."""
-        return compute(sums, self._weights(batch.logits), batch, self.normalizer)
+        return weighted.compute(sums, self._weights(batch.logits), batch, self.normalizer)
 
     def _weights(self, logits: Tensor) -> Tensor:
         return self._fixed_weights.get(logits.shape[1], logits.device, self.reweighting)
@@ -178,11 +178,11 @@ class LogitAdjustedLoss(BaseLoss):
             batch.logits.device,
             lambda: logit_offsets(torch.as_tensor(self.class_counts.read(num_classes).counts), self.tau),
         )
-        return update(batch, self.normalizer, LogitAdjustment(offsets=offsets))
+        return weighted.update(batch, self.normalizer, LogitAdjustment(offsets=offsets))
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """See `mmrecall.functional.weighted.compute`."""
-        return compute(sums, torch.ones_like(sums.counts[0]), batch, self.normalizer)
+        return weighted.compute(sums, torch.ones_like(sums.counts[0]), batch, self.normalizer)
 
     @property
     def is_cross_entropy(self) -> bool:

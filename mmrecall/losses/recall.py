@@ -6,25 +6,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite
-from mmrecall.functional.weighted import compute, statistics_of, update
 
 from .base import BaseLoss
 from .class_weight import ClassWeight, FixedClassWeights, class_factors, number_of_names
 
 
 class RecallLoss(BaseLoss):
-    """Recall loss: cross entropy whose class weights are the present false-negative rates, 1 - R_c = FN_c / N_c.
+    """Recall loss: cross entropy whose class weights are the false-negative rates of the batch, 1 - R_c = FN_c / N_c.
 
     loss = -sum over n of (1 - R_y(n)) log p_n(y_n), equation 5 of Tian et al., "Striking the Right Balance: Recall
     Loss for Semantic Segmentation", ICRA 2022. The weights carry no gradient; classes absent from the batch
     contribute nothing. Across ranks, counts are summed before the recall is taken.
 
-    With ``alpha < 1`` the recall is a running mean, R~ = alpha R + (1 - alpha) R~, moved only for the classes that
-    are present and only in training, starting from R~ = 0 (plain cross entropy); the loss uses it after the update.
+    With ``alpha < 1`` the recall is a running mean, R~ = alpha R + (1 - alpha) R~. It starts at 0, where the loss is
+    plain cross entropy. A training step moves it, for the classes that are in the batch, and then uses it.
     For batches much smaller than the number of classes: the authors took 0.9 for Places-LT and 0.001 for
     iNaturalist 2018, where a class with two images gets no further than R~ = 0.17 in 90 epochs.
 
@@ -34,8 +34,8 @@ class RecallLoss(BaseLoss):
         metric: ``'recall'``, or for ablations another of `mmrecall.functional.recall_weights`; only for ``alpha=1``.
         tversky_weights: weights of false positives and false negatives for ``metric='tversky'``.
         fn_floor: at least so many false negatives per present class; 1 is the authors' code. Only for ``alpha=1``.
-        class_weight: factors on top: one per class, a dict of class index or name to factor (others are 1), or a file
-            with either.
+        class_weight: factors of the recall weights: one per class, a dict of class index or name to factor (others are
+            1), or a file with either.
         normalizer: what ``'mean'`` divides by: ``'valid'`` samples, as in the paper; ``'all'`` samples, ignored ones
             too (the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the sum of the
             class weights over the valid samples.
@@ -104,27 +104,34 @@ class RecallLoss(BaseLoss):
             raise ValueError(f'alpha={alpha} averages the recall itself: leave out metric={metric!r}, {fn_floor=}')
 
     def update(self, batch: Batch) -> Sums:
-        """Count the classes and sum their losses; for a running recall also the samples that make a class present."""
-        # names factors of another number of classes before the ranks meet
+        """Count the classes and sum their losses.
+
+        For a running recall the third count is that of the samples which make a class present: all of the class, or of
+        soft labels those in which it has the largest share.
+        """
+        # raises for factors of another number of classes before the all-reduce
         self._factors.get(batch.num_classes, batch.logits.device)
-        sums = update(batch, self.normalizer, predictions=self.metric != 'recall')
+        sums = weighted.update(batch, self.normalizer, predictions=self.metric != 'recall')
         if self.recall is None:
             return sums
         support, true_positives = sums.counts
         present = count_largest_mass(batch.target, batch.num_classes) if batch.is_soft else support
-        return sums._replace(
-            counts=(support, true_positives, present), nonfinite=sums.losses.detach().sum().double() * 0
-        )
+        # 0 times a finite sum is 0, and NaN otherwise
+        nonfinite = sums.losses.detach().sum().double() * 0
+        return sums._replace(counts=(support, true_positives, present), nonfinite=nonfinite)
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
-        """Weigh the losses by the recall of all ranks, or by the running recall, which moves in training."""
+        """Weigh the losses of the classes by 1 - recall: that of the batch on all ranks, or the running one.
+
+        A training step moves the running recall first.
+        """
         if self.recall is None:
-            weights = self._batch_weights(statistics_of(sums))
+            weights = self._batch_weights(weighted.statistics_of(sums))
         else:
             if self.is_training_step:
                 self._move_recall(sums)
             weights = 1 - self.recall.to(full_precision_of(batch.logits.dtype))
-        return compute(sums, self._with_factors(weights), batch, self.normalizer)
+        return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
 
     def _with_factors(self, weights: Tensor) -> Tensor:
         return weights if self.class_weight is None else weights * self._factors.get(len(weights), weights.device)
@@ -138,7 +145,7 @@ class RecallLoss(BaseLoss):
         unusable = sums.nonfinite + sums.invalid_labels
         if sums.refusals is not None:
             unusable = unusable + sums.refusals
-        # false for NaN too
+        # NaN == 0 is false: losses that are not finite, bad labels or a refusal on any rank leave the recall as it is
         self.recall.lerp_(batch_recall, ((present > 0) * (self.alpha * (unusable == 0))).to(self.recall))
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:

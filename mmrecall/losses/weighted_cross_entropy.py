@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.statistics import ClassStatistics
 from mmrecall.functional.validation import NORMALIZERS, check_choice
-from mmrecall.functional.weighted import compute, default_normalizer, update
 
 from .base import BaseLoss
 from .class_counts import ClassCounts
@@ -72,7 +72,7 @@ class WeightedCrossEntropyLoss(BaseLoss):
         **common: Any,
     ) -> None:
         super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
-        self.normalizer = default_normalizer(normalizer, class_weight)
+        self.normalizer = weighted.default_normalizer(normalizer, class_weight)
         check_choice('normalizer', self.normalizer, NORMALIZERS)
         counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
         self.class_counts = counts
@@ -94,17 +94,17 @@ class WeightedCrossEntropyLoss(BaseLoss):
     def update(self, batch: Batch) -> Sums:
         """See `mmrecall.functional.weighted.update`."""
         self._weights(batch.logits)
-        return update(batch, self.normalizer)
+        return weighted.update(batch, self.normalizer)
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """See `mmrecall.functional.weighted.compute`."""
-        return compute(sums, self._weights(batch.logits), batch, self.normalizer)
+        return weighted.compute(sums, self._weights(batch.logits), batch, self.normalizer)
 
     def _weights(self, logits: Tensor) -> Tensor:
         return self._fixed_weights.get(logits.shape[1], logits.device, self.reweighting)
 
     @classmethod
-    def is_plain(cls, options: Mapping[str, Any]) -> bool:
+    def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
         """Return whether there are no class weights."""
         return options.get('class_weight') is None
 

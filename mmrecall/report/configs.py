@@ -138,7 +138,7 @@ def is_cross_entropy(config: dict[str, Any]) -> bool:
     kind, arguments = loss_of(config)
     loss = loss_class(kind)
     if loss is not None:
-        return loss.is_plain(arguments)
+        return loss.is_plain_config(arguments)
     given = arguments.get('class_weight') is not None or arguments.get('use_sigmoid')
     return kind == 'CrossEntropyLoss' and not given
 

@@ -111,7 +111,7 @@ def test_the_loader_may_be_a_class_that_inherits_from_one(tmp_path):
     ('dataset', 'error', 'message'),
     [
         (lambda: Flowers([], serialize_data=False), ValueError, 'Flowers is empty'),
-        (lambda: [1, 2], TypeError, 'list is neither a data set with get_data_info nor a wrapper'),
+        (lambda: [1, 2], ValueError, 'got num_classes=None for a list'),
     ],
 )
 def test_what_cannot_be_counted_is_named(dataset, error, message):

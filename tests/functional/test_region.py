@@ -171,9 +171,9 @@ def test_lovasz_in_float32_is_exact_where_a_sample_moves_the_iou_by_less_than_it
 @pytest.mark.parametrize('function', [tversky_loss, lovasz_softmax_loss])
 def test_what_is_scored_at_an_ignored_pixel_does_not_matter_even_if_it_is_no_number(function, nonfinite):
     logits, target = random_batch((2, 4, 30), 0.3)
-    nonfinite_logits = logits.clone()
-    nonfinite_logits[:, 1][target == 255] = nonfinite
-    torch.testing.assert_close(function(nonfinite_logits, target, ignore_index=255), function(logits, target, ignore_index=255))
+    spoiled = logits.clone()
+    spoiled[:, 1][target == 255] = nonfinite
+    torch.testing.assert_close(function(spoiled, target, ignore_index=255), function(logits, target, ignore_index=255))
 
 
 @pytest.mark.parametrize('function', [tversky_loss, soft_dice_loss, soft_iou_loss, lovasz_softmax_loss])

@@ -1,7 +1,6 @@
 """Every registered loss, with the options that tests try it with."""
 
-import inspect
-
+from mmrecall.functional.validation import NORMALIZERS
 from mmrecall.losses import (
     BalancedSoftmaxLoss,
     BaseLoss,
@@ -64,8 +63,13 @@ def counted(model):
 
 
 def normalizers(name):
-    """Those that the loss takes, none if it has no choice."""
-    cls, _ = LOSSES[name]
-    if 'normalizer' not in {one for base in cls.__mro__ for one in inspect.signature(base.__init__).parameters}:
-        return ()
-    return ('valid', 'all') if cls is SoftmaxFocalLoss else ('valid', 'all', 'weight')
+    """Return those that the loss takes, none if it has no choice."""
+    return tuple(normalizer for normalizer in NORMALIZERS if _takes(name, normalizer))
+
+
+def _takes(name, normalizer):
+    try:
+        make(name, normalizer=normalizer)
+    except (TypeError, ValueError):
+        return False
+    return True
