@@ -2,9 +2,6 @@
 
 import atexit
 import os
-import signal
-import sys
-import threading
 import time
 
 import torch.distributed as dist
@@ -23,7 +20,7 @@ def init_cpu_ranks(launcher: str) -> bool:
     """Start a gloo process group if there is a launcher and no GPU; mmengine leaves an existing group alone.
 
     mmengine's own start calls `torch.cuda.set_device`, which needs a GPU. The group is destroyed when the process ends,
-    also after an error and on SIGTERM.
+    also after an error, and on a signal whose handler exits. (A SIGTERM without a handler ends the process at once.)
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun's environment) or ``'slurm'`` (srun's).
@@ -50,7 +47,6 @@ def init_cpu_ranks(launcher: str) -> bool:
     if not dist.is_initialized():
         dist.init_process_group('gloo')
         atexit.register(_destroy_group)
-        _exit_on_sigterm()
     return True
 
 
@@ -60,12 +56,3 @@ def _destroy_group() -> None:
     time.sleep(_LET_GO)
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def _exit_on_sigterm() -> None:
-    """Let SIGTERM end the process as `sys.exit` does, so that the group is destroyed.
-
-    A handler of another library stays.
-    """
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -26,16 +26,6 @@ class Batch(NamedTuple):
     avg_factor: float | Tensor | None = None
     """Number of all samples, if the caller gives it."""
 
-    @property
-    def num_classes(self) -> int:
-        """C."""
-        return self.logits.shape[1]
-
-    @property
-    def is_soft(self) -> bool:
-        """Whether the labels are a mass per class."""
-        return is_soft(self.target)
-
     def check(self) -> None:
         """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value."""
         check_choice('reduction', self.reduction, REDUCTIONS)
@@ -85,10 +75,10 @@ def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None
         # an error would have to read it, which waits for the device
         return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
     if normalizer == 'all':
-        count = target.numel() // target.shape[1] if batch.is_soft and target.shape[1] else target.numel()
+        count = target.numel() // target.shape[1] if is_soft(batch.target) and target.shape[1] else target.numel()
         return torch.full((), count, dtype=torch.float64, device=target.device)
     if num_valid is None:
-        num_valid = valid_labels(target, batch.num_classes, batch.ignore_index).count_nonzero()
+        num_valid = valid_labels(target, batch.logits.shape[1], batch.ignore_index).count_nonzero()
     return num_valid.double()
 
 

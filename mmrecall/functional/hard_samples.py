@@ -59,7 +59,7 @@ def softmax_focal_loss(
     check_focal(gamma, normalizer)
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     batch.check()
-    check_labels(target, batch.num_classes, ignore_index)
+    check_labels(target, batch.logits.shape[1], ignore_index)
     return compute_from_samples(focal_update(batch, gamma, normalizer), reduction)
 
 
@@ -105,7 +105,7 @@ def top_k_cross_entropy(
     check_keep_ratio(keep_ratio)
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     batch.check()
-    check_labels(target, batch.num_classes, ignore_index)
+    check_labels(target, batch.logits.shape[1], ignore_index)
     return compute_from_samples(hardest_update(batch, keep_ratio), reduction)
 
 
@@ -119,7 +119,7 @@ def focal_update(batch: Batch, gamma: float, normalizer: str) -> Sums:
         mass, cross_entropy = _mass_and_cross_entropies(logits, target)
         losses = (mass * _focal_weights(cross_entropy, gamma) * cross_entropy).sum(dim=1)
     if sample_weight is not None:
-        valid = valid_labels(target, batch.num_classes, ignore_index)
+        valid = valid_labels(target, batch.logits.shape[1], ignore_index)
         losses = torch.where(valid, losses * sample_weight.to(losses.dtype), 0)
     return Sums(losses, count_samples(batch, normalizer))
 
@@ -145,7 +145,7 @@ def hardest_update(batch: Batch, keep_ratio: float) -> Sums:
     losses = sample_losses(logits, target, ignore_index)
     if is_soft(target):
         losses = losses.sum(dim=1)
-    valid = valid_labels(target, batch.num_classes, ignore_index)
+    valid = valid_labels(target, batch.logits.shape[1], ignore_index)
     # the small addend: 0.29 * 100 is 28.999999999999996
     num_kept = (keep_ratio * valid.sum().double() + 1e-6).floor()
     order = losses.detach().masked_fill(~valid, -1).flatten().argsort(descending=True)

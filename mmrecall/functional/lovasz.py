@@ -58,7 +58,7 @@ def lovasz_softmax_loss(
     check_class_indices(target)
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     batch.check()
-    check_labels(target, batch.num_classes, ignore_index)
+    check_labels(target, batch.logits.shape[1], ignore_index)
     return compute(update(batch, per_image, classes), batch, per_image)
 
 

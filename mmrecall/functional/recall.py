@@ -134,7 +134,7 @@ def recall_cross_entropy(
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     check_call(batch, normalizer)
     if recall is not None:
-        _check_recall(recall, batch.num_classes, metric, fn_floor)
+        _check_recall(recall, batch.logits.shape[1], metric, fn_floor)
     factors = given_weights(class_weight, batch)
     sums = update(batch, normalizer, predictions=metric != 'recall')
     batch_weights = recall_weights(statistics_of(sums), metric, fn_floor)

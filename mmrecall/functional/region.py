@@ -75,7 +75,7 @@ def tversky_loss(
     check_region(tversky_weights, classes, smooth)
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     batch.check()
-    check_labels(target, batch.num_classes, ignore_index)
+    check_labels(target, batch.logits.shape[1], ignore_index)
     return compute(update(batch), batch, tversky_weights, classes, smooth)
 
 
@@ -110,7 +110,8 @@ def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
 def update(batch: Batch) -> Sums:
     """Take the soft counts of a batch, in float64, once with a graph and once to be added up over ranks; no checks."""
     counts = _soft_counts(batch)
-    detached = SoftCounts(*(count.detach() for count in counts))
+    # copies, because PyTorch 2.1 cannot compile what returns a tensor and an alias of it
+    detached = SoftCounts(*(count.detach().clone() for count in counts))
     return Sums(losses=counts, num_samples=detached.support.sum(), counts=detached)
 
 

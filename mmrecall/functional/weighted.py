@@ -9,7 +9,7 @@ from .batch import Batch, Sums, count_samples, reciprocal
 from .class_sums import class_sums
 from .logit_adjustment import LogitAdjustment
 from .statistics import ClassStatistics, ClassSums, count_classes, labels_with_ignore_bin
-from .validation import NORMALIZERS, check_choice, check_labels, check_per_class
+from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, is_soft
 
 
 def weighted_cross_entropy(
@@ -76,8 +76,8 @@ def fixed_weights_loss(
 def given_weights(class_weight: Tensor | None, batch: Batch) -> Tensor:
     """Return the class weights, checked, in float64; ones if left out."""
     if class_weight is None:
-        return torch.ones(batch.num_classes, dtype=torch.float64, device=batch.logits.device)
-    check_per_class('class_weight', class_weight, batch.num_classes)
+        return torch.ones(batch.logits.shape[1], dtype=torch.float64, device=batch.logits.device)
+    check_per_class('class_weight', class_weight, batch.logits.shape[1])
     return class_weight.detach().double()
 
 
@@ -100,7 +100,7 @@ def update(batch: Batch, normalizer: str, adjustment: LogitAdjustment | None = N
     counts: tuple[Tensor, ...] = (sums.support, sums.true_positives)
     if sums.predicted is not None:
         counts = (*counts, sums.predicted)
-    num_valid = None if batch.is_soft else sums.support.sum()
+    num_valid = None if is_soft(batch.target) else sums.support.sum()
     return Sums(sums.loss_sum, count_samples(batch, normalizer, num_valid), counts, num_valid)
 
 
@@ -132,16 +132,16 @@ def check_call(batch: Batch, normalizer: str) -> None:
     """Raise for arguments that do not belong together and for labels outside the classes; waits for a GPU."""
     check_choice('normalizer', normalizer, NORMALIZERS)
     batch.check()
-    check_labels(batch.target, batch.num_classes, batch.ignore_index)
+    check_labels(batch.target, batch.logits.shape[1], batch.ignore_index)
 
 
 def _weigh_samples(losses: Tensor, weights: Tensor, batch: Batch) -> Tensor:
     """(N, ...) weighted losses."""
     weights = weights.to(losses.dtype)
-    if batch.is_soft:
+    if is_soft(batch.target):
         weights = weights.reshape(-1, *[1] * (losses.ndim - 2))
         # a class of weight 0 may have probability 0, and 0 * inf is NaN
         return torch.where(weights > 0, weights * losses, 0).sum(dim=1)
-    labels = labels_with_ignore_bin(batch.target, batch.num_classes, batch.ignore_index)
+    labels = labels_with_ignore_bin(batch.target, batch.logits.shape[1], batch.ignore_index)
     # the last weight is that of the ignored samples
     return F.pad(weights, (0, 1))[labels] * losses

@@ -12,6 +12,7 @@ from mmrecall.functional.statistics import ClassStatistics, full_precision_of
 from mmrecall.functional.validation import (
     REDUCTIONS,
     check_choice,
+    check_class_indices,
     check_finite,
     check_flag,
     check_integer,
@@ -55,6 +56,12 @@ class BaseLoss(nn.Module):
 
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     """Options of the forms of the loss that the benchmark compares."""
+    takes_soft_labels: ClassVar[bool] = True
+    """Whether labels may be a mass per class."""
+    num_counts: ClassVar[int] = 3
+    """Number of vectors of counts in the all-reduce: 3, or 0 for a loss whose `update` counts no classes."""
+    fixed_options: ClassVar[tuple[str, ...]] = ()
+    """Options of the base class that the class sets itself."""
 
     def __init__(
         self,
@@ -138,47 +145,53 @@ class BaseLoss(nn.Module):
         # A pixel sampler of mmseg calls the loss without gradients in a training step. The ranks do not meet there, and
         # one that raised alone would leave the others waiting: the call with gradients checks the labels.
         if not has_peers or self.is_training_step:
-            self._label_check(sums, target, batch.num_classes, batch.ignore_index, self.is_training_step)
+            self._label_check(sums, target, batch.logits.shape[1], batch.ignore_index, self.is_training_step)
         loss = self.compute(sums, batch).to(full_precision_of(logits.dtype))
         scale = self.loss_weight * (sums.num_ranks if batch.reduction != 'none' else 1)
         return loss if scale == 1 else scale * loss
 
     def _local_sums(self, batch: Batch) -> Sums:
+        if not self.takes_soft_labels:
+            check_class_indices(batch.target)
         batch.check()
         self._check_num_classes(batch)
         sums = self.update(batch)
-        return sums._replace(
-            # copies, because PyTorch 2.1 cannot compile what returns a tensor and an alias of it
+        # not _replace, which PyTorch 2.1 cannot compile; copies, because it cannot compile what returns a tensor and an
+        # alias of it
+        return Sums(
+            losses=sums.losses,
+            num_samples=sums.num_samples,
             counts=tuple(count.detach().to(torch.float64, copy=True) for count in sums.counts),
-            invalid_labels=count_invalid_labels(batch.target, batch.num_classes, batch.ignore_index, sums.num_valid),
+            nonfinite=sums.nonfinite,
+            invalid_labels=count_invalid_labels(
+                batch.target, batch.logits.shape[1], batch.ignore_index, sums.num_valid
+            ),
         )
 
     def _reduced_sums(self, batch: Batch) -> Sums:
         try:
-            if self._last_seen is not None:
-                self._check_last_seen(batch)
             sums = self._local_sums(batch)
+            self._check_last_seen(batch)
         except Exception:
             # whatever it is, the others must not wait
             self._announce_refusal(batch.logits)
             raise
-        self._last_seen = (batch.num_classes, batch.logits.device)
-        return reduce(sums, batch.num_classes)
+        self._last_seen = (batch.logits.shape[1], batch.logits.device)
+        return reduce(sums, batch.logits.shape[1], self.num_counts)
 
     def _check_num_classes(self, batch: Batch) -> None:
-        if self.num_classes is not None and batch.num_classes != self.num_classes:
+        if self.num_classes is not None and batch.logits.shape[1] != self.num_classes:
             raise ValueError(
-                f'logits have {batch.num_classes} channels (shape {tuple(batch.logits.shape)}), but this loss is for '
-                f'{self.num_classes} classes (its num_classes, or the length of its class_weight or class_counts); '
+                f'logits of shape {tuple(batch.logits.shape)} have {batch.logits.shape[1]} channels, but this loss is '
+                f'for {self.num_classes} classes (its num_classes, or the length of its class_weight or class_counts); '
                 'make the head and the loss agree'
             )
 
     def _check_last_seen(self, batch: Batch) -> None:
-        batch.check()
-        num_classes = self._last_seen[0]
-        if batch.num_classes != num_classes:
+        num_classes = batch.logits.shape[1] if self._last_seen is None else self._last_seen[0]
+        if batch.logits.shape[1] != num_classes:
             raise ValueError(
-                f'logits have {batch.num_classes} channels (shape {tuple(batch.logits.shape)}), those of the batch '
+                f'logits have {batch.logits.shape[1]} channels (shape {tuple(batch.logits.shape)}), those of the batch '
                 f'before had {num_classes}'
             )
 
@@ -188,8 +201,8 @@ class BaseLoss(nn.Module):
             device = logits.device
             if num_classes is None and logits.ndim > 1:
                 num_classes = logits.shape[1]
-        if num_classes is not None:
-            announce_refusal(num_classes, device)
+        if num_classes is not None or not self.num_counts:
+            announce_refusal(num_classes or 0, device, self.num_counts)
 
     # what hooks and tools ask of a loss
 
@@ -220,9 +233,12 @@ class BaseLoss(nn.Module):
         """Return the (C,) sums of the weights that the loss gives the samples of a class; None if it gives none."""
         return None
 
-    def running_statistics(self) -> list[Tensor]:
-        """Return what the loss keeps from batch to batch, to be put back if a training step is taken back."""
-        return []
+    def running_statistics(self) -> dict[str, Tensor]:
+        """Return what the loss keeps from batch to batch, (C,) each, by name.
+
+        `SkippedStepHook` puts them back if a training step is taken back, `ClassWeightHook` logs them.
+        """
+        return {}
 
     @torch.no_grad()
     def nonfinite_classes(self, logits: Tensor, target: Tensor, **call: Any) -> Tensor:
@@ -241,18 +257,18 @@ class BaseLoss(nn.Module):
         return torch.bincount(labels, minlength=logits.shape[1]) > 0
 
 
-def refuse_options(cls: type[BaseLoss], options: Mapping[str, Any], *fixed: str) -> None:
+def refuse_fixed_options(cls: type[BaseLoss], options: Mapping[str, Any]) -> None:
     """Raise TypeError for an option that the class sets itself."""
-    given = [name for name in fixed if name in options]
+    given = [name for name in cls.fixed_options if name in options]
     if given:
-        raise TypeError(_describe_unknown(cls, given, fixed))
+        raise TypeError(_describe_unknown(cls, given))
 
 
-def _describe_unknown(cls: type[BaseLoss], unknown: Any, fixed: tuple[str, ...] = ()) -> str:
+def _describe_unknown(cls: type[BaseLoss], unknown: Any) -> str:
     constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, BaseLoss)]
     parameters = [one for function in constructors for one in inspect.signature(function).parameters.values()]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    known = sorted({one.name for one in parameters if one.kind == kind} - {'self', *fixed})
+    known = sorted({one.name for one in parameters if one.kind == kind} - {'self', *cls.fixed_options})
     return (
         f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. In an OpenMMLab '
         'config that inherits from one with another loss, add _delete_=True to this one'

@@ -7,28 +7,26 @@ from torch import Tensor
 from mmrecall.functional.batch import Sums
 from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
 
-# vectors of counts in every message, so that a rank which refuses its batch sends as many as the others
-_NUM_COUNTS = 3
-
 
 def is_distributed(sync: bool) -> bool:
     """Return whether there are other ranks to sum over."""
     return sync and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def reduce(sums: Sums, num_classes: int) -> Sums:
+def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     """Add up the sums of all ranks, but for the losses, in one all-reduce.
 
-    Every rank must come, also one whose batch is empty, ignored or refused (`announce_refusal`). float64 holds counts
-    up to 2**53.
+    Every rank must come, also one whose batch is empty, ignored or refused (`announce_refusal`). The message always has
+    ``num_counts`` vectors of counts, so that a rank which refuses its batch sends as much as the others. float64 holds
+    counts up to 2**53.
     """
     counts = [count.double() for count in sums.counts]
     zero = sums.num_samples.new_zeros((), dtype=torch.float64)
-    counts += [zero.expand(num_classes)] * (_NUM_COUNTS - len(counts))
+    counts += [zero.expand(num_classes)] * (num_counts - len(counts))
     numbers = (sums.num_samples, sums.invalid_labels, sums.nonfinite, sums.refusals)
     flat = torch.cat([*counts, torch.stack([zero if one is None else one.double() for one in numbers])])
     dist.all_reduce(flat)
-    *counts, numbers = flat.split([num_classes] * _NUM_COUNTS + [len(numbers)])
+    *counts, numbers = flat.split([num_classes] * num_counts + [len(numbers)])
     num_samples, invalid_labels, nonfinite, refusals = numbers.unbind()
     return sums._replace(
         counts=tuple(counts[: len(sums.counts)]),
@@ -40,10 +38,10 @@ def reduce(sums: Sums, num_classes: int) -> Sums:
     )
 
 
-def announce_refusal(num_classes: int, device: torch.device) -> None:
+def announce_refusal(num_classes: int, device: torch.device, num_counts: int) -> None:
     """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
     zero = torch.zeros((), dtype=torch.float64, device=device)
-    reduce(Sums(losses=None, num_samples=zero, refusals=zero + 1), num_classes)
+    reduce(Sums(losses=None, num_samples=zero, refusals=zero + 1), num_classes, num_counts)
 
 
 def gather_images(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

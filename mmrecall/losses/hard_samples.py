@@ -39,6 +39,8 @@ class SoftmaxFocalLoss(BaseLoss):
         tensor(0.5582)
     """
 
+    num_counts = 0
+
     def __init__(
         self, gamma: float = 2.0, normalizer: str = 'valid', loss_name: str = 'loss_focal', **common: Any
     ) -> None:
@@ -90,6 +92,8 @@ class OHEMCrossEntropyLoss(BaseLoss):
         >>> OHEMCrossEntropyLoss()(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)  # two of three
         tensor(1.2201)
     """
+
+    num_counts = 0
 
     def __init__(self, keep_ratio: float = 0.7, loss_name: str = 'loss_ohem', **common: Any) -> None:
         super().__init__(loss_name=loss_name, **common)

@@ -11,9 +11,9 @@ from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.logit_adjustment import LogitAdjustment
 from mmrecall.functional.long_tail import ldam_margins, logit_offsets
 from mmrecall.functional.statistics import ClassStatistics
-from mmrecall.functional.validation import NORMALIZERS, check_choice, check_class_indices, check_number
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
 
-from .base import BaseLoss, refuse_options
+from .base import BaseLoss, refuse_fixed_options
 from .class_counts import ClassCounts
 from .class_weight import ClassWeight, DeviceTensor, FixedClassWeights, number_of_names
 
@@ -47,6 +47,7 @@ class LDAMLoss(BaseLoss):
         tensor(1.0711)
     """
 
+    takes_soft_labels = False
     # see WeightedCrossEntropyLoss
     reweighting = True
 
@@ -85,7 +86,6 @@ class LDAMLoss(BaseLoss):
 
     def update(self, batch: Batch) -> Sums:
         """Sum the losses of the logits from which the margins are subtracted."""
-        check_class_indices(batch.target)
         self._weights(batch.logits)
         return weighted.update(batch, self.normalizer, self._adjustment(batch.logits))
 
@@ -172,7 +172,7 @@ class LogitAdjustedLoss(BaseLoss):
 
     def update(self, batch: Batch) -> Sums:
         """Sum the losses of the logits to which the offsets are added."""
-        num_classes = batch.num_classes
+        num_classes = batch.logits.shape[1]
         offsets = self._offsets.get(
             (num_classes, self.class_counts.version),
             batch.logits.device,
@@ -212,8 +212,10 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
         tensor(1.8961)
     """
 
+    fixed_options = ('tau',)
+
     def __init__(
         self, class_counts: Sequence[int] | str, loss_name: str = 'loss_balanced_softmax', **common: Any
     ) -> None:
-        refuse_options(BalancedSoftmaxLoss, common, 'tau')
+        refuse_fixed_options(type(self), common)
         super().__init__(class_counts, tau=1.0, loss_name=loss_name, **common)

@@ -10,7 +10,7 @@ from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
-from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite, is_soft
 
 from .base import BaseLoss
 from .class_weight import ClassWeight, FixedClassWeights, class_factors, number_of_names
@@ -109,16 +109,17 @@ class RecallLoss(BaseLoss):
         For a running recall the third count is that of the samples which make a class present: all of the class, or of
         soft labels those in which it has the largest share.
         """
-        # raises for factors of another number of classes before the all-reduce
-        self._factors.get(batch.num_classes, batch.logits.device)
+        if self.class_weight is not None:
+            # raises for factors of another number of classes before the all-reduce
+            self._factors.get(batch.logits.shape[1], batch.logits.device)
         sums = weighted.update(batch, self.normalizer, predictions=self.metric != 'recall')
         if self.recall is None:
             return sums
         support, true_positives = sums.counts
-        present = count_largest_mass(batch.target, batch.num_classes) if batch.is_soft else support
+        present = count_largest_mass(batch.target, batch.logits.shape[1]) if is_soft(batch.target) else support
         # 0 times a finite sum is 0, and NaN otherwise
         nonfinite = sums.losses.detach().sum().double() * 0
-        return sums._replace(counts=(support, true_positives, present), nonfinite=nonfinite)
+        return Sums(sums.losses, sums.num_samples, (support, true_positives, present), sums.num_valid, nonfinite)
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """Weigh the losses of the classes by 1 - recall: that of the batch on all ranks, or the running one.
@@ -159,9 +160,9 @@ class RecallLoss(BaseLoss):
         weights = self._batch_weights(statistics) if self.recall is None else 1 - self.recall
         return self._with_factors(weights)
 
-    def running_statistics(self) -> list[Tensor]:
+    def running_statistics(self) -> dict[str, Tensor]:
         """Return the running recall, if there is one."""
-        return [] if self.recall is None else [self.recall]
+        return {} if self.recall is None else dict(recall=self.recall)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'RecallLoss':
         # a step of alpha=0.001 is lost in float16: the buffer follows the device, never the dtype

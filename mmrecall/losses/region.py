@@ -6,9 +6,9 @@ from torch import Tensor
 
 from mmrecall.functional import lovasz, region
 from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag
+from mmrecall.functional.validation import AVERAGED_CLASSES, check_choice, check_flag
 
-from .base import BaseLoss, refuse_options
+from .base import BaseLoss, refuse_fixed_options
 
 
 class SoftTverskyLoss(BaseLoss):
@@ -80,8 +80,10 @@ class SoftDiceLoss(SoftTverskyLoss):
         tensor(0.4230)
     """
 
+    fixed_options = ('tversky_weights',)
+
     def __init__(self, loss_name: str = 'loss_dice', **options: Any) -> None:
-        refuse_options(type(self), options, 'tversky_weights')
+        refuse_fixed_options(type(self), options)
         super().__init__((0.5, 0.5), loss_name=loss_name, **options)
 
 
@@ -99,8 +101,10 @@ class SoftIoULoss(SoftTverskyLoss):
         tensor(0.5945)
     """
 
+    fixed_options = ('tversky_weights',)
+
     def __init__(self, loss_name: str = 'loss_iou', **options: Any) -> None:
-        refuse_options(type(self), options, 'tversky_weights')
+        refuse_fixed_options(type(self), options)
         super().__init__((1.0, 1.0), loss_name=loss_name, **options)
 
 
@@ -130,6 +134,8 @@ class LovaszSoftmaxLoss(BaseLoss):
     """
 
     variants = ({}, dict(per_image=True))
+    takes_soft_labels = False
+    num_counts = 0
 
     def __init__(
         self, per_image: bool = False, classes: str = 'present', loss_name: str = 'loss_lovasz', **common: Any
@@ -142,7 +148,6 @@ class LovaszSoftmaxLoss(BaseLoss):
 
     def update(self, batch: Batch) -> Sums:
         """Compute the losses of the classes, of every image or of the batch."""
-        check_class_indices(batch.target)
         return lovasz.update(batch, self.per_image, self.classes)
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:

@@ -1,6 +1,7 @@
 """Two ranks on CPUs, again and again: forked_ranks.py HOW TIMES prints the exit statuses of every pair."""
 
 import os
+import signal
 import sys
 import time
 
@@ -10,7 +11,7 @@ from commands import free_port
 
 from mmrecall.engine import init_cpu_ranks
 
-STATUS = {'returns': 0, 'raises': 1, 'terminated': 143}
+STATUS = {'returns': 0, 'raises': 1, 'terminated': -15, 'exits on SIGTERM': 143}
 
 
 def all_reduce(how):
@@ -22,7 +23,9 @@ def all_reduce(how):
     work[-1].wait()
     if how == 'raises':
         raise RuntimeError('on purpose')
-    if how == 'terminated':
+    if how == 'exits on SIGTERM':
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if how in ('terminated', 'exits on SIGTERM'):
         os.kill(os.getpid(), 15)
         time.sleep(60)
 

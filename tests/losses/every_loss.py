@@ -41,7 +41,7 @@ LOSSES = {
     'balanced softmax': (BalancedSoftmaxLoss, dict(class_counts='auto', num_classes=CLASSES)),
 }
 REGION = ('tversky', 'dice', 'iou', 'iou of all classes', 'lovasz')
-WITHOUT_SOFT_LABELS = ('lovasz', 'lovasz per image', 'ldam')
+WITHOUT_SOFT_LABELS = tuple(name for name, (cls, _) in LOSSES.items() if not cls.takes_soft_labels)
 
 
 def registered():

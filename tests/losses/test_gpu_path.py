@@ -3,6 +3,8 @@
 On PyTorch's device without memory, ``meta``, whatever reads a value, or needs one for the size of its result, raises.
 """
 
+import copy
+
 import pytest
 import torch
 
@@ -78,3 +80,24 @@ def test_a_number_of_samples_that_changes_stays_in_the_compiled_graph():
         torch.testing.assert_close(
             compiled(logits, target, avg_factor=avg_factor), loss(logits, target, avg_factor=avg_factor)
         )
+
+
+@pytest.mark.parametrize('name', ['recall', 'running recall', 'f1', 'weighted', 'LDAM', 'logit adjustment', 'focal'])
+def test_a_training_step_compiles_to_one_graph(name):
+    torch._dynamo.reset()
+    loss = CASES[name]()
+    logits, target = torch.randn(2, 5, 3, requires_grad=True), torch.tensor([[0, 1, 2], [3, 4, 255]])
+    # fixed weights, margins and offsets are made once, in eager mode
+    loss(logits, target, ignore_index=255)
+    expected = copy.deepcopy(loss)(logits, target, ignore_index=255)
+    compiled = torch.compile(loss, backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(logits, target, ignore_index=255), expected)
+
+
+def test_the_recall_loss_compiles_to_one_graph_from_its_first_step():
+    torch._dynamo.reset()
+    logits, target = torch.randn(2, 5, 3, requires_grad=True), torch.tensor([[0, 1, 2], [3, 4, 255]])
+    compiled = torch.compile(losses.RecallLoss(), backend='eager', fullgraph=True)
+    torch.testing.assert_close(
+        compiled(logits, target, ignore_index=255), losses.RecallLoss()(logits, target, ignore_index=255)
+    )

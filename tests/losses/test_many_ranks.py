@@ -279,3 +279,24 @@ def test_a_rank_that_fails_before_the_all_reduce_leaves_no_other_waiting(name, t
     first, second = two_ranks.run(rank_fails, name)
     assert first == ('1 other rank(s) refused the arguments of this loss; they say why', True, True)
     assert second == ('out of memory', True, True)
+
+
+def rank_begins_with_other_logits(rank, world_size, name, shape):
+    """Return the error of a first step in which rank 1 has logits of another shape, and whether the next step works."""
+    loss, logits, target = make(name, num_classes=None), torch.eye(CLASSES, requires_grad=True), torch.arange(CLASSES)
+    try:
+        loss(torch.zeros(shape, requires_grad=True) if rank == 1 else logits, target)
+        message = ''
+    except ValueError as error:
+        message = str(error)
+    return message, bool(loss(logits, target).isfinite())
+
+
+@pytest.mark.parametrize('shape', [(CLASSES,), (CLASSES, 1)])
+@pytest.mark.parametrize('name', [name for name, (cls, _) in LOSSES.items() if not cls.num_counts])
+def test_losses_without_counts_refuse_together_whatever_the_first_logits_are(name, shape, two_ranks):
+    (first, first_goes_on), (second, second_goes_on) = two_ranks.run(rank_begins_with_other_logits, name, shape)
+    assert first == '1 other rank(s) refused the arguments of this loss; they say why'
+    assert str(shape) in second
+    assert first_goes_on
+    assert second_goes_on

@@ -149,8 +149,8 @@ def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, 
     statistics, support = counted.statistics, counted.statistics.support
     present = support > 0
     yield 'class_recall', present, class_recall(statistics)
-    for running_recall in loss.running_statistics() if isinstance(loss, BaseLoss) else ():
-        yield 'class_running_recall', present, running_recall
+    for name, running in loss.running_statistics().items() if isinstance(loss, BaseLoss) else ():
+        yield f'class_running_{name}', present, running
     yield 'class_share', present, support / support.sum()
     for quantity, weights in _weights(loss, counted):
         weights = weights.double() * present

@@ -71,4 +71,5 @@ class SkippedStepHook(Hook):
 
 def running_recalls(model: nn.Module) -> list[Tensor]:
     """Return the running recalls of all losses of a model."""
-    return [one for module in model.modules() if isinstance(module, BaseLoss) for one in module.running_statistics()]
+    losses = [module for module in model.modules() if isinstance(module, BaseLoss)]
+    return [statistic for loss in losses for statistic in loss.running_statistics().values()]
