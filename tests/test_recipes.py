@@ -1,5 +1,6 @@
 """Every snippet of docs/recipes.md runs and trains, with the library itself or with a stand-in where there is none."""
 
+import functools
 import re
 import sys
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
 from mmrecall.losses import BaseLoss
@@ -47,31 +47,30 @@ def execute(code):
 @contextmanager
 def recorded():
     """The values of all losses, and whether each step of an optimizer changed a weight."""
-    losses, steps, before = [], [], []
-
-    def weights(optimizer):
-        return [weight for group in optimizer.param_groups for weight in group['params']]
+    losses, steps = [], []
+    optimizer_class = torch.optim.AdamW
+    step = optimizer_class.step
 
     def keep_loss(module, _, output):
         if isinstance(module, BaseLoss):
             losses.append(output.item())
 
-    def keep_weights(optimizer, *_):
-        before[:] = [weight.detach().clone() for weight in weights(optimizer)]
+    # not a hook: PyTorch 2.1 forgets those of optimizers once it has compiled something
+    @functools.wraps(step)
+    def step_and_compare(optimizer, *args, **kwargs):
+        weights = [weight for group in optimizer.param_groups for weight in group['params']]
+        before = [weight.detach().clone() for weight in weights]
+        result = step(optimizer, *args, **kwargs)
+        steps.append(any(not new.equal(old) for new, old in zip(weights, before, strict=True)))
+        return result
 
-    def compare_weights(optimizer, *_):
-        steps.append(any(not new.equal(old) for new, old in zip(weights(optimizer), before, strict=True)))
-
-    hooks = [
-        register_module_forward_hook(keep_loss),
-        register_optimizer_step_pre_hook(keep_weights),
-        register_optimizer_step_post_hook(compare_weights),
-    ]
+    hook = register_module_forward_hook(keep_loss)
+    optimizer_class.step = step_and_compare
     try:
         yield losses, steps
     finally:
-        for hook in hooks:
-            hook.remove()
+        hook.remove()
+        optimizer_class.step = step
 
 
 class LightningModule(nn.Module):
