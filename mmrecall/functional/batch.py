@@ -1,4 +1,4 @@
-"""What a loss is called with, and what a batch adds up to: every loss is ``compute(update(batch))``.
+"""Arguments of a loss and sums of a batch: every loss is ``compute(update(batch))``.
 
 ``update`` takes the sums of the batch of this process, ``compute`` makes the loss of them. In distributed training the
 modules of `mmrecall.losses` add up the sums of all ranks between the two, in one all-reduce.

@@ -1,4 +1,4 @@
-"""What every loss of logits shares: OpenMMLab's call signature, validation, and the sum over all ranks."""
+"""Base of the losses of logits: OpenMMLab's call signature, validation, and the sum over all ranks."""
 
 import inspect
 from collections.abc import Mapping

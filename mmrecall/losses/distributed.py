@@ -1,4 +1,4 @@
-"""What crosses ranks: one all-reduce of small sums between `update` and `compute`, or the features of the batch."""
+"""Communication between ranks: one all-reduce of small sums between `update` and `compute`, or the features."""
 
 import torch
 import torch.distributed as dist
