@@ -4,7 +4,7 @@
 # make test-openmmlab      the suite on the stock packages; compiles mmcv the first time
 # make test-matrix         the suite on all that is tested: stock, and the forks on an older, this and a newer PyTorch
 # make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
-# make lint                ruff and mypy
+# make lint                ruff, mypy and import-linter
 # PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11); make clean first
 
 PYTHON ?= python3
@@ -44,6 +44,7 @@ lint: $(ONEDL)/.ready
 	$(ONEDL)/bin/ruff check .
 	$(ONEDL)/bin/ruff format --check .
 	$(ONEDL)/bin/mypy
+	$(ONEDL)/bin/lint-imports
 
 format: $(ONEDL)/.ready
 	$(ONEDL)/bin/ruff check --fix .

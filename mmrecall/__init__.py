@@ -9,7 +9,7 @@ from types import ModuleType
 
 from . import functional, losses
 from .losses import *  # noqa: F403
-from .toolboxes import missing, require
+from .upstream import missing, require
 
 __version__ = '0.1.0'
 __all__ = ['functional', 'losses', *losses.__all__]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from . import losses
-from .toolboxes import require
+from .upstream import require
 
 require('mmengine.registry')
 

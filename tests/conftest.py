@@ -10,7 +10,7 @@ import torch
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / 'tools' / 'demo')]
 
 torch.set_num_threads(1)
 # a busy machine is no failure
@@ -24,7 +24,7 @@ LONG = (
     'test_demo_classification.py', 'test_demo.py', 'test_tools.py', 'test_exact_resume.py',
     'test_classification_configs.py', 'test_stock_configs.py', 'test_show_predictions.py', 'test_benchmark_losses.py',
     'test_sdn_to_classifier.py', 'test_benchmark_training.py', 'test_many_ranks.py', 'test_resumed_config.py',
-    'test_class_gradients.py', 'test_long_tail_list.py', 'test_ranks.py', 'test_first_rank.py', 'test_import.py',
+    'test_class_gradients.py', 'test_long_tail_list.py', 'test_ranks.py', 'test_rank_zero.py', 'test_import.py',
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import os
 
 import cv2
-import made_data
+import synthetic_data
 import torch
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
@@ -49,7 +49,7 @@ def images(root):
     """The folder, with another number of images for every class, and another brightness."""
     folder = root / 'images'
     if not folder.exists():
-        made_data.image_folder(folder, classes=CLASSES, images=5)
+        synthetic_data.image_folder(folder, classes=CLASSES, images=5)
         (folder / '1' / '0.png').unlink()
         for image in range(3):
             (folder / '2' / f'{image}.png').unlink()

@@ -1,11 +1,11 @@
 """The small CamVid config, smaller."""
 
-import made_data
+import synthetic_data
 
 
 def small_camvid(root, iterations=2):
     """Make CamVid in ``root``; what follows ``--cfg-options`` for seconds of training on it."""
-    made_data.camvid(root)
+    synthetic_data.camvid(root)
     options = ['data_preprocessor.size=(48,64)', 'model.data_preprocessor.size=(48,64)']
     options += [f'train_cfg.{key}={iterations}' for key in ('max_iters', 'val_interval')]
     options += ['default_hooks.logger.interval=1', 'train_dataloader.batch_size=2']

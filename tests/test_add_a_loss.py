@@ -9,7 +9,7 @@ from oracle import random_batch
 from torch import nn
 
 from mmrecall import losses
-from mmrecall.benchmark.competitors import all_competitors
+from mmrecall.analysis.benchmark.competitors import all_competitors
 from mmrecall.functional import recall_weights, softmax_focal_loss
 from mmrecall.functional.statistics import class_statistics
 
@@ -50,9 +50,9 @@ def test_the_benchmark_measures_its_variants(loss_class):
 
 def test_the_hooks_and_the_gradient_view_take_it(loss_class):
     pytest.importorskip('mmengine')
+    from mmrecall.analysis.gradients.class_gradients import _pushes
     from mmrecall.engine.hooks.class_weight import LoggedClasses, _quantities
     from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
-    from mmrecall.evaluation.class_gradients import _pushes
 
     loss = loss_class(tau=2.0)
     calls = LossCalls(nn.ModuleDict(dict(loss=loss)), is_softmax_loss)

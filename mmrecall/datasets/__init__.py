@@ -1,11 +1,11 @@
 """Class counts and samplers of any training set; data sets of MMSegmentation and MMPretrain; what makes data."""
 
-from mmrecall.toolboxes import missing, require
+from mmrecall.upstream import missing, require
 
 require('mmengine.dataset')
 
 from .bilateral_sampler import BilateralSampler  # noqa: E402
-from .class_counts import LabelCounts, count_classes  # noqa: E402
+from .label_counts import LabelCounts, count_labels  # noqa: E402
 from .label_lists import shot_groups  # noqa: E402
 from .samplers import ClassProbabilitySampler, class_probabilities  # noqa: E402
 from .sources import data_key  # noqa: E402
@@ -16,7 +16,7 @@ __all__ = [
     'ClassProbabilitySampler',
     'LabelCounts',
     'class_probabilities',
-    'count_classes',
+    'count_labels',
     'data_key',
     'draw_long_tail',
     'long_tailed_counts',
@@ -29,14 +29,11 @@ _SEGMENTATION = [
     'LoadCheckedAnnotations',
     'LoadSynthiaAnnotations',
     'SynthiaSequenceDataset',
-    'street_scene',
-    'write_street_scenes',
 ]
 _CLASSIFICATION = ['INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
 
 if missing('mmseg.datasets') is None:
     from .camvid import CamVidDataset  # noqa: F401
-    from .street_scenes import street_scene, write_street_scenes  # noqa: F401
     from .synthia import SynthiaSequenceDataset  # noqa: F401
     from .transforms import LoadCheckedAnnotations, LoadSynthiaAnnotations  # noqa: F401
 

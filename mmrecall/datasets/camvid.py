@@ -1,15 +1,15 @@
 """CamVid as the SegNet authors split it."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 
-from mmrecall.datasets.folders import check_links
 from mmrecall.datasets.images import ReadableImages
 from mmrecall.registry import DATASETS, register
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmseg.datasets')
 
@@ -100,3 +100,29 @@ class CamVidDataset(ReadableImages, BaseSegDataset):
         if len(found) > 1:
             raise ValueError(f'{folder} holds images of {len(found)} kinds, {sorted(found)}; set img_suffix to one')
         return found.pop()
+
+
+def check_links(folder: str | Path) -> None:
+    """Check that no link below a folder is broken or leads back to a folder that it is in.
+
+    MMEngine leaves out what a broken link stands for, and follows the others round and round.
+
+    Raises:
+        FileNotFoundError: a broken link; names it.
+        ValueError: a loop; names the link.
+    """
+    _check(Path(folder), (os.path.realpath(folder),))
+
+
+def _check(folder: Path, above: tuple[str, ...]) -> None:
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.is_symlink() and os.path.realpath(entry.path) in above:
+            raise ValueError(f'{entry.path} is a link to a folder that it is in, {os.readlink(entry.path)}; remove it')
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            raise FileNotFoundError(
+                f'{entry.path} is missing: it is a link to {os.readlink(entry.path)}, which is not there'
+            )
+        if entry.is_dir():
+            _check(Path(entry.path), (*above, os.path.realpath(entry.path)))

@@ -18,7 +18,7 @@ from mmrecall.datasets.label_lists import (
     shot_groups,
 )
 from mmrecall.registry import DATASETS, register
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmpretrain.datasets')
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.label_lists import image_labels
-from mmrecall.files import replacing
+from mmrecall.io import atomic_write
 
 Array = np.ndarray
 
@@ -160,7 +160,7 @@ def write_long_tail(
     made = {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         paths = _paths(dataset, made, bar)
-        with replacing(out) as partial:
+        with atomic_write(out) as partial:
             partial.write_text(''.join(f'{path} {labels[index]}\n' for index, path in paths.items()), encoding='utf-8')
             _write_images(dataset, paths, out.parent, bar)
     return np.bincount(labels[chosen], minlength=len(classes)).tolist()
@@ -186,7 +186,7 @@ def _write_images(dataset: Any, paths: dict[int, str], folder: Path, bar: Progre
     for index, path in bar.track(paths.items(), description='image files'):
         info = dataset.get_data_info(index)
         if 'img_path' not in info:
-            with replacing(folder / path, flush=False) as partial:
+            with atomic_write(folder / path, flush=False) as partial:
                 Image.fromarray(np.ascontiguousarray(info['img'])).save(partial, format='png')
 
 

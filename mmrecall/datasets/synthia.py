@@ -11,9 +11,9 @@ from typing import Any
 from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.images import ReadableImages
 from mmrecall.datasets.text_lines import read_lines
-from mmrecall.files import replacing
+from mmrecall.io import atomic_write
 from mmrecall.registry import DATASETS, register
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmseg.datasets')
 
@@ -260,6 +260,6 @@ def write_lists(
         )
     with ExitStack() as written:
         for split, lines in splits.items():
-            partial = written.enter_context(replacing(out / f'{split}.txt'))
+            partial = written.enter_context(atomic_write(out / f'{split}.txt'))
             partial.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')
     return {split: len(lines) for split, lines in splits.items()}

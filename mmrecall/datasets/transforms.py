@@ -7,7 +7,7 @@ import numpy as np
 
 from mmrecall.datasets.sources import wrong_label
 from mmrecall.registry import TRANSFORMS, register
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmseg.datasets')
 

@@ -1,10 +1,9 @@
 """What surrounds training: the stock tools, ranks on CPUs, hooks, loops."""
 
-from mmrecall.toolboxes import missing, require
+from mmrecall.upstream import missing, require
 
 require('mmengine.registry')
 
-from .cpu_ranks import init_cpu_ranks  # noqa: E402
 from .hooks import (  # noqa: E402
     AtomicCheckpointHook,
     ClassCountsHook,
@@ -17,6 +16,7 @@ from .hooks import (  # noqa: E402
     SkippedStepHook,
     install_hooks_of_losses,
 )
+from .ranks import init_cpu_ranks  # noqa: E402
 from .stock_tools import run_stock_tool  # noqa: E402
 
 __all__ = [

@@ -12,8 +12,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from mmrecall.engine.bare_model import bare_model
-from mmrecall.engine.hooks.class_names import some_of
+from mmrecall.engine.runner import some_of, unwrap_model
 
 
 def check_once(loader: DataLoader, name: str = 'train_dataloader') -> None:
@@ -75,7 +74,7 @@ def renew_averages(runner: Runner) -> None:
     """Let averaged models begin anew from the model: they follow an optimizer, which had no part in this."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
-            hook.ema_model.module.load_state_dict(bare_model(runner).state_dict())
+            hook.ema_model.module.load_state_dict(unwrap_model(runner).state_dict())
 
 
 def _raise_on_all_ranks(invalid: list[int], num_classes: int) -> None:

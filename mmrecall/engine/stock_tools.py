@@ -10,9 +10,8 @@ from typing import NoReturn
 
 from mmengine.config import Config
 
-from mmrecall.engine.cpu_ranks import init_cpu_ranks
-from mmrecall.engine.slurm_rendezvous import slurm_rendezvous
-from mmrecall.toolboxes import require
+from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
+from mmrecall.upstream import require
 
 TOOLBOXES = ('mmseg', 'mmpretrain')
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')

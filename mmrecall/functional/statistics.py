@@ -61,11 +61,13 @@ def class_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -
     """
     check_shapes(logits, target)
     check_labels(target, logits.shape[1], ignore_index)
-    return count_classes(logits, target, ignore_index)
+    return unchecked_class_statistics(logits, target, ignore_index)
 
 
 @torch.no_grad()
-def count_classes(logits: Tensor, target: Tensor, ignore_index: int, predictions: bool = True) -> ClassStatistics:
+def unchecked_class_statistics(
+    logits: Tensor, target: Tensor, ignore_index: int, predictions: bool = True
+) -> ClassStatistics:
     """`class_statistics` without its checks: a label outside [0, C) is left out, no value is read by the host."""
     num_classes = logits.shape[1]
     # the first index on ties, like argmax, and several times faster on a CPU

@@ -8,7 +8,7 @@ from .backends import reference
 from .batch import Batch, Sums, count_samples, reciprocal
 from .class_sums import class_sums
 from .logit_adjustment import LogitAdjustment
-from .statistics import ClassStatistics, ClassSums, count_classes, labels_with_ignore_bin
+from .statistics import ClassStatistics, ClassSums, labels_with_ignore_bin, unchecked_class_statistics
 from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, is_soft
 
 
@@ -93,7 +93,7 @@ def update(batch: Batch, normalizer: str, adjustment: LogitAdjustment | None = N
         if adjustment is not None:
             logits = adjustment.apply(logits, target, ignore_index)
         losses = reference.sample_losses(logits, target, ignore_index, sample_weight)
-        support, predicted, true_positives = count_classes(logits, target, ignore_index, predictions)
+        support, predicted, true_positives = unchecked_class_statistics(logits, target, ignore_index, predictions)
         sums = ClassSums(losses, support, true_positives, predicted)
     else:
         sums = class_sums(logits, target, ignore_index, sample_weight, adjustment, predictions)

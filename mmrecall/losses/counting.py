@@ -171,4 +171,4 @@ def _describe(value: Any) -> str:
 
 
 def _hint(batch: Mapping) -> str:
-    return '; or call mmrecall.datasets.count_classes for a data set of OpenMMLab' if 'data_samples' in batch else ''
+    return '; or call mmrecall.datasets.count_labels for a data set of OpenMMLab' if 'data_samples' in batch else ''

@@ -15,7 +15,7 @@ from mmrecall.functional.validation import NORMALIZERS, check_choice, check_numb
 
 from .base import BaseLoss, refuse_fixed_options
 from .class_counts import ClassCounts
-from .class_weight import ClassWeight, DeviceTensor, FixedClassWeights, number_of_names
+from .fixed_weights import ClassWeight, DeviceTensor, FixedClassWeights, number_of_names
 
 
 class LDAMLoss(BaseLoss):

@@ -13,7 +13,7 @@ from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, 
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite, is_soft
 
 from .base import BaseLoss
-from .class_weight import ClassWeight, FixedClassWeights, class_factors, number_of_names
+from .fixed_weights import ClassWeight, FixedClassWeights, class_factors, number_of_names
 
 
 class RecallLoss(BaseLoss):

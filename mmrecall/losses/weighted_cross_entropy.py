@@ -13,7 +13,7 @@ from mmrecall.functional.validation import NORMALIZERS, check_choice
 
 from .base import BaseLoss
 from .class_counts import ClassCounts
-from .class_weight import SCHEMES, ClassWeight, FixedClassWeights, number_of_names
+from .fixed_weights import SCHEMES, ClassWeight, FixedClassWeights, number_of_names
 
 
 class WeightedCrossEntropyLoss(BaseLoss):

@@ -1,7 +1,7 @@
 import importlib
 from types import ModuleType
 
-from mmrecall.toolboxes import missing, require
+from mmrecall.upstream import missing, require
 
 from . import losses
 

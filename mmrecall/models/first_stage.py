@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmrecall.checkpoints import read_checkpoint
 from mmrecall.functional import tau_normalize
+from mmrecall.io import read_checkpoint
 
 # of mmpretrain's linear heads, and of the one in a decoupled network that predicts
 _CLASSIFIERS = ('head.fc', 'head.classifier_head.fc')

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmrecall.datasets import LabelCounts, count_classes
+from mmrecall.datasets import LabelCounts, count_labels
 
 
 def write_labels(root, frames=6, size=(20, 30), values=(0, 1, 2, 255), seed=0):
@@ -59,7 +59,7 @@ def numbers(found):
 
 
 def test_pixels_are_those_of_a_loop_over_the_files_without_any_image_read(tmp_path):
-    found = count_classes(segmentation(write_labels(tmp_path)))
+    found = count_labels(segmentation(write_labels(tmp_path)))
     assert numbers(found) == loop(tmp_path, [0, 1, 2], [255])
     assert (found.total, found.num_images, found.unit) == (6 * 600, 6, 'pixels')
     assert found.classes == ['a', 'b', 'c']
@@ -69,13 +69,13 @@ def test_pixels_are_those_of_a_loop_over_the_files_without_any_image_read(tmp_pa
 
 def test_reduce_zero_label_takes_zero_out_and_moves_the_rest(tmp_path):
     write_labels(tmp_path, values=(0, 1, 2, 3, 255))
-    found = count_classes(segmentation(tmp_path, reduce_zero_label=True))
+    found = count_labels(segmentation(tmp_path, reduce_zero_label=True))
     assert numbers(found) == loop(tmp_path, [1, 2, 3], [0, 255])
 
 
 def test_custom_classes_are_counted_in_their_order_and_the_others_ignored(tmp_path):
     write_labels(tmp_path, values=(0, 1, 2, 3, 255))
-    found = count_classes(segmentation(tmp_path, classes=('d', 'b'), known=('a', 'b', 'c', 'd')))
+    found = count_labels(segmentation(tmp_path, classes=('d', 'b'), known=('a', 'b', 'c', 'd')))
     assert found.classes == ['d', 'b']
     assert numbers(found) == loop(tmp_path, [3, 1], [0, 2, 255])
 
@@ -84,13 +84,13 @@ def test_custom_classes_are_counted_in_their_order_and_the_others_ignored(tmp_pa
 def test_another_ignore_index_is_honoured(where, tmp_path):
     write_labels(tmp_path, values=(0, 1, 2, 7))
     data = segmentation(tmp_path, ignore_index=7 if where == 'data set' else 255)
-    found = count_classes(data, ignore_index=7 if where == 'argument' else None)
+    found = count_labels(data, ignore_index=7 if where == 'argument' else None)
     assert numbers(found) == loop(tmp_path, [0, 1, 2], [7])
 
 
 def test_an_ignore_index_that_is_a_class_leaves_that_class_out(tmp_path):
     write_labels(tmp_path, values=(0, 1, 2))
-    assert numbers(count_classes(segmentation(tmp_path), ignore_index=0)) == [
+    assert numbers(count_labels(segmentation(tmp_path), ignore_index=0)) == [
         *loop(tmp_path, [-1, 1, 2], [])[:3],
         loop(tmp_path, [0], [0])[3],
     ]
@@ -98,15 +98,15 @@ def test_an_ignore_index_that_is_a_class_leaves_that_class_out(tmp_path):
 
 def test_workers_change_nothing(tmp_path):
     data = segmentation(write_labels(tmp_path, frames=11))
-    alone = count_classes(data)
-    assert count_classes(data, num_workers=2) == alone
+    alone = count_labels(data)
+    assert count_labels(data, num_workers=2) == alone
     assert alone.num_images == 11
 
 
 def test_counting_draws_no_random_number_of_the_training(tmp_path):
     data = segmentation(write_labels(tmp_path))
     before = torch.get_rng_state()
-    count_classes(data)
+    count_labels(data)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -130,7 +130,7 @@ def test_a_bad_label_file_is_named(break_it, error, message, num_workers, tmp_pa
     data = segmentation(write_labels(tmp_path))
     break_it(tmp_path / 'labels' / '4.png')
     with pytest.raises(error, match=rf'(?s)labels/4\.png.*{message}'):
-        count_classes(data, num_workers=num_workers)
+        count_labels(data, num_workers=num_workers)
 
 
 def test_synthias_labels_are_counted_by_their_own_loader(tmp_path):
@@ -147,7 +147,7 @@ def test_synthias_labels_are_counted_by_their_own_loader(tmp_path):
     (tmp_path / 'list.txt').write_text('S/RGB/Stereo_Left/Omni_F/000000\n')
     pipeline = [dict(type='mmseg.LoadImageFromFile'), dict(type='mmrecall.LoadSynthiaAnnotations')]
     data = SynthiaSequenceDataset('list.txt', data_root=str(tmp_path), data_prefix={}, pipeline=pipeline)
-    found = count_classes(data)
+    found = count_labels(data)
     assert (found.counts, found.ignored) == ([2] * 13, 6)
 
 
@@ -165,33 +165,33 @@ def classification(root, labels, classes=('a', 'b', 'c'), multiple=False, **opti
 
 def test_images_are_those_of_the_list(tmp_path):
     labels = np.random.default_rng(0).choice(3, 1500, p=[0.7, 0.29, 0.01]).tolist()
-    found = count_classes(classification(tmp_path, labels))
+    found = count_labels(classification(tmp_path, labels))
     assert found.counts == found.images == [labels.count(number) for number in range(3)]
     assert (found.image_totals, found.ignored, found.total, found.unit) == (None, 0, 1500, 'images')
-    assert count_classes(classification(tmp_path, labels), num_workers=2) == found
+    assert count_labels(classification(tmp_path, labels), num_workers=2) == found
 
 
 def test_an_image_with_several_labels_counts_for_each(tmp_path):
-    found = count_classes(classification(tmp_path, [[0, 1], [1], [], [1, 2]], multiple=True))
+    found = count_labels(classification(tmp_path, [[0, 1], [1], [], [1, 2]], multiple=True))
     assert (found.counts, found.ignored, found.total) == ([1, 3, 1], 1, 4)
 
 
 def test_class_255_is_a_class_of_images(tmp_path):
     classes = [str(number) for number in range(300)]
-    found = count_classes(classification(tmp_path, [255, 3, 255], classes))
+    found = count_labels(classification(tmp_path, [255, 3, 255], classes))
     assert (found.counts[255], found.counts[3], found.ignored) == (2, 1, 0)
 
 
 def test_an_image_with_a_label_that_is_no_class_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'1\.jpg has the label 3 .*classes are 0 to 2'):
-        count_classes(classification(tmp_path, [0, 3]))
+        count_labels(classification(tmp_path, [0, 3]))
 
 
 def test_a_data_set_without_class_names_needs_their_number(tmp_path):
     data = classification(tmp_path, [0, 2], classes=None)
-    assert count_classes(data, num_classes=4).counts == [1, 0, 1, 0]
+    assert count_labels(data, num_classes=4).counts == [1, 0, 1, 0]
     with pytest.raises(ValueError, match='CustomDataset does not name its classes'):
-        count_classes(data)
+        count_labels(data)
 
 
 COUNTS = LabelCounts(['a', 'ö'], [2**40, 1], [3, 1], [2**41, 5], 7, 2**40 + 8, 3, 'pixels')

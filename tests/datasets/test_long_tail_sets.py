@@ -1,8 +1,8 @@
 import json
 
-import made_data
 import numpy as np
 import pytest
+import synthetic_data
 import torch
 from commands import run
 from mmengine.registry import DATASETS
@@ -12,13 +12,13 @@ from mmengine.dataset import RepeatDataset
 from mmengine.runner import Runner
 from mmpretrain.datasets import LoadImageFromFile
 
-from mmrecall.datasets import ImageNetLT, INaturalist2018, LongTailList, PlacesLT, count_classes, data_key
+from mmrecall.datasets import ImageNetLT, INaturalist2018, LongTailList, PlacesLT, count_labels, data_key
 
 
 @pytest.fixture
 def images(tmp_path):
     """Folders 0, 1, 2 of four images below data/train, and a list with 4, 1 and 2 of them."""
-    made_data.image_folder(tmp_path / 'data' / 'train', classes=3, images=4, size=8)
+    synthetic_data.image_folder(tmp_path / 'data' / 'train', classes=3, images=4, size=8)
     labels = [0, 0, 0, 0, 1, 2, 2]
     lines = [f'train/{label}/{number % 4}.png {label}\n' for number, label in enumerate(labels)]
     (tmp_path / 'data' / 'train.txt').write_text(''.join(lines))
@@ -130,7 +130,7 @@ def test_a_pipeline_without_scope_is_found_in_mmpretrain(images):
 
 def test_the_class_count_tools_count_a_list(images):
     data = made(images)
-    found = count_classes(RepeatDataset(data, 3))
+    found = count_labels(RepeatDataset(data, 3))
     assert found.counts == [12, 3, 6]
     assert found.classes == ['0', '1', '2']
     assert data_key(made(images)) == data_key(data)

@@ -8,7 +8,7 @@ import pytest
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from test_label_counts import classification, segmentation, write_labels
 
-from mmrecall.datasets import count_classes, data_key
+from mmrecall.datasets import count_labels, data_key
 
 
 class Flowers(BaseDataset):
@@ -45,11 +45,11 @@ WRAPPED = {
 
 @pytest.mark.parametrize('case', WRAPPED)
 def test_wrapped_data_are_counted_as_often_as_training_meets_them(case):
-    counted = count_classes(WRAPPED[case]()).counts
+    counted = count_labels(WRAPPED[case]()).counts
     dataset = WRAPPED[case]()
     dataset.full_init()
     assert counted == met(dataset)
-    assert counted != count_classes(Flowers(ONE)).counts
+    assert counted != count_labels(Flowers(ONE)).counts
 
 
 def test_wrappers_nest():
@@ -58,7 +58,7 @@ def test_wrappers_nest():
     # mmengine wraps only plain data sets that are objects, but any that are configs
     nested.dataset, nested.times, nested._metainfo, nested._fully_initialized = inner, 4, inner.metainfo, False
     nested.full_init()
-    assert count_classes(nested).counts == met(nested) == [4 * number for number in met(inner)]
+    assert count_labels(nested).counts == met(nested) == [4 * number for number in met(inner)]
 
 
 def test_a_repeated_file_is_read_once(tmp_path, monkeypatch):
@@ -67,21 +67,21 @@ def test_a_repeated_file_is_read_once(tmp_path, monkeypatch):
     loader = data.pipeline.transforms[1]
     read = type(loader).transform
     monkeypatch.setattr(type(loader), 'transform', lambda self, info: reads.append(1) or read(self, info))
-    found = count_classes(RepeatDataset(data, 1000))
+    found = count_labels(RepeatDataset(data, 1000))
     assert len(reads) == 2
     assert found.num_images == 2000
-    assert found.counts == [1000 * number for number in count_classes(data).counts]
+    assert found.counts == [1000 * number for number in count_labels(data).counts]
 
 
 def test_segmentation_data_that_are_joined_and_mixed_are_counted(tmp_path):
     one, other = (segmentation(write_labels(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
-    expected = (np.array(count_classes(one).counts) + count_classes(other).counts).tolist()
+    expected = (np.array(count_labels(one).counts) + count_labels(other).counts).tolist()
     joined = ConcatDataset([one, other], ignore_keys=['palette'])
-    assert count_classes(joined).counts == expected
+    assert count_labels(joined).counts == expected
     mixed = pytest.importorskip('mmseg.datasets').MultiImageMixDataset(
         joined, [dict(type='mmseg.RandomMosaic', prob=1.0)]
     )
-    assert count_classes(mixed).counts == expected
+    assert count_labels(mixed).counts == expected
 
 
 def test_a_fold_is_counted_alone(tmp_path):
@@ -89,7 +89,7 @@ def test_a_fold_is_counted_alone(tmp_path):
     (tmp_path / 'list.txt').write_text(''.join(f'{i}.jpg {label}\n' for i, label in enumerate([0, 0, 1, 1, 2, 2])))
     options = dict(ann_file='list.txt', data_root=str(tmp_path), classes=['a', 'b', 'c'])
     fold = datasets.KFoldDataset(dict(type='CustomDataset', **options), fold=0, num_splits=3)
-    assert count_classes(fold).counts == met(fold) == [0, 2, 2]
+    assert count_labels(fold).counts == met(fold) == [0, 2, 2]
 
 
 def test_the_loader_may_be_a_class_that_inherits_from_one(tmp_path):
@@ -102,9 +102,9 @@ def test_the_loader_may_be_a_class_that_inherits_from_one(tmp_path):
             return results
 
     data = segmentation(write_labels(tmp_path, values=(0, 1, 2)))
-    plain = count_classes(data).counts
+    plain = count_labels(data).counts
     data.pipeline.transforms[1] = Swapped()
-    assert count_classes(data).counts == [plain[1], plain[0], plain[2]]
+    assert count_labels(data).counts == [plain[1], plain[0], plain[2]]
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_the_loader_may_be_a_class_that_inherits_from_one(tmp_path):
 )
 def test_what_cannot_be_counted_is_named(dataset, error, message):
     with pytest.raises(error, match=message):
-        count_classes(dataset())
+        count_labels(dataset())
 
 
 def test_data_without_labels_are_named(tmp_path):
     data = segmentation(write_labels(tmp_path))
     del data.pipeline.transforms[1]
     with pytest.raises(ValueError, match=r"Plain has neither a transform that loads annotations.*nor a 'gt_label'"):
-        count_classes(data)
+        count_labels(data)
 
 
 def key_of_a_new_one(root, ignore_index=None, **options):
@@ -133,7 +133,7 @@ def key_of_a_new_one(root, ignore_index=None, **options):
 def test_the_key_of_the_same_files_is_the_same_also_after_a_count(tmp_path):
     data = segmentation(write_labels(tmp_path))
     before = data_key(data)
-    count_classes(data)
+    count_labels(data)
     assert before == data_key(data) == key_of_a_new_one(tmp_path)
 
 

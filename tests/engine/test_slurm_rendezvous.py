@@ -1,6 +1,6 @@
 import pytest
 
-from mmrecall.engine.slurm_rendezvous import slurm_rendezvous
+from mmrecall.engine.ranks import slurm_rendezvous
 
 
 def test_jobs_that_follow_one_another_do_not_share_a_port():

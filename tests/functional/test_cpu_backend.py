@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
-from mmrecall.benchmark.measure import peak_bytes
+from mmrecall.analysis.benchmark.measure import peak_bytes
 from mmrecall.functional import recall_cross_entropy
 from mmrecall.functional.backends import cpu, reference
 from mmrecall.functional.class_sums import class_sums

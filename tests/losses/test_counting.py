@@ -176,7 +176,7 @@ def test_arguments_are_checked(arguments, error, message):
 
 
 def test_an_openmmlab_batch_says_which_function_counts_it():
-    with pytest.raises(TypeError, match=r'mmrecall\.datasets\.count_classes'):
+    with pytest.raises(TypeError, match=r'mmrecall\.datasets\.count_labels'):
         count_classes([{'inputs': [], 'data_samples': []}], num_classes=2)
 
 
@@ -203,12 +203,12 @@ def test_median_frequency_uses_the_image_totals():
 def test_the_data_sets_hand_a_loader_over():
     datasets = pytest.importorskip('mmrecall.datasets', exc_type=ImportError)
     maps = label_maps()
-    found = datasets.count_classes(as_pairs(maps), ignore_index=255, num_classes=CLASSES)
+    found = datasets.count_labels(as_pairs(maps), ignore_index=255, num_classes=CLASSES)
     assert found == by_bincount(maps)
-    assert datasets.count_classes([0, 1, 1], num_classes=2).counts == [1, 2]
-    assert datasets.count_classes(as_dicts(maps, 'm'), 255, CLASSES, labels='m') == by_bincount(maps)
+    assert datasets.count_labels([0, 1, 1], num_classes=2).counts == [1, 2]
+    assert datasets.count_labels(as_dicts(maps, 'm'), 255, CLASSES, labels='m') == by_bincount(maps)
     with pytest.raises(ValueError, match='got num_classes=None for a DataLoader; expected an integer; set num_classes'):
-        datasets.count_classes(as_pairs(maps))
+        datasets.count_labels(as_pairs(maps))
 
 
 def test_it_needs_pytorch_and_numpy_alone():

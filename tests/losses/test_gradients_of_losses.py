@@ -4,7 +4,7 @@ import torch
 from every_loss import CLASSES, LOSSES, make
 from oracle import random_batch
 
-from mmrecall.functional import class_pushes, gradient_by_class
+from mmrecall.analysis.gradients.logit_gradients import class_pushes, gradient_by_class
 
 
 @pytest.mark.parametrize('name', LOSSES)

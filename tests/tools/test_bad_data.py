@@ -5,9 +5,9 @@ import runpy
 import sys
 
 import cv2
-import made_data
 import numpy as np
 import pytest
+import synthetic_data
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmpretrain')
@@ -15,8 +15,8 @@ pytest.importorskip('mmpretrain')
 STATISTICS = 'tools/analysis_tools/class_statistics.py'
 SYNTHIA = 'tools/dataset_converters/synthia_lists.py'
 LONG_TAIL = 'tools/dataset_converters/long_tail_list.py'
-SCENES = 'tools/dataset_converters/street_scenes.py'
-DIGITS = 'tools/dataset_converters/digits_lt.py'
+SCENES = 'tools/demo/make_street_scenes.py'
+DIGITS = 'tools/demo/make_digits.py'
 CAMVID = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py'
 
 
@@ -45,7 +45,7 @@ def names(folder):
 
 
 def test_all_bad_labels_are_named_and_no_counts_written(repository, tool, tmp_path):
-    made_data.camvid(tmp_path / 'camvid')
+    synthetic_data.camvid(tmp_path / 'camvid')
     labels = tmp_path / 'camvid' / 'trainannot'
     good = (labels / '0000.png').read_bytes()
     truncate(labels / '0000.png')
@@ -71,7 +71,7 @@ def test_all_bad_labels_are_named_and_no_counts_written(repository, tool, tmp_pa
 
 
 def test_everything_that_a_sequence_lacks_is_named_and_no_list_written(tool, tmp_path):
-    made_data.synthia(tmp_path, frames=10)
+    synthetic_data.synthia(tmp_path, frames=10)
     before = {name: (tmp_path / f'{name}.txt').read_bytes() for name in ('train', 'val', 'test')}
     sequence = tmp_path / 'SYNTHIA-SEQS-05-SUMMER'
     image = sequence / 'RGB' / 'Stereo_Left' / 'Omni_F' / '000003.png'
@@ -95,7 +95,7 @@ def test_everything_that_a_sequence_lacks_is_named_and_no_list_written(tool, tmp
 
 
 def test_more_failures_than_a_screen_are_all_printed(tool, tmp_path):
-    made_data.synthia(tmp_path, frames=10)
+    synthetic_data.synthia(tmp_path, frames=10)
     labels = tmp_path / 'SYNTHIA-SEQS-05-SUMMER' / 'GT' / 'LABELS' / 'Stereo_Left' / 'Omni_F'
     for label in labels.iterdir():
         label.unlink()
@@ -105,7 +105,7 @@ def test_more_failures_than_a_screen_are_all_printed(tool, tmp_path):
 @pytest.fixture
 def flowers(tmp_path):
     """A config for images of which some cannot stand in a list."""
-    made_data.image_folder(tmp_path / 'flowers', classes=2, images=4, size=8)
+    synthetic_data.image_folder(tmp_path / 'flowers', classes=2, images=4, size=8)
     for number, name in enumerate(('a\nb', 'c\rd')):
         (tmp_path / 'flowers' / '1' / f'{number}.png').rename(tmp_path / 'flowers' / '1' / f'{name}.png')
     path = tmp_path / 'config.py'
@@ -142,7 +142,7 @@ def fill(path):
 
 
 def test_a_full_disk_leaves_the_old_lists(tool, tmp_path):
-    made_data.synthia(tmp_path)
+    synthetic_data.synthia(tmp_path)
     before = names(tmp_path)
     old = (tmp_path / 'train.txt').read_bytes()
     fill(tmp_path / 'test.txt')
@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_no_half_list_and_no_half_chart(flowers, tool, tmp_pa
 
 def test_what_cannot_be_a_folder_is_named_by_every_converter(flowers, tool, tmp_path):
     pytest.importorskip('sklearn')
-    made_data.synthia(tmp_path / 'synthia')
+    synthetic_data.synthia(tmp_path / 'synthia')
     (tmp_path / 'file').write_text('')
     inside = tmp_path / 'file' / 'new'
     mend(tmp_path / 'flowers')

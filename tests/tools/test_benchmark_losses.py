@@ -10,15 +10,22 @@ import torch
 from commands import run
 
 from mmrecall import losses
-from mmrecall.benchmark import measure, memory, rounds
-from mmrecall.benchmark.batches import SHAPES, Batch, make_batch, read_shapes
-from mmrecall.benchmark.competitors import REFERENCE, Competitor, all_competitors, choose, naive_recall, plain_recall
-from mmrecall.benchmark.growth import find_growth, fit_slope, growth_markdown, growth_shapes
-from mmrecall.benchmark.measure import copy_bandwidth, peak_bytes, roofline_seconds, seconds_of
-from mmrecall.benchmark.results import Measurement, Timing, as_json, markdown_table, table_rows
-from mmrecall.benchmark.rounds import CannotMeasureError, Settings, measure_losses, refuse_out_of_bounds
+from mmrecall.analysis.benchmark import measure, memory, rounds
+from mmrecall.analysis.benchmark.batches import SHAPES, Batch, make_batch, read_shapes
+from mmrecall.analysis.benchmark.competitors import (
+    REFERENCE,
+    Competitor,
+    all_competitors,
+    choose,
+    naive_recall,
+    plain_recall,
+)
+from mmrecall.analysis.benchmark.figures import draw_growth, draw_loss_costs
+from mmrecall.analysis.benchmark.growth import find_growth, fit_slope, growth_markdown, growth_shapes
+from mmrecall.analysis.benchmark.measure import copy_bandwidth, peak_bytes, roofline_seconds, seconds_of
+from mmrecall.analysis.benchmark.results import Measurement, Timing, as_json, markdown_table, table_rows
+from mmrecall.analysis.benchmark.rounds import CannotMeasureError, Settings, measure_losses, refuse_out_of_bounds
 from mmrecall.registry import MODELS
-from mmrecall.visualization.loss_costs import draw_growth, draw_loss_costs
 
 TOOL = 'tools/analysis_tools/benchmark_losses.py'
 TINY = ['--threads', '1', '--rounds', '2']
@@ -213,7 +220,8 @@ def test_reused_memory_is_never_given_back(allocator):
 @pytest.mark.parametrize('kind', memory.MEMORY)
 def test_only_reused_memory_holds_what_was_in_it(kind):
     code = (
-        f'import torch; from mmrecall.benchmark.memory import release_memory, set_memory; set_memory({kind!r})\n'
+        f'import torch; from mmrecall.analysis.benchmark.memory import release_memory, set_memory\n'
+        f'set_memory({kind!r})\n'
         'found = 0\n'
         'for _ in range(16):\n'
         f'    {"release_memory()" if kind == "fresh" else "pass"}\n'

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import made_data
 import pytest
+import synthetic_data
 from commands import run
 
 pytest.importorskip('mmseg')
 
-from mmrecall.benchmark.training_steps import make_step, measure_steps, step_rows, steps_markdown
+from mmrecall.analysis.benchmark.training_steps import make_step, measure_steps, step_rows, steps_markdown
 
 REPOSITORY = Path(__file__).parents[2]
 TOOL = REPOSITORY / 'tools/analysis_tools/benchmark_training.py'
@@ -26,7 +26,7 @@ train_dataloader = dict(batch_size=2)
 def data(tmp_path_factory):
     """Folder in which ``data/`` holds a few frames, beside configs with few channels."""
     folder = tmp_path_factory.mktemp('steps')
-    made_data.camvid(folder / 'data' / 'CamVid', frames=8, size=(60, 80))
+    synthetic_data.camvid(folder / 'data' / 'CamVid', frames=8, size=(60, 80))
     for loss in ('ce', 'recall', 'weighted-ce'):
         (folder / f'{loss}.py').write_text(SMALL.format(base=REPOSITORY / CONFIG.format(loss)))
     return folder

@@ -62,7 +62,7 @@ def test_a_list_of_losses_pushes_as_their_sum_and_takes_its_state_from_the_check
     pytest.importorskip('mmseg')
     from mmengine.config import Config
 
-    from mmrecall.evaluation.class_gradients import GradientComparison
+    from mmrecall.analysis.gradients.class_gradients import GradientComparison
 
     config = small_config(repository / CONFIG.format('ce'), small_camvid(tmp_path / 'camvid'))
     checkpoint_of(config, tmp_path / 'net.pth')

@@ -3,9 +3,9 @@
 import json
 
 import cv2
-import made_data
 import numpy as np
 import pytest
+import synthetic_data
 from commands import run
 
 CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py'
@@ -19,7 +19,7 @@ def table(output):
 
 def test_camvid_is_counted_printed_written_and_drawn(repository, tmp_path):
     pytest.importorskip('mmseg')
-    made_data.camvid(tmp_path / 'camvid')
+    synthetic_data.camvid(tmp_path / 'camvid')
     out = tmp_path / 'out' / 'counts.json'
     status, output = run(
         'python', repository / TOOL, repository / CONFIG, '--out', out, '--workers', '1',

@@ -5,7 +5,7 @@ from commands import run
 
 pytest.importorskip('sklearn')
 
-TOOL = 'tools/dataset_converters/digits_lt.py'
+TOOL = 'tools/demo/make_digits.py'
 
 
 def test_the_folder_of_the_configs_is_written_once(repository, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """The tool as a user calls it."""
 
-import made_data
 import pytest
+import synthetic_data
 from commands import run
 
 pytest.importorskip('mmpretrain')
@@ -13,7 +13,7 @@ TOOL = 'tools/dataset_converters/long_tail_list.py'
 @pytest.fixture
 def config(tmp_path):
     """A config of mmpretrain for three folders of eight images."""
-    made_data.image_folder(tmp_path / 'flowers', classes=3, images=8, size=8)
+    synthetic_data.image_folder(tmp_path / 'flowers', classes=3, images=8, size=8)
     path = tmp_path / 'config.py'
     path.write_text(
         "train_dataloader = dict(dataset=dict(type='CustomDataset', data_root='flowers',\n"

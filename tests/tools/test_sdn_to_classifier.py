@@ -3,8 +3,8 @@
 import json
 import os
 
-import made_data
 import pytest
+import synthetic_data
 import torch
 from commands import run
 
@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer, get_model
 
-from mmrecall.engine.sdn_to_classifier import sdn_to_classifier
+from mmrecall.models.sdn_to_classifier import sdn_to_classifier
 
 TOOL = 'tools/model_converters/sdn_to_classifier.py'
 CONFIG = """
@@ -55,7 +55,7 @@ json.dump(found, open(out, 'w'))
 def trained(tmp_path_factory):
     """Folder of a training with an averaged model, as the stock tool leaves it."""
     root = tmp_path_factory.mktemp('sdn')
-    made_data.image_folder(root / 'images', classes=3)
+    synthetic_data.image_folder(root / 'images', classes=3)
     config = Config.fromstring(CONFIG, '.py')
     config.train_dataloader.dataset.data_root = str(root / 'images')
     config.work_dir = str(root)

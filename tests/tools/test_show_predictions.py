@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmseg.apis import inference_model, init_model
 
-from mmrecall.evaluation.trained_segmentors import (
+from mmrecall.analysis.predictions.trained_segmentors import (
     Run,
     TrainedSegmentor,
     check_comparable,

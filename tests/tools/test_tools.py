@@ -2,8 +2,8 @@
 
 import re
 
-import made_data
 import pytest
+import synthetic_data
 from commands import free_port, run
 from small_training import small_camvid
 
@@ -13,7 +13,7 @@ CONFIG = 'deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py'
 COUNTING = {
     'cityscapes': (
         'deeplabv3_r18-d16_1xb6-weighted-ce-90k_cityscapes-769x769.py',
-        made_data.cityscapes,
+        synthetic_data.cityscapes,
         'bicycle',
         [
             'train_dataloader.dataset.pipeline.2.scales=[(128,64),(256,128)]',
@@ -23,7 +23,7 @@ COUNTING = {
     ),
     'synthia': (
         'deeplabv3_r18-d16_1xb6-balanced-ce-100k_synthia-384x768.py',
-        made_data.synthia,
+        synthetic_data.synthia,
         'traffic light',
         [
             'train_dataloader.dataset.pipeline.2.scale=(64,32)',

@@ -17,10 +17,11 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from mmrecall.benchmark.batches import LARGE_SHAPES, SHAPES, read_shapes
-from mmrecall.benchmark.competitors import Competitor, choose
-from mmrecall.benchmark.environment import describe_environment, environment_markdown
-from mmrecall.benchmark.growth import (
+from mmrecall.analysis.benchmark.batches import LARGE_SHAPES, SHAPES, read_shapes
+from mmrecall.analysis.benchmark.competitors import Competitor, choose
+from mmrecall.analysis.benchmark.environment import describe_environment, environment_markdown
+from mmrecall.analysis.benchmark.figures import draw_growth, draw_loss_costs
+from mmrecall.analysis.benchmark.growth import (
     CLASSES,
     LOSSES,
     SIDES,
@@ -29,11 +30,10 @@ from mmrecall.benchmark.growth import (
     growth_markdown,
     growth_shapes,
 )
-from mmrecall.benchmark.memory import MEMORY
-from mmrecall.benchmark.results import Measurement, as_json, markdown_table
-from mmrecall.benchmark.rounds import CannotMeasureError, Settings, measure_losses
-from mmrecall.files import replacing
-from mmrecall.visualization.loss_costs import draw_growth, draw_loss_costs
+from mmrecall.analysis.benchmark.memory import MEMORY
+from mmrecall.analysis.benchmark.results import Measurement, as_json, markdown_table
+from mmrecall.analysis.benchmark.rounds import CannotMeasureError, Settings, measure_losses
+from mmrecall.io import atomic_write
 
 
 def main() -> None:
@@ -141,7 +141,7 @@ def _measure(competitors: list[Competitor], name: str, shape: tuple[int, ...], s
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding='utf-8')
 
 

@@ -17,8 +17,14 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from mmrecall.benchmark.environment import describe_environment, environment_markdown
-from mmrecall.benchmark.training_steps import logging_shares, make_step, measure_steps, step_rows, steps_markdown
+from mmrecall.analysis.benchmark.environment import describe_environment, environment_markdown
+from mmrecall.analysis.benchmark.training_steps import (
+    logging_shares,
+    make_step,
+    measure_steps,
+    step_rows,
+    steps_markdown,
+)
 from mmrecall.engine import ClassWeightHook
 
 

@@ -16,10 +16,10 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.progress import Progress
 
+from mmrecall.analysis.display import print_table
+from mmrecall.analysis.gradients.class_gradients import SPLITS, ClassGradients, GradientComparison
+from mmrecall.analysis.gradients.figures import draw_gradients, gradients_table, write_gradients
 from mmrecall.datasets.failures import whole_message
-from mmrecall.evaluation.class_gradients import SPLITS, ClassGradients, GradientComparison
-from mmrecall.visualization import print_table
-from mmrecall.visualization.gradients import draw_gradients, gradients_table, write_gradients
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
-from mmrecall.datasets import LabelCounts, count_classes
+from mmrecall.analysis.class_statistics import class_counts_table, draw_class_counts
+from mmrecall.analysis.display import print_table
+from mmrecall.datasets import LabelCounts, count_labels
 from mmrecall.datasets.failures import whole_message
-from mmrecall.visualization import class_counts_table, draw_class_counts, print_table
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def _count(config: Config, workers: int | None) -> LabelCounts:
     loader = config.train_dataloader
     workers = loader.get('num_workers', 0) if workers is None else workers
     ignore_index, num_classes = _of_the_head(config.get('model', {}))
-    return count_classes(DATASETS.build(loader.dataset), ignore_index, num_classes, workers, progress=True)
+    return count_labels(DATASETS.build(loader.dataset), ignore_index, num_classes, workers, progress=True)
 
 
 def _of_the_head(model: dict) -> tuple[int | None, int | None]:

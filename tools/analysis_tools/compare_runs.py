@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     errors = Console(stderr=True)
     try:
-        from mmrecall.report import write_report
+        from mmrecall.analysis.report import write_report
 
         with Progress(console=errors, transient=True) as bar:
             report = write_report(
@@ -55,9 +55,9 @@ def _command() -> list[str]:
 
 
 def _print(report) -> None:
-    from mmrecall.report.page import as_table
-    from mmrecall.report.result_figures import MAIN_METRICS, summary_table
-    from mmrecall.visualization import print_table
+    from mmrecall.analysis.display import print_table
+    from mmrecall.analysis.report.page import as_table
+    from mmrecall.analysis.report.result_figures import MAIN_METRICS, summary_table
 
     if not report.comparison.metrics:
         return

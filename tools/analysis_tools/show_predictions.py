@@ -22,17 +22,17 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from mmrecall.datasets.failures import whole_message
-from mmrecall.evaluation.disagreement import ComparedImage
-from mmrecall.evaluation.trained_segmentors import (
+from mmrecall.analysis.display import print_table
+from mmrecall.analysis.predictions.disagreement import ComparedImage
+from mmrecall.analysis.predictions.figures import draw_compared_predictions
+from mmrecall.analysis.predictions.trained_segmentors import (
     TrainedSegmentor,
     check_comparable,
     compare_models,
     find_images,
     find_runs,
 )
-from mmrecall.visualization import print_table
-from mmrecall.visualization.compared_predictions import draw_compared_predictions
+from mmrecall.datasets.failures import whole_message
 
 # without --classes, for each image
 CLASSES = 2

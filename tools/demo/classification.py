@@ -13,13 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from make_digits import TEST_IMAGES, write_digits
 from mmengine.config import Config
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from training import ROOT, Training, common_options, demo_parser, run_demo, train_and_test
-
-from mmrecall.datasets.digits import TEST_IMAGES, write_digits
 
 CONFIGS = {
     'cross entropy': 'resnet/resnet18w16_1xb32-ce-30e_digits-lt.py',

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from make_street_scenes import write_street_scenes
 from mmengine.config import Config
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from training import ROOT, Training, common_options, demo_parser, run_demo, train_and_test
 
-from mmrecall.datasets import LoadSynthiaAnnotations, SynthiaSequenceDataset, write_street_scenes
+from mmrecall.analysis.predictions.picture import draw_predictions
+from mmrecall.datasets import LoadSynthiaAnnotations, SynthiaSequenceDataset
 from mmrecall.datasets.synthia import write_lists
 from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
-from mmrecall.visualization import draw_predictions
 
 CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_1xb8-{}-350i_street-scenes-128x256.py'
 LOSSES = {'cross entropy': 'ce', 'recall loss': 'recall'}

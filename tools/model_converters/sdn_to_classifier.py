@@ -10,7 +10,7 @@ Example: python tools/model_converters/sdn_to_classifier.py work_dirs/my_sdn/epo
 
 import argparse
 
-from mmrecall.engine.sdn_to_classifier import sdn_to_classifier
+from mmrecall.models.sdn_to_classifier import sdn_to_classifier
 
 
 def main() -> None:

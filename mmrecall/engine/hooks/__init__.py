@@ -1,7 +1,7 @@
 """What happens during training."""
 
+from .automatic_counts import ClassCountsHook
 from .checkpoint import AtomicCheckpointHook
-from .class_counts import ClassCountsHook
 from .class_memory import ClassMemoryHook
 from .class_weight import ClassWeightHook
 from .cumulative_learning import CumulativeLearningHook

@@ -10,11 +10,11 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
-from mmrecall.engine.hooks.first_rank import run_on_first_rank
-from mmrecall.engine.hooks.optimizer_steps import between_steps
+from mmrecall.engine.hooks.rank_zero import run_on_rank_zero
 from mmrecall.engine.intact_checkpoints import check_intact, newest_intact
-from mmrecall.engine.stop_request import STOPPED, StopRequest
-from mmrecall.files import PARTIAL, replacing
+from mmrecall.engine.preemption import STOPPED, PreemptionSignal
+from mmrecall.engine.runner import between_steps
+from mmrecall.io import PARTIAL, atomic_write
 from mmrecall.registry import HOOKS, register
 
 _LAST = 'last_checkpoint'
@@ -25,7 +25,7 @@ class AtomicBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes; the file is complete or not there."""
-        with replacing(filepath) as partial:
+        with atomic_write(filepath) as partial:
             partial.write_bytes(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
@@ -66,7 +66,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.backend_args is None and self.file_client_args is None and '://' not in str(self.out_dir or ''):
             self.backend_args = dict(backend='atomic')
         # now, before any worker is forked
-        self._stop = StopRequest()
+        self._stop = PreemptionSignal()
         self._last_step: int | str | None = None
 
     def before_run(self, runner: Runner) -> None:
@@ -74,7 +74,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # some runners have loaded by now
         if not runner._resume or getattr(runner, '_has_loaded', False):
             return
-        runner._load_from = run_on_first_rank(
+        runner._load_from = run_on_rank_zero(
             lambda still_working: self._to_resume_from(runner), 'looking for a checkpoint to resume from'
         )
 
@@ -165,7 +165,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._last_step = step
         if not is_main_process():
             return
-        with replacing(Path(runner.work_dir, _LAST)) as partial:
+        with atomic_write(Path(runner.work_dir, _LAST)) as partial:
             partial.write_text(str(self.last_ckpt))
         for old in outdated:
             self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))

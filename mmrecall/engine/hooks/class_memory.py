@@ -7,8 +7,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmrecall.engine.bare_model import bare_model
 from mmrecall.engine.feature_pass import check_once, fill_class_means, renew_averages
+from mmrecall.engine.runner import unwrap_model
 from mmrecall.registry import HOOKS, register
 
 
@@ -45,7 +45,7 @@ class ClassMemoryHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at the training set, unless the memory is filled."""
-        model = bare_model(runner)
+        model = unwrap_model(runner)
         head = getattr(model, 'head', None)
         # not by its type, whose module needs mmpretrain
         if not hasattr(head, 'is_filled'):

@@ -9,12 +9,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmrecall.engine.bare_model import bare_model
-from mmrecall.engine.hooks.class_names import trained_classes
 from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls, is_softmax_loss, is_stock_cross_entropy
+from mmrecall.engine.runner import trained_classes, unwrap_model
 from mmrecall.functional.hard_samples import sum_focal_weights
 from mmrecall.functional.recall import class_recall, recall_weights
-from mmrecall.functional.statistics import ClassStatistics, count_classes
+from mmrecall.functional.statistics import ClassStatistics, unchecked_class_statistics
 from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 
@@ -70,7 +69,7 @@ class ClassWeightHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Watch the losses."""
-        self._calls = LossCalls(bare_model(runner), _is_watched)
+        self._calls = LossCalls(unwrap_model(runner), _is_watched)
         self._calls.remembering = False
 
     def after_train(self, runner: Runner) -> None:
@@ -85,7 +84,7 @@ class ClassWeightHook(Hook):
         """Log."""
         if not self._calls.remembering:
             return
-        watched = {name: loss for name, loss in bare_model(runner).named_modules() if _is_watched(loss)}
+        watched = {name: loss for name, loss in unwrap_model(runner).named_modules() if _is_watched(loss)}
         found = _over_ranks(list(watched), list(self._calls), runner)
         self._calls.forget()
         classes = trained_classes(runner)
@@ -106,7 +105,7 @@ def _is_watched(module: nn.Module) -> bool:
 def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner) -> dict[str, LoggedClasses]:
     """The global counts of every loss that was called on any rank; a rank that did not call one has none of it."""
     own = {name: [call for call in calls if call.name == name] for name in names}
-    device = next(bare_model(runner).parameters()).device
+    device = next(unwrap_model(runner).parameters()).device
     num_classes = torch.zeros(len(names), dtype=torch.int64, device=device)
     for index, name in enumerate(names):
         num_classes[index] = max((call.batch()[0].shape[1] for call in own[name]), default=0)
@@ -132,7 +131,7 @@ def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) ->
     total = torch.zeros(4, num_classes, dtype=torch.float64, device=device)
     for call in calls:
         logits, target, ignore_index = call.batch()
-        rows = (*count_classes(logits, target, ignore_index), _sum_sample_weights(call))
+        rows = (*unchecked_class_statistics(logits, target, ignore_index), _sum_sample_weights(call))
         total += torch.stack([row.double() for row in rows])
     return total
 

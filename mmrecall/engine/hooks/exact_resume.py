@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from torch.utils.data import DataLoader
 
 from mmrecall.datasets.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
-from mmrecall.engine.hooks.optimizer_steps import accumulated_steps
+from mmrecall.engine.runner import accumulated_steps
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'

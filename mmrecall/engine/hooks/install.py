@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from mmrecall.engine.hooks.class_counts import ClassCountsHook, automatic_counts
+from mmrecall.engine.hooks.automatic_counts import ClassCountsHook, automatic_counts
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
 
 # a hook, and what in a model needs it

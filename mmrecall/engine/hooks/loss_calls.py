@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmrecall.engine.hooks.class_names import some_of
+from mmrecall.engine.runner import some_of
 from mmrecall.losses import BaseLoss
 
 

@@ -13,9 +13,8 @@ from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
-from mmrecall.engine.bare_model import bare_model
-from mmrecall.engine.hooks.class_names import some_of, trained_classes
 from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
+from mmrecall.engine.runner import some_of, trained_classes, unwrap_model
 from mmrecall.registry import HOOKS, register
 
 
@@ -56,7 +55,7 @@ class NonFiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to remember what the losses are called with."""
-        model = bare_model(runner)
+        model = unwrap_model(runner)
         self._calls = LossCalls(model, is_softmax_loss)
         self._state = dict(_to_watch(model))
         self._in_a_row = 0

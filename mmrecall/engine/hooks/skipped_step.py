@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmrecall.engine.hooks.optimizer_steps import between_steps, optim_wrappers
+from mmrecall.engine.runner import between_steps, optim_wrappers
 from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 

@@ -1,6 +1,6 @@
 """Second stages that learn from one look at a data set."""
 
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmpretrain.models')
 

@@ -6,8 +6,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmrecall.engine.bare_model import bare_model
 from mmrecall.engine.feature_pass import check_once, renew_averages
+from mmrecall.engine.runner import unwrap_model
 from mmrecall.models.classifiers import SecondStageClassifier
 
 
@@ -24,7 +24,7 @@ class OnePassLoop(EpochBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader: DataLoader | dict) -> None:
         super().__init__(runner, dataloader, max_epochs=1)
         check_once(self.dataloader)
-        model = bare_model(runner)
+        model = unwrap_model(runner)
         if not isinstance(model, SecondStageClassifier):
             raise ValueError(
                 f'{type(self).__name__} is for a SecondStageClassifier, but the model is a {type(model).__name__}; set '

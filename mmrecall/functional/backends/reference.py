@@ -7,12 +7,12 @@ from torch import Tensor
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import (
     ClassSums,
-    count_classes,
     full_precision,
     labels_with_ignore_bin,
     soft_targets,
     sum_by_class,
     sum_over_samples,
+    unchecked_class_statistics,
 )
 from ..validation import is_soft
 
@@ -37,7 +37,7 @@ def class_sums(
     else:
         bins = labels_with_ignore_bin(target, logits.shape[1], ignore_index)
         loss_sum = sum_by_class(bins, losses, logits.shape[1])
-    counts = count_classes(logits, target, ignore_index, predictions)
+    counts = unchecked_class_statistics(logits, target, ignore_index, predictions)
     return ClassSums(loss_sum.to(losses.dtype), counts.support, counts.true_positives, counts.predicted)
 
 

@@ -1,6 +1,6 @@
 """Image classifiers for mmpretrain."""
 
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmpretrain.models')
 

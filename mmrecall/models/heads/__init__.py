@@ -1,6 +1,6 @@
 """Heads for mmpretrain's image classifiers."""
 
-from mmrecall.toolboxes import require
+from mmrecall.upstream import require
 
 require('mmpretrain.models')
 

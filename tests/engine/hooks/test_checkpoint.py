@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from resumable_run import build, finish, kill, start
 
 from mmrecall.engine.intact_checkpoints import check_intact, newest_intact
-from mmrecall.engine.stop_request import STOPPED, StopRequest
+from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 
 
 def wait_for(path, processes):
@@ -172,7 +172,7 @@ def test_another_librarys_handler_of_the_signal_is_called_too():
     called = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: called.append(number))
     try:
-        request = StopRequest()
+        request = PreemptionSignal()
         os.kill(os.getpid(), signal.SIGUSR1)
         assert request.came_to_any_rank()
         assert called == [signal.SIGUSR1]

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import cv2
-import made_data
 import numpy as np
 import pytest
+import synthetic_data
 import torch
 from commands import run
 from mmengine.hooks import Hook
@@ -68,7 +68,7 @@ STEPS = "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=1,
 
 
 def test_mmsegs_own_trainer_counts(tmp_path):
-    made_data.cityscapes(tmp_path / 'cityscapes')
+    synthetic_data.cityscapes(tmp_path / 'cityscapes')
     base = stock('mmseg') / 'configs' / 'deeplabv3' / 'deeplabv3_r18-d8_4xb2-80k_cityscapes-512x1024.py'
     config = tmp_path / 'config.py'
     config.write_text(
@@ -98,7 +98,7 @@ def pixels_of_cityscapes(root):
 
 
 def test_mmpretrains_own_trainer_counts(tmp_path):
-    made_data.image_folder(tmp_path / 'images')
+    synthetic_data.image_folder(tmp_path / 'images')
     base = stock('mmpretrain') / 'configs' / 'resnet' / 'resnet18_8xb32_in1k.py'
     config = tmp_path / 'config.py'
     config.write_text(

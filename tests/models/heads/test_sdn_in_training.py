@@ -1,7 +1,7 @@
 """The decoupled head in what surrounds it: runners, averaged models, compilers, ranks, scopes."""
 
-import made_data
 import pytest
+import synthetic_data
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -33,7 +33,7 @@ def _scope_of_before():
 def runner(root, hooks=(), epochs=1, **options):
     """On a folder of images, two batches an epoch; all classes are in both, so that some recall is above 0."""
     if not (root / 'images').exists():
-        made_data.image_folder(root / 'images', classes=CLASSES)
+        synthetic_data.image_folder(root / 'images', classes=CLASSES)
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
     loader = dict(
         batch_size=6,

@@ -1,0 +1,1 @@
+"""What the commands in ``tools/analysis_tools`` compute and draw, one folder per command."""

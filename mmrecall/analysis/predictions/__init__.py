@@ -1,0 +1,1 @@
+"""Predictions of trained segmentation models, compared image by image."""

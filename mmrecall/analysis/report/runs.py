@@ -1,0 +1,242 @@
+"""A run as its work dir holds it."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmrecall.analysis.report.logs import TIMESTAMP, Scalars, read_log, read_scalars, read_test_metrics
+from mmrecall.datasets import LabelCounts
+from mmrecall.io import read_literals
+
+SEGMENTATION, CLASSIFICATION = 'segmentation', 'classification'
+
+
+class Result(NamedTuple):
+    """What an evaluation has found."""
+
+    source: str
+    """``'test'`` or ``'validation'``."""
+    of: str
+    """The checkpoint, or the iteration."""
+    metrics: dict[str, float]
+    classes: pd.DataFrame | None
+    """A row per class; segmentation only."""
+    dataset: dict[str, Any]
+    """The config of what was evaluated on."""
+
+
+class Run(NamedTuple):
+    """What the logs of a training and of its tests hold."""
+
+    work_dir: Path
+    kind: str
+    config: dict[str, Any]
+    scalars: Scalars
+    results: list[Result]
+    """The test, then the last validation; either may be missing."""
+    environment: dict[str, str]
+    command: str
+    counts: LabelCounts | None
+    """Of the training set, where the loss had them counted."""
+    problems: list[str]
+
+    @property
+    def seed(self) -> int | None:
+        """What the config sets, else what mmengine has drawn."""
+        seed = (self.config.get('randomness') or {}).get('seed')
+        drawn = self.environment.get('seed', '')
+        return int(drawn) if seed is None and drawn.isdecimal() else seed
+
+    def last_step(self) -> int | None:
+        """The last iteration that is in the log."""
+        return int(self.scalars.training.index[-1]) if len(self.scalars.training) else None
+
+    def unfinished(self) -> str:
+        """How far the training has come if it has not reached its end; else empty."""
+        schedule = self.config.get('train_cfg') or {}
+        training = self.scalars.training
+        if training.empty:
+            return ''
+        if 'epoch' in training and training['epoch'].iloc[-1] < schedule.get('max_epochs', 0):
+            return f'epoch {training["epoch"].iloc[-1]:.0f} of {schedule["max_epochs"]}'
+        logger = (self.config.get('default_hooks') or {}).get('logger') or {}
+        # the last iterations may be fewer than the interval of the log
+        if training.index[-1] + logger.get('interval', 10) <= schedule.get('max_iters', 0):
+            return f'iteration {training.index[-1]} of {schedule["max_iters"]}'
+        return ''
+
+
+def starts(folder: Path) -> list[Path]:
+    """The folders of a work dir that mmengine made, one per start, in the order of time."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if TIMESTAMP.fullmatch(path.name) and path.is_dir())
+
+
+def old_logs(folder: Path) -> list[Path]:
+    """Logs of MMCV 1.x."""
+    return sorted(folder.glob('*.log.json'))
+
+
+def read_run(work_dir: Path) -> Run:
+    """Read a work dir of tools/train.py, and of tools/test.py in it or in its folder ``test``.
+
+    Nothing in it is run; configs are read as plain values.
+
+    Raises:
+        ValueError: there is no run that can be read; says why.
+    """
+    logged = [start for start in starts(work_dir) if _scalars_file(start).is_file()]
+    if not logged:
+        raise ValueError(_nothing_to_read(work_dir))
+    problems: list[str] = []
+    config = _read_config(work_dir, logged[-1])
+    scalars, log_problems = _read_starts(logged)
+    problems += log_problems
+    if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
+        raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
+    validation, environment = _read_validation(work_dir, logged, scalars, config, problems)
+    test = _read_test(work_dir, config, logged[-1].name, problems)
+    results = [result for result in (test, validation) if result is not None]
+    kind, command = _kind(config), _command(work_dir, config)
+    return Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
+
+
+def _scalars_file(start: Path) -> Path:
+    return start / 'vis_data' / 'scalars.json'
+
+
+def _nothing_to_read(work_dir: Path) -> str:
+    if old_logs(work_dir):
+        return f'{old_logs(work_dir)[0].name} is a log of MMCV 1.x; only logs of mmengine are read'
+    if starts(work_dir):
+        return 'no start of it has vis_data/scalars.json, which LocalVisBackend writes: no training, or one without it'
+    return 'it holds no logs of mmengine (TIME/vis_data/scalars.json)'
+
+
+def _read_config(work_dir: Path, start: Path) -> dict[str, Any]:
+    candidates = [start / 'vis_data' / 'config.py', *sorted(work_dir.glob('*.py'))]
+    for path in candidates:
+        if path.is_file():
+            return read_literals(path.read_text(encoding='utf-8'), str(path))
+    raise ValueError(f'its config is missing ({candidates[0]})')
+
+
+def _kind(config: dict[str, Any]) -> str:
+    model = config.get('model') or {}
+    if 'decode_head' in model:
+        return SEGMENTATION
+    if 'head' in model:
+        return CLASSIFICATION
+    raise ValueError('its model has neither a decode_head nor a head: no segmentation or classification')
+
+
+def _read_starts(logged: list[Path]) -> tuple[Scalars, list[str]]:
+    joined, problems = None, []
+    for start in logged:
+        begin = 0 if joined is None or joined.training.empty else int(joined.training.index[-1])
+        scalars, found = read_scalars(_scalars_file(start), begin)
+        problems += found
+        joined = scalars if joined is None else joined.continued_by(scalars)
+    return joined, problems
+
+
+def _read_validation(
+    work_dir: Path, logged: list[Path], scalars: Scalars, config: dict[str, Any], problems: list[str]
+) -> tuple[Result | None, dict[str, str]]:
+    """The last validation, and the environment of the last start."""
+    tables, environment = [], {}
+    for start in logged:
+        path = start / f'{start.name}.log'
+        if not path.is_file():
+            problems.append(f'{path} is missing: no versions, and no results by class of a validation')
+            continue
+        log = read_log(path)
+        problems += log.problems
+        environment = log.environment or environment
+        tables += log.tables
+    if scalars.validation.empty:
+        return None, environment
+    iteration = scalars.validation.index[-1]
+    metrics = scalars.validation.iloc[-1].dropna().to_dict()
+    dataset = _dataset(config, 'val_dataloader')
+    classes = _of_these_metrics(tables, metrics, f'{work_dir}: the last validation', problems)
+    return Result('validation', f'iteration {iteration}', metrics, classes, dataset), environment
+
+
+def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: list[str]) -> Result | None:
+    """The last test that has ended, since the training was started for the last time."""
+    tests = [start for folder in (work_dir, work_dir / 'test') for start in starts(folder)]
+    for start in sorted(tests, key=lambda path: path.name, reverse=True):
+        path = start / f'{start.name}.json'
+        if not path.is_file():
+            if not _scalars_file(start).is_file():
+                problems.append(f'{start}: a training or a test that was broken off before it wrote a number')
+            continue
+        if start.name < trained:
+            problems.append(f'{start}: a test from before the last training in this work dir; it is left out')
+            return None
+        try:
+            metrics = read_test_metrics(path)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        of, classes = 'unknown checkpoint', None
+        if path.with_suffix('.log').is_file():
+            log = read_log(path.with_suffix('.log'))
+            problems += log.problems
+            of = Path(log.checkpoint).name if log.checkpoint else of
+            classes = _of_these_metrics(log.tables, metrics, str(path), problems)
+        dumped = start / 'vis_data' / 'config.py'
+        own = read_literals(dumped.read_text(encoding='utf-8'), str(dumped)) if dumped.is_file() else config
+        return Result('test', of, metrics, classes, _dataset(own, 'test_dataloader'))
+    return None
+
+
+def _of_these_metrics(
+    tables: Sequence[pd.DataFrame], metrics: dict[str, float], source: str, problems: list[str]
+) -> pd.DataFrame | None:
+    """The last table by class whose means are those that were logged; the others are of other evaluations."""
+    if 'mIoU' not in metrics:
+        return None
+    for table in reversed(tables):
+        # both are rounded to 0.01
+        if all(
+            abs(np.nanmean(table[column]) - metrics[f'm{column}']) <= 0.02
+            for column in ('IoU', 'Acc')
+            if column in table and f'm{column}' in metrics
+        ):
+            return table
+    if tables:
+        problems.append(f'{source}: the table by class is of another evaluation than mIoU {metrics["mIoU"]:.2f}')
+    else:
+        problems.append(f'{source} has no table of results by class in its text log')
+    return None
+
+
+def _dataset(config: dict[str, Any], name: str) -> dict[str, Any]:
+    loader = config.get(name) or {}
+    return loader.get('dataset') or {}
+
+
+def _command(work_dir: Path, config: dict[str, Any]) -> str:
+    """The command that Slurm was given, or one that trains by the config that was kept."""
+    script = work_dir / 'slurm_command.sh'
+    if script.is_file():
+        last_line = script.read_text(encoding='utf-8').strip().rpartition('\n')[2]
+        return last_line.rpartition('exec ')[2].removesuffix('"$@"').strip()
+    kept = sorted(work_dir.glob('*.py'))
+    return f'python tools/train.py {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
+
+
+def _counts(work_dir: Path) -> LabelCounts | None:
+    for path in sorted(work_dir.glob('class_counts*.json')):
+        try:
+            return LabelCounts.read(path)
+        except ValueError:
+            continue  # a count that was cut off is made again by the training, and only orders the classes here
+    return None

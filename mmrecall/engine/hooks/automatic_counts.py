@@ -1,0 +1,103 @@
+"""Counting the classes before training, for losses with ``class_counts='auto'``."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from mmrecall.datasets import LabelCounts, count_labels, data_key
+from mmrecall.engine.hooks.rank_zero import run_on_rank_zero
+from mmrecall.engine.runner import some_of
+from mmrecall.losses import ClassCounts
+from mmrecall.registry import HOOKS, register
+
+
+@register(HOOKS)
+class ClassCountsHook(Hook):
+    """Fills every ``class_counts='auto'`` of the model before training.
+
+    Rank 0 counts the training set, with as many workers as the training's loader, and all ranks get the result. It is
+    kept in the work directory (``class_counts-….json``, the format of ``tools/analysis_tools/class_statistics.py``) and
+    used again as long as the data set and its label files are the same. When training is resumed the counts come from
+    the checkpoint; with ``load_from`` alone they are counted anew, because the data may be others.
+
+    Pixels that the decode head ignores are not counted.
+
+    A runner of mmengine gets this hook by itself; another kind of runner needs
+    ``custom_hooks=[dict(type='mmrecall.ClassCountsHook')]``.
+
+    Raises:
+        ValueError: the loss and the data set differ in the number of classes; what `count_labels` refuses.
+        RuntimeError: on the other ranks, if counting failed on rank 0.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Count, or read what was counted, and give it to the losses."""
+        waiting = automatic_counts(runner.model)
+        if not waiting or (runner._resume and all(module.known for module in waiting)):
+            return
+        names = runner.train_dataloader.dataset.metainfo.get('classes')
+        if names is not None:
+            _check_length(waiting, names)
+        found = run_on_rank_zero(lambda on_progress: _read_or_count(runner, on_progress), 'counting the classes')
+        _check_length(waiting, found.classes)
+        _say_what_is_empty(runner, found)
+        for module in waiting:
+            module.set(found.counts, found.image_totals)
+
+
+def automatic_counts(model: nn.Module) -> list[ClassCounts]:
+    """The ``class_counts='auto'`` of all losses of a model."""
+    return [module for module in model.modules() if isinstance(module, ClassCounts) and module.automatic]
+
+
+def _check_length(waiting: list[ClassCounts], classes: Sequence[str]) -> None:
+    for module in waiting:
+        if module.num_classes != len(classes):
+            raise ValueError(
+                f'a loss has num_classes={module.num_classes}, but the training set has {len(classes)} classes: '
+                f'{list(classes)}'
+            )
+
+
+def _say_what_is_empty(runner: Runner, found: LabelCounts) -> None:
+    empty = [name for name, count in zip(found.classes, found.counts, strict=True) if not count]
+    if empty:
+        runner.logger.warning(
+            f'{len(empty)} of {len(found.counts)} classes are not in the training set: {some_of(empty)}. Is it the '
+            'right list, and are all of its classes in the part that is taken? Published lists are sorted by class'
+        )
+
+
+def _read_or_count(runner: Runner, on_progress: Callable[[], None]) -> LabelCounts:
+    loader = runner.train_dataloader
+    ignore_index = _ignore_index(runner.model)
+    key = data_key(loader.dataset, ignore_index, on_progress)
+    path = Path(runner.work_dir) / f'class_counts-{key[:16]}.json' if key else None
+    if path is not None and path.is_file():
+        runner.logger.info(f'Class counts of {path}')
+        return LabelCounts.read(path)
+    runner.logger.info('Counting the classes of the training set')
+    num_classes = automatic_counts(runner.model)[0].num_classes
+    found = count_labels(loader.dataset, ignore_index, num_classes, loader.num_workers, True, on_progress)
+    runner.logger.info(f'Class counts: {dict(zip(found.classes, found.counts, strict=True))}')
+    if path is not None:
+        found.write(path)
+    return found
+
+
+def _ignore_index(model: nn.Module) -> int | None:
+    """That of the decode heads, or else of the losses, that wait for counts."""
+    waiting = [module for module in model.modules() if automatic_counts(module)]
+    heads = [module for module in waiting if hasattr(module, 'loss_decode')]
+    found = {module.ignore_index for module in heads or waiting if hasattr(module, 'ignore_index')}
+    # the losses' default, which says nothing about the data
+    found -= {-100}
+    if len(found) > 1:
+        raise ValueError(
+            f"heads with class_counts='auto' have different ignore_index: {sorted(found)}; one count cannot serve them "
+            'all, give class_counts a file or a list each'
+        )
+    return found.pop() if found else None

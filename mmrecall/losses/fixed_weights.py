@@ -1,0 +1,231 @@
+"""Class weights as a config gives them: a scheme, a list, a dict by class index or name, or a file."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mmrecall.functional.validation import check_finite, check_integer
+from mmrecall.functional.weight_schemes import (
+    effective_number_weights,
+    inverse_frequency_weights,
+    median_frequency_weights,
+)
+
+from .class_counts import ClassCounts, CountedClasses, one_number_per_class, read_file
+
+ClassWeight = Sequence[float] | Mapping[int | str, float] | str
+SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number')
+
+
+class DeviceTensor:
+    """A tensor that is made of the config, on the device of the logits, and made anew when its key changes.
+
+    No buffer, because one that appears with the first batch confuses EMA hooks.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._value: Tensor | None = None
+
+    def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor for ``key``."""
+        if self._value is None or self._key != (*key, device):
+            self._key, self._value = (*key, device), _make(make, device)
+        return self._value
+
+
+@torch.compiler.disable
+@torch.inference_mode(False)
+def _make(make: Callable[[], Tensor], device: torch.device) -> Tensor:
+    # no part of a compiled graph, and not an inference tensor, which a later training step could not use
+    return make().to(device)
+
+
+class FixedClassWeights:
+    """Class weights of the options ``class_weight``, ``class_counts`` and ``beta``, on the device of the logits.
+
+    Args:
+        class_weight: a scheme, a list, a dict, a file, or None for ones.
+        class_counts: for the schemes.
+        classes: the class names in order, for weights by name.
+        beta: of ``'effective_number'``.
+    """
+
+    def __init__(
+        self,
+        class_weight: ClassWeight | None,
+        class_counts: ClassCounts | None = None,
+        classes: Sequence[str] | None = None,
+        beta: float | None = None,
+    ) -> None:
+        self._resolved = resolve_class_weight(class_weight, class_counts is not None, beta)
+        self._class_counts = class_counts
+        self._classes = classes
+        self._beta = beta
+        self._tensor = DeviceTensor()
+
+    @property
+    def is_scheme(self) -> bool:
+        """Whether the weights are made of class counts."""
+        return isinstance(self._resolved, str)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Length of a list of weights; None if they are no list."""
+        return number_of_classes(self._resolved)
+
+    def get(self, num_classes: int, device: torch.device, enabled: bool = True) -> Tensor:
+        """Return the (C,) float64 weights; ones if they are not enabled.
+
+        Raises:
+            ValueError: class counts that are not known yet, or of another number of classes.
+        """
+        version = 0 if self._class_counts is None else self._class_counts.version
+        return self._tensor.get((num_classes, version, enabled), device, lambda: self._make(num_classes, enabled))
+
+    def _make(self, num_classes: int, enabled: bool) -> Tensor:
+        counted = None if self._class_counts is None else self._class_counts.read(num_classes)
+        if self._resolved is None or not enabled:
+            return torch.ones(num_classes, dtype=torch.float64)
+        return class_weight_tensor(self._resolved, num_classes, self._classes, counted, self._beta)
+
+
+def class_weight_tensor(
+    class_weight: ClassWeight,
+    num_classes: int,
+    classes: Sequence[str] | None = None,
+    counted: CountedClasses | None = None,
+    beta: float | None = None,
+) -> Tensor:
+    """(C,) float64 weights of what `resolve_class_weight` gives; classes that a dict leaves out weigh 1.
+
+    Raises:
+        ValueError: a list of another length, a class that does not exist, a weight that is negative or not finite.
+
+    Example:
+        >>> class_weight_tensor({'pole': 3.0, 0: 0.5}, 3, classes=('road', 'car', 'pole'))
+        tensor([0.5000, 1.0000, 3.0000], dtype=torch.float64)
+        >>> class_weight_tensor('inverse_frequency', 2, counted=CountedClasses([90, 10], None))
+        tensor([0.2000, 1.8000], dtype=torch.float64)
+    """
+    if isinstance(class_weight, str):
+        return _weights_by_scheme(class_weight, counted, beta)
+    if isinstance(class_weight, Mapping):
+        weights = torch.ones(num_classes, dtype=torch.float64)
+        for key, weight in class_weight.items():
+            weights[_class_index(key, num_classes, classes)] = weight
+    else:
+        weights = one_number_per_class('class_weight', class_weight).double()
+        if weights.shape != (num_classes,):
+            raise ValueError(f'class_weight has {weights.numel()} entries for {num_classes} classes: {class_weight}')
+    if not bool(((weights >= 0) & weights.isfinite()).all()):
+        raise ValueError(f'class_weight must be finite and at least 0, got {class_weight}')
+    return weights
+
+
+def resolve_class_weight(
+    class_weight: ClassWeight | None, has_counts: bool = False, beta: float | None = None
+) -> ClassWeight | None:
+    """The class weights with a file read, if they are one.
+
+    Raises:
+        ValueError: a scheme without counts, or a beta without its scheme or outside [0, 1).
+        FileNotFoundError: a string that is neither a scheme nor a file.
+    """
+    _check_kind(class_weight)
+    if beta is not None and not (isinstance(class_weight, str) and class_weight == 'effective_number'):
+        raise ValueError(f"beta={beta} belongs to class_weight='effective_number', but that is {class_weight!r}")
+    if beta is not None:
+        check_finite('beta', beta)
+    if beta is not None and not 0 <= beta < 1:
+        raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
+    if not isinstance(class_weight, str):
+        return class_weight
+    if class_weight not in SCHEMES:
+        return _read_class_weight(class_weight, f'one of {", ".join(map(repr, SCHEMES))}')
+    if not has_counts:
+        raise ValueError(
+            f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
+        )
+    return class_weight
+
+
+def class_factors(class_weight: ClassWeight | None) -> ClassWeight | None:
+    """Factors that are no scheme: a list, a dict, or a file with either, which is read.
+
+    Raises:
+        ValueError: a scheme, or a file with something else.
+        FileNotFoundError: there is no such file.
+    """
+    _check_kind(class_weight)
+    if isinstance(class_weight, str) and class_weight in SCHEMES:
+        raise ValueError(
+            f'class_weight={class_weight!r}: this loss takes a list, a dict or a file; schemes of class counts belong '
+            'to WeightedCrossEntropyLoss'
+        )
+    return _read_class_weight(class_weight, 'a list, a dict') if isinstance(class_weight, str) else class_weight
+
+
+def number_of_classes(class_weight: ClassWeight | None) -> int | None:
+    """Return the length of a list of weights; None if it is no list."""
+    return None if class_weight is None or isinstance(class_weight, (str, Mapping)) else len(class_weight)
+
+
+def number_of_names(classes: Sequence[str] | None, num_classes: int | None) -> int | None:
+    """Return the number of class names, or ``num_classes`` without names.
+
+    Raises:
+        TypeError: ``classes`` is no list of names.
+        ValueError: there are more or fewer names than classes.
+    """
+    if classes is None:
+        return num_classes
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f'classes is {classes!r}; it must be a list of the class names in order')
+    if num_classes is not None:
+        check_integer('num_classes', num_classes)
+        if num_classes != len(classes):
+            raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
+    return len(classes)
+
+
+def _check_kind(class_weight: object) -> None:
+    if isinstance(class_weight, Mapping):
+        for key, weight in class_weight.items():
+            check_finite(f'class_weight of {key!r}', weight)
+    elif class_weight is not None and not isinstance(class_weight, str):
+        one_number_per_class('class_weight', class_weight)
+
+
+def _read_class_weight(path: str, names: str) -> ClassWeight:
+    content = read_file('class_weight', path, names)
+    if isinstance(content, Mapping):
+        # the keys of JSON are strings
+        content = {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}
+    elif not isinstance(content, list):
+        raise ValueError(f'class_weight: {path} must hold a list or a dict, got {content!r}')
+    _check_kind(content)
+    return content
+
+
+def _weights_by_scheme(scheme: str, counted: CountedClasses, beta: float | None) -> Tensor:
+    counts = torch.as_tensor(counted.counts)
+    if scheme == 'inverse_frequency':
+        return inverse_frequency_weights(counts)
+    if scheme == 'median_frequency':
+        totals = counted.image_totals
+        return median_frequency_weights(counts, None if totals is None else torch.as_tensor(totals))
+    return effective_number_weights(counts, beta)
+
+
+def _class_index(key: int | str, num_classes: int, classes: Sequence[str] | None) -> int:
+    if isinstance(key, str):
+        if classes is None:
+            raise ValueError(f'class_weight names the class {key!r}; pass the class names in order as `classes`')
+        if key not in classes:
+            raise ValueError(f'class_weight names the class {key!r}, which is none of {list(classes)}')
+        return list(classes).index(key)
+    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < num_classes:
+        raise ValueError(f'class_weight has a weight for class {key!r}, but classes are 0 to {num_classes - 1}')
+    return key

@@ -1,0 +1,214 @@
+"""A trained decoupled network as a stock classifier."""
+
+import copy
+import inspect
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, TRANSFORMS, Registry
+from mmpretrain.models import ImageClassifier
+from torch import nn
+
+from mmrecall.io import atomic_write, read_checkpoint, read_literals
+from mmrecall.models.heads import SDNHead
+from mmrecall.models.heads.sdn_head import complete_part
+
+_KEPT, _DROPPED = 'head.classifier_head', ('head.feature_head.', 'head.classifier_head.loss_module.')
+_STOCK = ('mmpretrain', 'mmcv', 'mmengine')
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    checkpoint: Path
+    config: Path
+    has_pipeline: bool
+    """Whether the config has the test pipeline."""
+
+
+def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = None) -> Exported:
+    """Write the classifier that a decoupled network predicts with, for which mmrecall need not be installed.
+
+    The checkpoint keeps the class names and the weights of backbone, neck and h, under the names of a stock head. After
+    a training with an `EMAHook` these are the averaged weights, which testing takes as well. Not kept: g, the losses
+    with their state and class counts, optimizer, logs.
+
+    The config (``out`` with the suffix .py) keeps the model, its data preprocessor, and the test pipeline if all of its
+    transforms are stock; the head has its default loss. Not kept: data sets, metrics, hooks and whatever else training
+    and testing need.
+
+    Neither the checkpoint nor the config in it can run anything here, whoever made them: see `read_checkpoint` and
+    `read_literals`, and a part of the network has to be a class of PyTorch or OpenMMLab, or an `nn.Module`.
+
+    Args:
+        checkpoint: of an `ImageClassifier` with an `SDNHead`; a file of this machine.
+        out: checkpoint to write, ending in .pth; nothing is overwritten.
+        config: of the network; by default the one that mmengine has saved in the checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint or config.
+        FileExistsError: one of the files to write is there already.
+        OSError: a file cannot be written; names it. None is left.
+        ValueError: no checkpoint, no config in it, not of a decoupled network, weights that do not fit the config, or
+            a network of which mmpretrain has not all the modules.
+    """
+    out = Path(out)
+    _check_free(out)
+    loaded = _load(checkpoint)
+    network = _network_config(loaded, checkpoint, config)
+    exported = Config(_classifier_config(network, checkpoint))
+    model = _build(exported.model)
+    _fill(model, loaded['state_dict'], checkpoint)
+    meta = dict(cfg=exported.pretty_text)
+    classes = _class_names(loaded)
+    if classes:
+        meta['dataset_meta'] = dict(classes=classes)
+    config_out = out.with_suffix('.py')
+    with atomic_write(config_out) as config_file:
+        config_file.write_text(exported.pretty_text, encoding='utf-8')
+        # in here, so that neither is left if there is no room for the larger one
+        with atomic_write(out) as checkpoint_file, checkpoint_file.open('wb') as file:
+            # given a path, torch.save does not say that the disk is full
+            torch.save(dict(meta=meta, state_dict=model.state_dict()), file)
+    return Exported(out, config_out, 'test_dataloader' in exported)
+
+
+def _check_free(out: Path) -> None:
+    if out.suffix != '.pth':
+        raise ValueError(f'{out} must end with .pth; the config is written beside it, with .py')
+    for path in (out, out.with_suffix('.py')):
+        if path.exists():
+            raise FileExistsError(f'{path} is there already; remove it, or choose another name')
+
+
+def _load(checkpoint: str) -> dict[str, Any]:
+    loaded = read_checkpoint(checkpoint)
+    if not isinstance(loaded.get('state_dict'), Mapping):
+        raise ValueError(f"{checkpoint} has no 'state_dict'; take a checkpoint that mmengine has saved")
+    return loaded
+
+
+def _meta(loaded: dict[str, Any]) -> dict[str, Any]:
+    meta = loaded.get('meta')
+    return meta if isinstance(meta, Mapping) else {}
+
+
+def _class_names(loaded: dict[str, Any]) -> list[str]:
+    names = (_meta(loaded).get('dataset_meta') or {}).get('classes') or ()
+    return [str(name) for name in names]
+
+
+def _network_config(loaded: dict[str, Any], checkpoint: str, config: str | None) -> Config:
+    if config is not None:
+        return Config.fromfile(config)
+    text = _meta(loaded).get('cfg')
+    if not isinstance(text, str):
+        raise ValueError(f'{checkpoint} has no config in its meta; give the one it was trained with by --config')
+    network = Config(read_literals(text, checkpoint))
+    foreign = [name for name in _foreign_imports(network) if name.partition('.')[0] not in _STOCK]
+    if foreign:
+        raise ValueError(
+            f'{checkpoint}: its config imports {", ".join(map(str, foreign))}, and what a checkpoint says is not run; '
+            'give the config by --config'
+        )
+    _check_parts(network.get('model', {}), checkpoint)
+    return network
+
+
+def _check_parts(model: dict[str, Any], checkpoint: str) -> None:
+    # others fetch code from the network
+    if _find(MODELS, model.get('type')) is not ImageClassifier:
+        raise ValueError(f'{checkpoint}: the model of its config is {model.get("type")!r}, not an ImageClassifier')
+    # mmengine imports whatever a type with a dot names, and calls it
+    for name in _types(model):
+        if '.' in str(name):
+            found = _find(MODELS, name)
+            if not (inspect.isclass(found) and (issubclass(found, nn.Module) or _root(found) in _STOCK)):
+                raise ValueError(f'{checkpoint}: its config has a part of type {name!r}, which is no part of a network')
+
+
+def _classifier_config(network: Config, checkpoint: str) -> dict[str, Any]:
+    model = copy.deepcopy(network.get('model', {}))
+    head = model.get('head') or {}
+    if _find(MODELS, head.get('type')) is not SDNHead:
+        raise ValueError(f'{checkpoint}: the head of its config is {head.get("type")!r}, not an SDNHead')
+    sizes = dict(num_classes=head.num_classes, in_channels=head.in_channels)
+    model.head = complete_part(head.get('classifier_head'), **sizes)
+    # prediction needs no loss, and the default one has no state
+    model.head.pop('loss', None)
+    model.setdefault('data_preprocessor', network.get('data_preprocessor'))
+    # mixup and the like
+    model.pop('train_cfg', None)
+    exported = dict(default_scope='mmpretrain', model=model)
+    imports = _foreign_imports(network)
+    if imports:
+        exported['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
+    pipeline = (network.get('test_dataloader') or {}).get('dataset', {}).get('pipeline')
+    if pipeline is not None and all(_is_stock(name) for name in _types(pipeline)):
+        # of a stock type, because mmpretrain asks it for class names when the checkpoint has none
+        exported['test_dataloader'] = dict(dataset=dict(type='CustomDataset', pipeline=pipeline))
+    return exported
+
+
+def _foreign_imports(network: Config) -> list[str]:
+    """Modules that a network of parts of other projects needs."""
+    imports = (network.get('custom_imports') or {}).get('imports', [])
+    imports = [imports] if isinstance(imports, str) else imports
+    return [name for name in imports if name.partition('.')[0] != 'mmrecall']
+
+
+def _find(registry: Registry, name: Any) -> Any:
+    """The class of a ``type`` in a config for mmpretrain."""
+    if not isinstance(name, str):
+        return name
+    with registry.switch_scope_and_registry('mmpretrain') as scoped:
+        return scoped.get(name)
+
+
+def _types(config: Any) -> Iterator[Any]:
+    """Every ``type`` in a nested config."""
+    if isinstance(config, Mapping):
+        if 'type' in config:
+            yield config['type']
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for item in config:
+            yield from _types(item)
+
+
+def _is_stock(transform: Any) -> bool:
+    found = _find(TRANSFORMS, transform)
+    return inspect.isclass(found) and _root(found) in _STOCK
+
+
+def _root(cls: type) -> str:
+    return cls.__module__.partition('.')[0]
+
+
+def _build(model: dict[str, Any]) -> nn.Module:
+    built = MODELS.build({**copy.deepcopy(model), '_scope_': 'mmpretrain'})
+    for name, module in built.named_modules():
+        cls = type(module)
+        if _root(cls) == 'mmrecall':
+            raise ValueError(f'{name} of the classifier is a {cls.__name__} of mmrecall; mmpretrain has no such module')
+    return built
+
+
+def _fill(model: nn.Module, weights: Mapping[str, Any], checkpoint: str) -> None:
+    kept = {name: value for name, value in weights.items() if not name.startswith(_DROPPED)}
+    renamed = OrderedDict((_stock_name(name), value) for name, value in kept.items())
+    # the versions of the modules, by which they convert weights of older ones
+    versions = getattr(weights, '_metadata', {})
+    renamed._metadata = OrderedDict((_stock_name(name), value) for name, value in versions.items())
+    try:
+        model.load_state_dict(renamed)
+    except RuntimeError as error:
+        raise ValueError(f'{checkpoint} does not fit its config: {error}') from error
+
+
+def _stock_name(name: str) -> str:
+    return name.replace(_KEPT, 'head', 1) if name.startswith(_KEPT) else name

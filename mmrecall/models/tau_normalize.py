@@ -1,0 +1,49 @@
+"""A trained classifier with τ-normalised rows."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmrecall.functional import tau_normalize
+from mmrecall.io import Placeholder, atomic_write
+from mmrecall.models.first_stage import FirstStage
+
+
+def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Path:
+    """Write a checkpoint for the same config, whose classifier is w_c / ‖w_c‖^τ with a bias of 0.
+
+    Kang et al., ICLR 2020: see `mmrecall.functional.tau_normalize`. Of a decoupled network it is the head that
+    predicts. Kept are the weights, the config and the class names, not optimizer and logs.
+
+    Args:
+        checkpoint: of an `ImageClassifier` with a `LinearClsHead`, or with an `SDNHead` of such; a file of this
+            machine, of which nothing is run.
+        out: checkpoint to write; nothing is overwritten.
+        tau: at least 0.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        FileExistsError: ``out`` is there already.
+        OSError: it cannot be written; names it.
+        ValueError: no checkpoint, no linear classifier in it, a cosine classifier, or a ``tau`` below 0.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f'{out} is there already; remove it, or choose another name')
+    first_stage = FirstStage.read(checkpoint)
+    name = first_stage.classifier()
+    if f'{name}.bias' not in first_stage.weights:
+        raise ValueError(f'{name} of {checkpoint} has no bias: it is a cosine classifier, whose rows have no lengths')
+    weights = OrderedDict(first_stage.weights)
+    weights[f'{name}.weight'] = tau_normalize(weights[f'{name}.weight'], tau)
+    weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
+    with atomic_write(out) as partial, partial.open('wb') as file:
+        torch.save(dict(meta=_kept(first_stage.meta), state_dict=weights), file)
+    return out
+
+
+def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: meta[key] for key in ('cfg', 'dataset_meta') if not isinstance(meta.get(key), Placeholder | None)}

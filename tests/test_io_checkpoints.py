@@ -1,0 +1,148 @@
+"""Checkpoints and their configs are read without running what they hold."""
+
+import io
+import os
+import pickle
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip('mmengine')
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+
+from mmrecall.io import Placeholder, read_checkpoint, read_literals
+
+
+class Malicious:
+    """Unpickling calls a function with arguments; that of the safe reader must not."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def marking(marker):
+    """Ways to run a command, each of which makes a file."""
+    return {
+        'os.system': Malicious(os.system, f'touch {marker}'),
+        'subprocess': Malicious(subprocess.call, ['touch', str(marker)]),
+        'eval': Malicious(eval, f'open({str(marker)!r}, "w")'),
+        'getattr': Malicious(getattr, Malicious(os.system, f'touch {marker}'), 'real'),
+        'a pickle in a storage': Malicious(
+            torch.storage._load_from_bytes, saved(Malicious(os.system, f'touch {marker}'))
+        ),
+    }
+
+
+def saved(content, **options):
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+WAYS = ['os.system', 'subprocess', 'eval', 'getattr', 'a pickle in a storage']
+
+
+@pytest.mark.parametrize('archive', [True, False], ids=['archive', 'old format'])
+@pytest.mark.parametrize('way', WAYS)
+def test_nothing_in_a_checkpoint_is_run(way, archive, tmp_path):
+    marker, path = tmp_path / 'marker', tmp_path / 'epoch_1.pth'
+    bad = marking(marker)[way]
+    content = dict(meta=bad, message_hub=dict(log=[bad]), state_dict=dict(weight=torch.ones(2)))
+    path.write_bytes(saved(content, _use_new_zipfile_serialization=archive))
+    found = read_checkpoint(path)
+    assert not marker.exists()
+    assert isinstance(found['meta'], Placeholder)
+    assert torch.equal(found['state_dict']['weight'], torch.ones(2))
+    # the file is dangerous indeed: what the safe reader is for
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
+def test_weights_are_those_that_torch_loads(tmp_path):
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)).half()
+    shared = torch.arange(6.0).reshape(2, 3)
+    state = dict(a=shared, b=shared[1], c=shared.T, d=nn.Parameter(torch.ones(1)), e=torch.tensor([True]))
+    content = dict(state_dict=model.state_dict(), others=state, size=torch.Size([2]), dtype=torch.bfloat16)
+    for archive in (True, False):
+        torch.save(content, tmp_path / 'weights.pth', _use_new_zipfile_serialization=archive)
+        found = read_checkpoint(tmp_path / 'weights.pth')
+        expected = torch.load(tmp_path / 'weights.pth', weights_only=False)
+        assert list(found['state_dict']) == list(expected['state_dict'])
+        assert found['state_dict']._metadata == expected['state_dict']._metadata
+        for part in ('state_dict', 'others'):
+            for name, value in expected[part].items():
+                assert torch.equal(found[part][name], value)
+                assert found[part][name].dtype == value.dtype
+        assert (found['size'], found['dtype']) == (torch.Size([2]), torch.bfloat16)
+
+
+def test_logs_of_mmengine_and_arrays_do_no_harm(tmp_path):
+    hub = MessageHub('of a test of checkpoints')
+    hub.update_scalar('train/loss', 0.5)
+    torch.save(dict(message_hub=hub.state_dict(), array=np.ones(3), state_dict={}), tmp_path / 'epoch_1.pth')
+    found = read_checkpoint(tmp_path / 'epoch_1.pth')
+    assert isinstance(found['array'], Placeholder)
+    assert isinstance(found['message_hub']['log_scalars']['train/loss'], Placeholder)
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint', saved(dict(a=torch.ones(999)))[:700], pickle.dumps(7)])
+def test_what_is_no_checkpoint_is_named(content, tmp_path):
+    (tmp_path / 'epoch_1.pth').write_bytes(content)
+    with pytest.raises(ValueError, match=r'epoch_1\.pth cannot be read as a checkpoint'):
+        read_checkpoint(tmp_path / 'epoch_1.pth')
+
+
+def test_a_list_and_a_compiled_model_are_no_checkpoints(tmp_path):
+    torch.save([1], tmp_path / 'list.pth')
+    with pytest.raises(ValueError, match=r'list\.pth holds a list; a checkpoint is a dict'):
+        read_checkpoint(tmp_path / 'list.pth')
+    torch.jit.script(nn.ReLU()).save(tmp_path / 'script.pth')
+    with pytest.raises(ValueError, match=r'script\.pth cannot be read.*TorchScript'):
+        read_checkpoint(tmp_path / 'script.pth')
+
+
+def test_a_missing_file_is_named_and_an_address_is_to_be_downloaded(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.pth is missing$'):
+        read_checkpoint(tmp_path / 'nowhere.pth')
+    with pytest.raises(FileNotFoundError, match=r'https://nowhere/a\.pth is missing; download it first'):
+        read_checkpoint('https://nowhere/a.pth')
+
+
+def test_a_config_is_read_as_mmengine_reads_it():
+    config = Config(
+        dict(
+            a=None, b=[1, -2.5, 'text', True], c=dict(type='A', d=(1, 2), e={'with space': 3}),
+            g={'1': dict(h=-1)}, i='two\nlines',
+        )
+    )  # fmt: skip
+    text = config.pretty_text
+    assert read_literals(text, 'a.pth') == Config.fromstring(text, '.py').to_dict()
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'import os',
+        'a = open("x", "w")',
+        'a = [__import__("os").system("true")]',
+        'a = dict(b=dict.fromkeys([1]))',
+        'a = {x: 1 for x in (1,)}',
+        'a = b',
+        'a: int = 1',
+        'a.b = 1',
+        'a =',
+        'a = {[]: 1}',
+        'a = float("x")',
+        'a = ' + '[' * 2000 + ']' * 2000,
+    ],
+)
+def test_a_config_that_would_run_something_is_refused(text):
+    with pytest.raises(ValueError, match=r'the config in epoch_1\.pth is not made of plain values'):
+        read_literals(text, 'epoch_1.pth')

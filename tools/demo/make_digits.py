@@ -1,0 +1,109 @@
+"""Write scikit-learn's digits as a long-tailed image set: PNGs of 8x8 pixels, and lists for mmrecall.LongTailList.
+
+50 images of each digit are tested; the others are thinned, the digit with the most images stays the largest. The same
+seed gives the same files. Needs scikit-learn: pip install "mmrecall[demo]".
+
+Example: python tools/demo/make_digits.py --out data/digits-lt
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmrecall.datasets.subsampling import draw_long_tail, write_long_tail
+
+Array = np.ndarray
+
+TEST_IMAGES = 50  # of each class
+
+
+@dataclass
+class _Digits:
+    """What `write_long_tail` asks of a data set."""
+
+    images: Array
+    labels: Array
+    metainfo = dict(classes=tuple('0123456789'))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def get_data_info(self, index: int) -> dict:
+        return dict(img=self.images[index], gt_label=int(self.labels[index]))
+
+    def take(self, chosen: Array) -> _Digits:
+        return _Digits(self.images[chosen], self.labels[chosen])
+
+
+def write_digits(root: str | Path, imbalance_ratio: float = 40, seed: int = 0) -> list[int]:
+    """Write ``test.txt``, 50 images of each digit, and ``train.txt``, a long-tailed part of the others.
+
+    Images are 8x8 grey PNGs, ``train/3/000002.png`` for example; lists are those of `LongTailList`. The folder is
+    complete or not there at all: it is written under another name first.
+
+    Args:
+        root: the folder.
+        imbalance_ratio: of the training images, see `draw_long_tail`.
+        seed: of both draws; the same seed gives the same files.
+
+    Returns:
+        Training images of every class.
+
+    Raises:
+        FileExistsError: the folder exists.
+        ImportError: scikit-learn is not installed.
+        ValueError: what `draw_long_tail` refuses.
+    """
+    final = Path(root)
+    if final.exists():
+        raise FileExistsError(f'{final} exists; remove it or choose another folder')
+    digits = _load()
+    tested = draw_long_tail(digits.labels, len(digits.metainfo['classes']), 1, largest=TEST_IMAGES, seed=seed)
+    others = np.setdiff1d(np.arange(len(digits)), tested)
+    partial = final.with_name(f'{final.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        write_long_tail(digits.take(tested), partial / 'test.txt', 1)
+        counts = write_long_tail(digits.take(others), partial / 'train.txt', imbalance_ratio, seed=seed)
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return counts
+
+
+def _load() -> _Digits:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(
+            f'scikit-learn, which has the digits, cannot be imported ({error}); pip install "mmrecall[demo]"'
+        ) from error
+    images, labels = load_digits(return_X_y=True)
+    # 17 grey levels, 0 to 16
+    return _Digits(np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8), labels)
+
+
+def main() -> None:
+    """Parse the arguments, write, print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', required=True, help='the folder')
+    parser.add_argument('--ratio', type=float, default=40, help='largest class by smallest (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the draws (default: %(default)s)')
+    arguments = parser.parse_args()
+    try:
+        counts = write_digits(arguments.out, arguments.ratio, arguments.seed)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    print(
+        f'{arguments.out}: {sum(counts)} training images of {len(counts)} classes, {max(counts)} to {min(counts)} '
+        f'each; {TEST_IMAGES * len(counts)} test images'
+    )
+
+
+if __name__ == '__main__':
+    main()
