@@ -1,4 +1,4 @@
-# make demo                cross entropy against the recall loss on made street scenes: a table and a picture
+# make demo                cross entropy against the recall loss on synthetic street scenes: a table and a picture
 # make demo-classification cross entropy against the decoupled network on long-tailed digits: two tables
 # make test                the suite on the maintained forks (onedl), in an environment of its own
 # make test-openmmlab      the suite on the stock packages; compiles mmcv the first time

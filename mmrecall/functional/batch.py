@@ -45,7 +45,7 @@ class Sums(NamedTuple):
     """Sums of a batch, of which all but the losses are added up over the ranks."""
 
     losses: Any
-    """Differentiable, of this process: sums by class, a loss for every sample, or what else the loss is made of."""
+    """Differentiable, of this process: sums by class, a loss for every sample, or other terms that `compute` needs."""
     num_samples: Tensor
     """Divisor of the mean, a float64 scalar; the normalizer ``'weight'`` takes its own from the counts."""
     counts: tuple[Tensor, ...] = ()

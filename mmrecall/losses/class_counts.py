@@ -152,7 +152,7 @@ def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | No
 
 
 def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
-    """A list, an array or a tensor of numbers as a (C,) tensor.
+    """Return a list, an array or a tensor of numbers as a (C,) tensor.
 
     Raises:
         ValueError: it is something else.
@@ -167,7 +167,7 @@ def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
 
 
 def read_file(argument: str, path: str, names: str) -> Any:
-    """Content of a .json, .yml, .yaml or .npy file.
+    """Return the content of a .json, .yml, .yaml or .npy file.
 
     Raises:
         FileNotFoundError: there is no such file.

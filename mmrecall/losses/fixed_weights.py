@@ -19,9 +19,9 @@ SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number')
 
 
 class DeviceTensor:
-    """A tensor that is made of the config, on the device of the logits, and made anew when its key changes.
+    """A tensor computed from options, on the device of the logits; computed again when its key changes.
 
-    No buffer, because one that appears with the first batch confuses EMA hooks.
+    It is no buffer, because a buffer that appears with the first batch confuses EMA hooks.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class DeviceTensor:
         self._value: Tensor | None = None
 
     def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
-        """The tensor for ``key``."""
+        """Return the tensor for ``key``, computed by ``make`` if the key is new."""
         if self._value is None or self._key != (*key, device):
             self._key, self._value = (*key, device), _make(make, device)
         return self._value
@@ -67,7 +67,7 @@ class FixedClassWeights:
 
     @property
     def is_scheme(self) -> bool:
-        """Whether the weights are made of class counts."""
+        """Whether the weights are computed from class counts."""
         return isinstance(self._resolved, str)
 
     @property
@@ -98,7 +98,7 @@ def class_weight_tensor(
     counted: CountedClasses | None = None,
     beta: float | None = None,
 ) -> Tensor:
-    """(C,) float64 weights of what `resolve_class_weight` gives; classes that a dict leaves out weigh 1.
+    """Return the (C,) float64 weights of the result of `resolve_class_weight`; classes absent from a dict weigh 1.
 
     Raises:
         ValueError: a list of another length, a class that does not exist, a weight that is negative or not finite.
@@ -127,7 +127,7 @@ def class_weight_tensor(
 def resolve_class_weight(
     class_weight: ClassWeight | None, has_counts: bool = False, beta: float | None = None
 ) -> ClassWeight | None:
-    """The class weights with a file read, if they are one.
+    """Return the class weights; those of a file are read.
 
     Raises:
         ValueError: a scheme without counts, or a beta without its scheme or outside [0, 1).
@@ -152,7 +152,7 @@ def resolve_class_weight(
 
 
 def class_factors(class_weight: ClassWeight | None) -> ClassWeight | None:
-    """Factors that are no scheme: a list, a dict, or a file with either, which is read.
+    """Return factors that are no scheme: a list or a dict; those of a file are read.
 
     Raises:
         ValueError: a scheme, or a file with something else.
