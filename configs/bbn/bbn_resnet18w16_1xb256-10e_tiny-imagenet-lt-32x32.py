@@ -1,12 +1,6 @@
-"""BBN with a quarter-width ResNet-18 on Tiny-ImageNet-LT at 32x32.
+"""BBN (Zhou et al., CVPR 2020) with a quarter-width ResNet-18 on Tiny-ImageNet-LT at 32x32.
 
-Zhou et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition", CVPR 2020.
-
-No figures are published for this data set.
-The authors' trunk sees uniform and reversed images as two batches, here they are one.
-A batch is 128 uniform images and 128 reversed ones.
-
-    python tools/train.py configs/bbn/bbn_resnet18w16_1xb256-10e_tiny-imagenet-lt-32x32.py
+python tools/train.py configs/bbn/bbn_resnet18w16_1xb256-10e_tiny-imagenet-lt-32x32.py
 """
 
 _base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'

@@ -1,13 +1,7 @@
-"""Classifier re-training (cRT) on a quarter-width ResNet-18 trained with cross entropy, on Tiny-ImageNet-LT at 32x32.
+"""Classifier re-training (cRT; Kang et al., ICLR 2020) on a quarter-width ResNet-18, Tiny-ImageNet-LT at 32x32.
 
-Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020.
-A new linear classifier on the frozen features, with class-balanced sampling.
-
-    python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
-    python tools/train.py configs/decoupling/crt_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
-
-For another first stage, a decoupled network for example, add
---work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
+python tools/train.py configs/decoupling/crt_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
 """
 
 _base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
@@ -15,6 +9,4 @@ model = dict(
     type='mmrecall.SecondStageClassifier',
     first_stage='work_dirs/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32/epoch_10.pth',
 )
-train_dataloader = dict(
-    sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'),
-)
+train_dataloader = dict(sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'))

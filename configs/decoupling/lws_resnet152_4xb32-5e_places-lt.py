@@ -1,28 +1,10 @@
-"""Learnable weight scaling (LWS) on ResNet-152 trained with cross entropy, on Places-LT.
+"""Learnable weight scaling (LWS; Kang et al., ICLR 2020) on ResNet-152, Places-LT.
 
-Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020.
-One learned scale per class on the frozen classifier, with class-balanced sampling.
-
-Published accuracy: 37.6 (many 40.6, medium 39.1, few 28.6); cross entropy alone 30.2.
-The authors take a batch of 256 and a rate of 0.1 for 5 epochs;
-the rate here is for a batch of 128, and the statistics of batch normalisation are frozen, theirs move.
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet152_4xb32-ce-30e_places-lt.py 4
-    bash tools/dist_train.sh configs/decoupling/lws_resnet152_4xb32-5e_places-lt.py 4
-
-For another first stage, a decoupled network for example, add
---work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+bash tools/dist_train.sh configs/resnet/resnet152_4xb32-ce-30e_places-lt.py 4
+bash tools/dist_train.sh configs/decoupling/lws_resnet152_4xb32-5e_places-lt.py 4
 """
 
-_base_ = '../resnet/resnet152_4xb32-ce-30e_places-lt.py'
-model = dict(
-    type='mmrecall.SecondStageClassifier',
-    first_stage='work_dirs/resnet152_4xb32-ce-30e_places-lt/epoch_30.pth',
-    head=dict(type='mmrecall.LWSHead'),
-)
-train_dataloader = dict(
-    sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'),
-)
+_base_ = './crt_resnet152_4xb32-10e_places-lt.py'
+model = dict(head=dict(type='mmrecall.LWSHead'))
 param_scheduler = dict(T_max=5, end=5)
 train_cfg = dict(max_epochs=5)

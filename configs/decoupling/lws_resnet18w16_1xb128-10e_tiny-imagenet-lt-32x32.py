@@ -1,21 +1,8 @@
-"""Learnable weight scaling (LWS) on a quarter-width ResNet-18 trained with cross entropy, on Tiny-ImageNet-LT at 32x32.
+"""Learnable weight scaling (LWS; Kang et al., ICLR 2020) on a quarter-width ResNet-18, Tiny-ImageNet-LT at 32x32.
 
-Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020.
-One learned scale per class on the frozen classifier, with class-balanced sampling.
-
-    python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
-    python tools/train.py configs/decoupling/lws_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
-
-For another first stage, a decoupled network for example, add
---work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
+python tools/train.py configs/decoupling/lws_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
 """
 
-_base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
-model = dict(
-    type='mmrecall.SecondStageClassifier',
-    first_stage='work_dirs/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32/epoch_10.pth',
-    head=dict(type='mmrecall.LWSHead'),
-)
-train_dataloader = dict(
-    sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'),
-)
+_base_ = './crt_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py'
+model = dict(head=dict(type='mmrecall.LWSHead'))

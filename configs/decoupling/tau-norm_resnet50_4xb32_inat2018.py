@@ -1,18 +1,7 @@
-"""τ-normalisation on ResNet-50 trained with cross entropy, on iNaturalist 2018.
+"""τ-normalisation (Kang et al., ICLR 2020) on ResNet-50, iNaturalist 2018.
 
-Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020.
-The first stage's classifier with rows divided by their length to the power of τ, without its bias.
-The best of 0, 0.1, …, 1 on a tenth of the evaluation images is kept; results are of the other nine
-tenths, because there is no labelled test set beside.
-
-Published accuracy, first stage of 90 epochs: 65.6; cross entropy alone 61.7.
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet50_4xb32-ce-90e_inat2018.py 4
-    bash tools/dist_train.sh configs/decoupling/tau-norm_resnet50_4xb32_inat2018.py 4
-
-For another first stage, a decoupled network for example, add
---work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+bash tools/dist_train.sh configs/resnet/resnet50_4xb32-ce-90e_inat2018.py 4
+bash tools/dist_train.sh configs/decoupling/tau-norm_resnet50_4xb32_inat2018.py 4
 """
 
 _base_ = '../resnet/resnet50_4xb32-ce-90e_inat2018.py'
@@ -21,7 +10,7 @@ model = dict(
     first_stage='work_dirs/resnet50_4xb32-ce-90e_inat2018/epoch_90.pth',
     head=dict(type='mmrecall.TauNormHead'),
 )
-tenths = dict(type='KFoldDataset', num_splits=10, fold=0, seed=0, dataset={{_base_.val_dataloader.dataset}})
+tenths = dict(type='KFoldDataset', num_splits=10, fold=0, seed=0, dataset=_base_.val_dataloader.dataset)
 train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(_delete_=True, test_mode=True, **tenths),
@@ -30,5 +19,5 @@ val_dataloader = dict(dataset=dict(_delete_=True, test_mode=False, **tenths))
 test_dataloader = dict(dataset=dict(_delete_=True, test_mode=False, **tenths))
 train_cfg = dict(_delete_=True, type='mmrecall.TauSelectionLoop')
 param_scheduler = None
-# there is nothing that gradients train, which the default wrapper refuses
+# nothing is trained by gradients, which the default wrapper refuses
 model_wrapper_cfg = dict(type='MMSeparateDistributedDataParallel')

@@ -1,30 +1,7 @@
-"""DeepLabV3 ResNet-101 with class-balanced cross entropy on Cityscapes, crops of 769x769.
+"""DeepLabV3 ResNet-101 with class-balanced cross entropy (Cui et al., CVPR 2019) on Cityscapes, crops of 769x769.
 
-Tian et al., "Striking the Right Balance: Recall Loss for Semantic Segmentation", ICRA 2022, Figure 2, middle; no
-figures in the text.
-
-What differs from the authors' code, and why: deeplabv3_r18-d16_1xb6-balanced-ce-90k_cityscapes-769x769.py.
-
-Not trained by us: it needs a GPU, the data and ImageNet weights from the network.
-
-    python tools/train.py configs/deeplabv3/deeplabv3_r101-d16_1xb6-balanced-ce-90k_cityscapes-769x769.py
+python tools/train.py configs/deeplabv3/deeplabv3_r101-d16_1xb6-balanced-ce-90k_cityscapes-769x769.py
 """
 
-_base_ = [
-    '../_base_/default_runtime_mmseg.py',
-    '../_base_/datasets/cityscapes_769x769.py',
-    '../_base_/models/deeplabv3_r101-d16.py',
-    '../_base_/schedules/adam_90k.py',
-]
-model = dict(
-    data_preprocessor=dict(size=_base_.crop_size),
-    decode_head=dict(
-        num_classes=19,
-        loss_decode=dict(
-            type='mmrecall.WeightedCrossEntropyLoss',
-            class_weight='effective_number',
-            class_counts='auto',
-            num_classes=19,
-        ),
-    ),
-)
+_base_ = './deeplabv3_r101-d16_1xb6-weighted-ce-90k_cityscapes-769x769.py'
+model = dict(decode_head=dict(loss_decode=dict(class_weight='effective_number')))

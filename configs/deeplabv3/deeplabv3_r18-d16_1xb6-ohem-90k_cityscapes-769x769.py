@@ -1,24 +1,7 @@
-"""DeepLabV3 ResNet-18 with OHEM on Cityscapes, crops of 769x769.
+"""DeepLabV3 ResNet-18 with OHEM (Shrivastava et al., CVPR 2016) on Cityscapes, crops of 769x769.
 
-Tian et al., "Striking the Right Balance: Recall Loss for Semantic Segmentation", ICRA 2022, Figure 2, left; no
-figures in the text.
-
-The hardest 70 % of the labelled pixels of a batch are kept, as the paper says; the authors' code keeps 4 pixels of
-each row (0.52 %). Model and data: see their files in `_base_`.
-
-Not trained by us: it needs a GPU, the data and ImageNet weights from the network.
-
-    python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_1xb6-ohem-90k_cityscapes-769x769.py
+python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_1xb6-ohem-90k_cityscapes-769x769.py
 """
 
-_base_ = [
-    '../_base_/default_runtime_mmseg.py',
-    '../_base_/datasets/cityscapes_769x769.py',
-    '../_base_/models/deeplabv3_r18-d16.py',
-    '../_base_/schedules/adam_90k.py',
-    '../_base_/losses/ohem.py',
-]
-model = dict(
-    data_preprocessor=dict(size=_base_.crop_size),
-    decode_head=dict(num_classes=19, loss_decode=_base_.loss),
-)
+_base_ = ['../_base_/settings/deeplabv3_r18-d16_1xb6-90k_cityscapes-769x769.py', '../_base_/losses/ohem.py']
+model = dict(decode_head=dict(loss_decode=_base_.loss))

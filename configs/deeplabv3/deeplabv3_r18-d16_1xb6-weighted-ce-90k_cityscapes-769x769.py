@@ -1,32 +1,16 @@
-"""DeepLabV3 ResNet-18 with inverse-frequency cross entropy on Cityscapes, crops of 769x769.
+"""DeepLabV3 ResNet-18 with cross entropy weighted by inverse class frequency on Cityscapes, crops of 769x769.
 
-Tian et al., "Striking the Right Balance: Recall Loss for Semantic Segmentation", ICRA 2022, Figure 2, left; no
-figures in the text.
-
-The weights are 1 / count (equation 2) over the whole training set, as the paper defines them, and the mean is
-weighted; the authors' code counts in the first image of each validation batch. Model and data: see their files in
-`_base_`.
-
-Not trained by us: it needs a GPU, the data and ImageNet weights from the network.
-
-    python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_1xb6-weighted-ce-90k_cityscapes-769x769.py
+python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_1xb6-weighted-ce-90k_cityscapes-769x769.py
 """
 
-_base_ = [
-    '../_base_/default_runtime_mmseg.py',
-    '../_base_/datasets/cityscapes_769x769.py',
-    '../_base_/models/deeplabv3_r18-d16.py',
-    '../_base_/schedules/adam_90k.py',
-]
+_base_ = '../_base_/settings/deeplabv3_r18-d16_1xb6-90k_cityscapes-769x769.py'
 model = dict(
-    data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(
-        num_classes=19,
         loss_decode=dict(
             type='mmrecall.WeightedCrossEntropyLoss',
             class_weight='inverse_frequency',
             class_counts='auto',
             num_classes=19,
-        ),
-    ),
+        )
+    )
 )

@@ -1,16 +1,7 @@
-"""A half-width DeepLabV3 ResNet-18 with OHEM, 70 % of the pixels kept, on CamVid at 240x180: minutes on two cores.
+"""Half-width DeepLabV3 ResNet-18 with OHEM (Shrivastava et al., CVPR 2016) on CamVid at 240x180.
 
 python tools/train.py configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ohem-1k_camvid-180x240.py
 """
 
-_base_ = [
-    '../_base_/default_runtime_mmseg.py',
-    '../_base_/datasets/camvid_180x240.py',
-    '../_base_/models/deeplabv3_r18w32-d16.py',
-    '../_base_/schedules/adam_1k.py',
-    '../_base_/losses/ohem.py',
-]
-model = dict(
-    data_preprocessor=dict(size=_base_.crop_size),
-    decode_head=dict(num_classes=11, loss_decode=_base_.loss),
-)
+_base_ = ['../_base_/settings/deeplabv3_r18w32-d16_1xb8-1k_camvid-180x240.py', '../_base_/losses/ohem.py']
+model = dict(decode_head=dict(loss_decode=_base_.loss))

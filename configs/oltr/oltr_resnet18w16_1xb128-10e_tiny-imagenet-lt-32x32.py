@@ -1,15 +1,7 @@
-"""OLTR on a quarter-width ResNet-18 trained with cross entropy, on Tiny-ImageNet-LT at 32x32.
+"""Open long-tailed recognition (OLTR; Liu et al., CVPR 2019) on a quarter-width ResNet-18, Tiny-ImageNet-LT at 32x32.
 
-Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019: the second of two stages, with
-class-balanced sampling. All weights are trained on, as the authors do on ImageNet-LT: backbone, attention and memory at
-a tenth of the classifier's rate. They draw a class, then four of its images; here every image is a draw of its own.
-No figures are published for this data set.
-
-    python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
-    python tools/train.py configs/oltr/oltr_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
-
-For another first stage, a decoupled network for example, add
---work-dir A_FOLDER_OF_ITS_OWN --cfg-options model.first_stage=PATH_OF_ITS_CHECKPOINT.
+python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
+python tools/train.py configs/oltr/oltr_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py
 """
 
 _base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
@@ -19,9 +11,7 @@ model = dict(
     feature_size=2,
     head=dict(type='mmrecall.OLTRHead'),
 )
-train_dataloader = dict(
-    sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'),
-)
+train_dataloader = dict(sampler=dict(_delete_=True, type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'))
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={

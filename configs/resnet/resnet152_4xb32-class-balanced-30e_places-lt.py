@@ -1,8 +1,6 @@
 """ResNet-152 with class-balanced cross entropy (Cui et al., CVPR 2019) on Places-LT.
 
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet152_4xb32-class-balanced-30e_places-lt.py 4
+bash tools/dist_train.sh configs/resnet/resnet152_4xb32-class-balanced-30e_places-lt.py 4
 """
 
 _base_ = './resnet152_4xb32-ce-30e_places-lt.py'

@@ -1,8 +1,6 @@
-"""ResNet-152 with focal loss of the softmax, gamma 1 on Places-LT.
+"""ResNet-152 with focal loss (Lin et al., ICCV 2017) on Places-LT.
 
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet152_4xb32-focal-30e_places-lt.py 4
+bash tools/dist_train.sh configs/resnet/resnet152_4xb32-focal-30e_places-lt.py 4
 """
 
 _base_ = './resnet152_4xb32-ce-30e_places-lt.py'

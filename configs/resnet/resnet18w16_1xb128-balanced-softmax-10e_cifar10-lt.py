@@ -1,4 +1,4 @@
-"""A quarter-width ResNet-18 with balanced softmax (Ren et al., NeurIPS 2020) on CIFAR-10-LT.
+"""Quarter-width ResNet-18 with balanced softmax (Ren et al., NeurIPS 2020) on CIFAR-10-LT.
 
 python tools/train.py configs/resnet/resnet18w16_1xb128-balanced-softmax-10e_cifar10-lt.py
 """

@@ -1,4 +1,4 @@
-"""A quarter-width ResNet-18 with cross entropy on Tiny-ImageNet-LT at 32x32.
+"""Quarter-width ResNet-18 with cross entropy on Tiny-ImageNet-LT at 32x32.
 
 python tools/train.py configs/resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
 """

@@ -1,4 +1,4 @@
-"""A quarter-width ResNet-18 with class-balanced cross entropy (Cui et al., CVPR 2019) on CIFAR-10-LT.
+"""Quarter-width ResNet-18 with class-balanced cross entropy (Cui et al., CVPR 2019) on CIFAR-10-LT.
 
 python tools/train.py configs/resnet/resnet18w16_1xb128-class-balanced-10e_cifar10-lt.py
 """

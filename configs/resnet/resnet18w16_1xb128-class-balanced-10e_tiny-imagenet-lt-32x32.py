@@ -1,4 +1,4 @@
-"""A quarter-width ResNet-18 with class-balanced cross entropy (Cui et al., CVPR 2019) on Tiny-ImageNet-LT at 32x32.
+"""Quarter-width ResNet-18 with class-balanced cross entropy (Cui et al., CVPR 2019) on Tiny-ImageNet-LT at 32x32.
 
 python tools/train.py configs/resnet/resnet18w16_1xb128-class-balanced-10e_tiny-imagenet-lt-32x32.py
 """

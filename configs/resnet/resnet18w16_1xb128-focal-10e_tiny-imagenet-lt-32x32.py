@@ -1,4 +1,4 @@
-"""A quarter-width ResNet-18 with focal loss of the softmax, gamma 1 on Tiny-ImageNet-LT at 32x32.
+"""Quarter-width ResNet-18 with focal loss (Lin et al., ICCV 2017) on Tiny-ImageNet-LT at 32x32.
 
 python tools/train.py configs/resnet/resnet18w16_1xb128-focal-10e_tiny-imagenet-lt-32x32.py
 """

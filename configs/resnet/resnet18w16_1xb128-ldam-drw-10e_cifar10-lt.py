@@ -1,9 +1,6 @@
-"""A quarter-width ResNet-18 with LDAM-DRW (Cao et al., NeurIPS 2019) on CIFAR-10-LT.
+"""Quarter-width ResNet-18 with LDAM-DRW (Cao et al., NeurIPS 2019) on CIFAR-10-LT.
 
-As its authors train: a cosine classifier with scale 30, and class weights for the last part of the training, here from
-epoch 8 of 10 on.
-
-    python tools/train.py configs/resnet/resnet18w16_1xb128-ldam-drw-10e_cifar10-lt.py
+python tools/train.py configs/resnet/resnet18w16_1xb128-ldam-drw-10e_cifar10-lt.py
 """
 
 _base_ = './resnet18w16_1xb128-ce-10e_cifar10-lt.py'

@@ -1,8 +1,6 @@
-"""A quarter-width ResNet-18 with logit-adjusted cross entropy, tau 1 (Menon et al., 2021) on CIFAR-10-LT.
+"""Quarter-width ResNet-18 with logit-adjusted cross entropy (Menon et al., ICLR 2021) on CIFAR-10-LT.
 
-With tau 1 its gradient is that of balanced softmax; the two differ in nothing but rounding.
-
-    python tools/train.py configs/resnet/resnet18w16_1xb128-logit-adjusted-10e_cifar10-lt.py
+python tools/train.py configs/resnet/resnet18w16_1xb128-logit-adjusted-10e_cifar10-lt.py
 """
 
 _base_ = './resnet18w16_1xb128-ce-10e_cifar10-lt.py'

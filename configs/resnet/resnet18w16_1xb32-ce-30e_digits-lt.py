@@ -1,4 +1,4 @@
-"""A quarter-width ResNet-18 with cross entropy on the long-tailed digits.
+"""Quarter-width ResNet-18 with cross entropy on the long-tailed digits.
 
 python tools/train.py configs/resnet/resnet18w16_1xb32-ce-30e_digits-lt.py
 """

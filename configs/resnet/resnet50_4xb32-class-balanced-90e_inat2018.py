@@ -1,8 +1,6 @@
 """ResNet-50 with class-balanced cross entropy (Cui et al., CVPR 2019) on iNaturalist 2018.
 
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet50_4xb32-class-balanced-90e_inat2018.py 4
+bash tools/dist_train.sh configs/resnet/resnet50_4xb32-class-balanced-90e_inat2018.py 4
 """
 
 _base_ = './resnet50_4xb32-ce-90e_inat2018.py'

@@ -1,11 +1,6 @@
 """ResNet-50 with LDAM-DRW (Cao et al., NeurIPS 2019) on iNaturalist 2018.
 
-As its authors train: a cosine classifier with scale 30, and class weights for the last part of the training, here from
-epoch 72 of 90 on.
-
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet50_4xb32-ldam-drw-90e_inat2018.py 4
+bash tools/dist_train.sh configs/resnet/resnet50_4xb32-ldam-drw-90e_inat2018.py 4
 """
 
 _base_ = './resnet50_4xb32-ce-90e_inat2018.py'

@@ -1,10 +1,6 @@
-"""ResNet-50 with logit-adjusted cross entropy, tau 1 (Menon et al., 2021) on iNaturalist 2018.
+"""ResNet-50 with logit-adjusted cross entropy (Menon et al., ICLR 2021) on iNaturalist 2018.
 
-With tau 1 its gradient is that of balanced softmax; the two differ in nothing but rounding.
-
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/resnet/resnet50_4xb32-logit-adjusted-90e_inat2018.py 4
+bash tools/dist_train.sh configs/resnet/resnet50_4xb32-logit-adjusted-90e_inat2018.py 4
 """
 
 _base_ = './resnet50_4xb32-ce-90e_inat2018.py'

@@ -1,8 +1,6 @@
-"""Simple Decoupled Network on ResNet-152, SDN-CE, on Places-LT.
+"""SDN-CE (Simple Decoupled Network, Tian et al.) with ResNet-152 on Places-LT.
 
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/sdn/sdn_resnet152_4xb32-ce-30e_places-lt.py 4
+bash tools/dist_train.sh configs/sdn/sdn_resnet152_4xb32-ce-30e_places-lt.py 4
 """
 
 _base_ = '../resnet/resnet152_4xb32-ce-30e_places-lt.py'

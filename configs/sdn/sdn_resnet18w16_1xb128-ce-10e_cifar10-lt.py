@@ -1,4 +1,4 @@
-"""Simple Decoupled Network on quarter-width ResNet-18, SDN-CE, on CIFAR-10-LT.
+"""SDN-CE (Simple Decoupled Network, Tian et al.) with a quarter-width ResNet-18 on CIFAR-10-LT.
 
 python tools/train.py configs/sdn/sdn_resnet18w16_1xb128-ce-10e_cifar10-lt.py
 """

@@ -1,4 +1,4 @@
-"""Simple Decoupled Network on quarter-width ResNet-18, SDN-CE, on Tiny-ImageNet-LT at 32x32.
+"""SDN-CE (Simple Decoupled Network, Tian et al.) with a quarter-width ResNet-18 on Tiny-ImageNet-LT at 32x32.
 
 python tools/train.py configs/sdn/sdn_resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py
 """

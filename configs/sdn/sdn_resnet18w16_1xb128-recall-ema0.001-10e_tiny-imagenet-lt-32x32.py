@@ -1,15 +1,7 @@
-"""Simple Decoupled Network on quarter-width ResNet-18, SDN-recall with alpha 0.001, on Tiny-ImageNet-LT at 32x32.
+"""SDN-recall (Simple Decoupled Network, Tian et al.) with a quarter-width ResNet-18 on Tiny-ImageNet-LT at 32x32.
 
 python tools/train.py configs/sdn/sdn_resnet18w16_1xb128-recall-ema0.001-10e_tiny-imagenet-lt-32x32.py
 """
 
 _base_ = '../resnet/resnet18w16_1xb128-ce-10e_tiny-imagenet-lt-32x32.py'
-model = dict(
-    head=dict(
-        _delete_=True,
-        type='mmrecall.SDNHead',
-        num_classes=200,
-        in_channels=128,
-        alpha=0.001,
-    ),
-)
+model = dict(head=dict(_delete_=True, type='mmrecall.SDNHead', num_classes=200, in_channels=128, alpha=0.001))

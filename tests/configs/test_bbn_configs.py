@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-import made_data
 import pytest
+import synthetic_data
 import torch
 
 pytest.importorskip('mmpretrain')
@@ -16,18 +16,7 @@ from mmpretrain import ImageClassificationInferencer
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 ALL = sorted((CONFIGS / 'bbn').glob('*.py'))
-DATA = ('cifar10-lt', 'tiny-imagenet-lt-32x32', 'places-lt', 'inat2018')
 SIZE = 32
-# what makes BBN of a config, and iNaturalist's schedule
-CHANGED = {
-    'auto_scale_lr.base_batch_size',
-    'custom_hooks',
-    'model.head.type',
-    'model.type',
-    'train_dataloader.batch_size',
-    'train_dataloader.sampler.shuffle',
-    'train_dataloader.sampler.type',
-}
 
 
 def stem(path):
@@ -35,23 +24,11 @@ def stem(path):
     return path.stem
 
 
-def plain(path):
-    """The config that one of BBN inherits from."""
-    base = re.search(r"^_base_ = '(.+)'$", path.read_text(), re.M)[1]
-    return (path.parent / base).resolve()
-
-
-def flat(config, prefix=''):
-    if not isinstance(config, dict):
-        return {prefix[:-1]: config}
-    return {key: value for name, part in config.items() for key, value in flat(part, f'{prefix}{name}.').items()}
-
-
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     """Folder in which ``data/`` holds a small copy of every data set."""
     folder = tmp_path_factory.mktemp('made')
-    made_data.every_long_tail(folder / 'data')
+    synthetic_data.every_long_tail(folder / 'data')
     return folder
 
 
@@ -61,23 +38,6 @@ def there(data, monkeypatch):
     monkeypatch.chdir(data)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
-
-
-def test_every_data_set_has_one():
-    assert sorted(path.stem.rpartition('_')[2] for path in ALL) == sorted(DATA)
-
-
-@pytest.mark.parametrize('path', ALL, ids=stem)
-def test_it_is_the_plain_config_with_what_bbn_needs(path):
-    base, config = (flat(Config.fromfile(one).to_dict()) for one in (plain(path), path))
-    changed = {key for key in base.keys() | config.keys() if base.get(key) != config.get(key)}
-    schedule = {key for key in changed if key.startswith(('param_scheduler', 'train_cfg.max_epochs'))}
-    assert changed - schedule == CHANGED
-    assert bool(schedule) == ('inat2018' in path.stem)
-    assert config['model.type'] == 'mmrecall.BBN'
-    assert config['model.head.type'] == 'mmrecall.BBNHead'
-    assert config['train_dataloader.sampler.type'] == 'mmrecall.BilateralSampler'
-    assert config['custom_hooks'] == [dict(type='mmrecall.CumulativeLearningHook')]
 
 
 @pytest.mark.parametrize('path', ALL, ids=stem)

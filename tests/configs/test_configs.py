@@ -35,3 +35,13 @@ def test_a_config_says_how_it_is_run(path):
     assert command.format(f'configs/{name(path)}', ranks) in ast.get_docstring(
         ast.parse(path.read_text(encoding='utf-8'))
     )
+
+
+@pytest.mark.parametrize('folder', sorted({path.parent for path in COMPLETE}), ids=name)
+def test_a_folder_has_a_readme_whose_links_and_commands_work(folder):
+    text = (folder / 'README.md').read_text(encoding='utf-8')
+    commands = re.findall(r'^    \w+ tools/\w+\.\w+ (\S+)', text, re.M)
+    links = [link.partition('#')[0] for link in re.findall(r'\]\(([^)]+)\)', text) if '://' not in link]
+    assert any(folder / Path(command).name in COMPLETE for command in commands)
+    missing = [path for path in commands if not (CONFIGS.parent / path).is_file()]
+    assert missing + [link for link in links if link and not (folder / link).is_file()] == []

@@ -4,8 +4,8 @@ import ast
 import re
 from pathlib import Path
 
-import made_data
 import pytest
+import synthetic_data
 import torch
 
 pytest.importorskip('mmpretrain')
@@ -16,17 +16,8 @@ from mmengine.runner import Runner
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 ALL = sorted(path for folder in ('decoupling', 'oltr') for path in (CONFIGS / folder).glob('*.py'))
-HEADS = {
-    'crt': 'LinearClsHead',
-    'lws': 'mmrecall.LWSHead',
-    'ncm': 'mmrecall.NearestClassMeanHead',
-    'oltr': 'mmrecall.OLTRHead',
-    'tau-norm': 'mmrecall.TauNormHead',
-}
 # with steps of an optimizer
 TRAINED = ('crt', 'lws', 'oltr')
-LOOPS = {'ncm': 'mmrecall.ClassMeansLoop', 'tau-norm': 'mmrecall.TauSelectionLoop'}
-DATA = ('cifar10-lt', 'tiny-imagenet-lt-32x32', 'places-lt', 'inat2018')
 SIZE = 32
 
 
@@ -35,9 +26,8 @@ def method(path):
 
 
 def first_stage_of(path):
-    """Config that a second stage goes on from."""
-    base = re.search(r"^_base_ = '(.+)'$", path.read_text(), re.M)[1]
-    return (path.parent / base).resolve()
+    """Config whose checkpoint a second stage starts from."""
+    return CONFIGS / 'resnet' / f'{Path(Config.fromfile(path).model.first_stage).parent.name}.py'
 
 
 def stem(path):
@@ -49,7 +39,7 @@ def stem(path):
 def data(tmp_path_factory):
     """Folder in which ``data/`` holds a small copy of every data set."""
     folder = tmp_path_factory.mktemp('made')
-    made_data.every_long_tail(folder / 'data')
+    synthetic_data.every_long_tail(folder / 'data')
     return folder
 
 
@@ -61,42 +51,24 @@ def there(data, monkeypatch):
         yield
 
 
-def test_every_method_is_there_for_every_data_set():
-    found = {(method(path), path.stem.rpartition('_')[2]) for path in ALL}
-    # nobody has published OLTR on iNaturalist
-    assert found == {(name, data) for name in HEADS for data in DATA} - {('oltr', 'inat2018')}
-
-
 @pytest.mark.parametrize('path', ALL, ids=stem)
-def test_a_second_stage_is_its_first_with_what_its_name_says(path):
-    first, second = Config.fromfile(first_stage_of(path)), Config.fromfile(path)
-    assert second.model.type == ('mmrecall.OLTR' if method(path) == 'oltr' else 'mmrecall.SecondStageClassifier')
-    assert second.model.head.type == HEADS[method(path)]
-    assert second.train_cfg.get('type') == LOOPS.get(method(path))
+def test_a_name_says_what_is_inside(path):
+    config = Config.fromfile(path)
+    ranks, batch = map(int, re.search(r'_(\d+)xb(\d+)', path.stem).groups())
+    assert ranks * batch == 128
+    assert config.train_dataloader.batch_size == batch
     epochs = re.search(r'-(\d+)e_', path.stem)
     assert bool(epochs) == (method(path) in TRAINED)
     if epochs:
-        assert second.train_cfg.max_epochs == int(epochs[1])
-        assert second.train_dataloader.sampler.to_dict() == dict(
-            type='mmrecall.ClassProbabilitySampler', strategy='class_balanced'
-        )
-        schedulers = second.param_scheduler if isinstance(second.param_scheduler, list) else [second.param_scheduler]
+        assert config.train_cfg.max_epochs == int(epochs[1])
+        schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
         assert schedulers[-1]['end'] == int(epochs[1])
-    for part in ('backbone', 'neck'):
-        assert second.model[part] == first.model[part]
-    assert second.data_preprocessor == first.data_preprocessor
-    for size in ('num_classes', 'in_channels'):
-        assert second.model.head[size] == first.model.head[size]
-    ranks, batch = map(int, re.search(r'_(\d+)xb(\d+)', path.stem).groups())
-    assert ranks * batch == 128
-    assert second.train_dataloader.batch_size == batch
 
 
 @pytest.mark.parametrize('path', ALL, ids=stem)
 def test_the_two_commands_follow_each_other(path):
     first = first_stage_of(path)
-    commands = re.findall(r'^    (\S.*)$', ast.get_docstring(ast.parse(path.read_text())), re.M)
-    configs = [re.search(r'configs/\S+\.py', command)[0] for command in commands]
+    configs = re.findall(r'configs/\S+\.py', ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))))
     assert configs == [f'configs/resnet/{first.name}', f'configs/{path.parent.name}/{path.name}']
     epochs = Config.fromfile(first).train_cfg.max_epochs
     # where the stock tool puts the checkpoint of the first command

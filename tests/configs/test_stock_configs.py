@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import made_data
 import pytest
+import synthetic_data
 import torch
 from commands import run
 
@@ -48,7 +48,7 @@ def stock(toolbox):
 
 @pytest.mark.parametrize('case', SEGMENTATION)
 def test_mmsegs_deeplabv3_on_cityscapes_trains(case, tmp_path):
-    made_data.cityscapes(tmp_path / 'cityscapes')
+    synthetic_data.cityscapes(tmp_path / 'cityscapes')
     base = stock('mmseg') / 'configs' / 'deeplabv3' / 'deeplabv3_r18-d8_4xb2-80k_cityscapes-512x1024.py'
     config = tmp_path / 'config.py'
     config.write_text(
@@ -70,7 +70,7 @@ def test_mmsegs_deeplabv3_on_cityscapes_trains(case, tmp_path):
 
 @pytest.mark.parametrize('case', CLASSIFICATION)
 def test_mmpretrains_resnet_on_imagenet_trains(case, tmp_path):
-    made_data.image_folder(tmp_path / 'images')
+    synthetic_data.image_folder(tmp_path / 'images')
     base = stock('mmpretrain') / 'configs' / 'resnet' / 'resnet18_8xb32_in1k.py'
     config = tmp_path / 'config.py'
     config.write_text(

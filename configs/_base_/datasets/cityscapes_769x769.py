@@ -1,8 +1,6 @@
 """Cityscapes, 19 classes: 2,975 images to train, 500 to validate and test; crops of 769x769, tests of whole images.
 
-Random scale, crop and flip are those of the authors' code (Tian et al., ICRA 2022); cityscapes_resized_769x769.py is
-what the paper's text says. Their colours vary by half in brightness, contrast and saturation, here as mmseg's
-PhotoMetricDistortion does it, which also turns the hue. Labels as docs/data.md says.
+docs/data.md says how to prepare the labels.
 """
 
 dataset_type = 'CityscapesDataset'

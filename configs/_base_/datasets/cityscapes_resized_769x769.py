@@ -1,4 +1,4 @@
-"""Cityscapes resized to 769x769, as the text of the paper says (Tian et al., ICRA 2022); no scale, no crop.
+"""Cityscapes resized to 769x769, without scaling and cropping.
 
 Labels of the test stay at 2048x1024, and predictions are scaled up to them.
 """

@@ -1,8 +1,8 @@
 """scikit-learn's digits, long-tailed: ten classes, imbalance ratio 40, 8x8 grey images as files, shown at 16x16.
 
-`make demo-classification` writes them. For a training of your own:
+`make demo-classification` writes them. To write them without the demo:
 
-    python tools/dataset_converters/digits_lt.py --out data/digits-lt
+    python tools/demo/make_digits.py --out data/digits-lt
 """
 
 # grey images are read as three equal channels

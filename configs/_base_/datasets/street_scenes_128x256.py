@@ -1,6 +1,6 @@
-"""Made street scenes in SYNTHIA's layout, 13 classes, 256x128: `make demo` writes them.
+"""Generated street scenes in SYNTHIA's layout, 13 classes, 256x128: `make demo` writes them.
 
-Or: python tools/dataset_converters/street_scenes.py data/street_scenes
+Or: python tools/demo/make_street_scenes.py data/street_scenes
 """
 
 dataset_type = 'mmrecall.SynthiaSequenceDataset'

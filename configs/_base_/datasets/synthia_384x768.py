@@ -1,9 +1,6 @@
 """SYNTHIA-SEQS-05-SUMMER, 13 classes, resized to 768x384: 4,400 frames to train, 624 to validate, 1,272 to test.
 
-The lists of the split come from tools/dataset_converters/synthia_lists.py, see docs/data.md. No augmentation, as in
-the authors' code (Tian et al., ICRA 2022). That code trains and scores void and the reserved ids too, which are no
-classes (here it would be `all_ids=True` in the three data sets and 16 classes in the model), and takes mean and
-deviation of SYNTHIA's colours where the model here takes those of its ImageNet weights.
+tools/dataset_converters/synthia_lists.py writes the lists of the split; see docs/data.md.
 """
 
 dataset_type = 'mmrecall.SynthiaSequenceDataset'

@@ -1,4 +1,4 @@
-"""DeepLabV3 on ResNet-101, output stride 16, no auxiliary head; the loss is the config's."""
+"""DeepLabV3 on ResNet-101, output stride 16, no auxiliary head; a config adds the loss."""
 
 _base_ = './deeplabv3_r18-d16.py'
 

@@ -1,8 +1,4 @@
-"""DeepLabV3 (Chen et al., 2017) on ResNet-18, output stride 16, no auxiliary head; the loss is the config's.
-
-This is what the paper names (Tian et al., ICRA 2022). In the authors' code "ResNet18" has bottleneck blocks, three of
-them with growing dilations in the last stage, under the decoder of DeepLabV3+ with align_corners=True.
-"""
+"""DeepLabV3 (Chen et al., 2017) on ResNet-18, output stride 16, no auxiliary head; a config adds the loss."""
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(

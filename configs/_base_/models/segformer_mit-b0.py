@@ -1,4 +1,4 @@
-"""SegFormer-B0 (Xie et al., NeurIPS 2021), ImageNet weights as mmseg converted them; the loss is the config's."""
+"""SegFormer-B0 (Xie et al., NeurIPS 2021), ImageNet weights as mmseg converted them; a config adds the loss."""
 
 data_preprocessor = dict(
     type='SegDataPreProcessor',

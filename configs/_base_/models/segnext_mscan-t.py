@@ -1,4 +1,4 @@
-"""SegNeXt-T (Guo et al., NeurIPS 2022), ImageNet weights as mmseg converted them; the loss is the config's."""
+"""SegNeXt-T (Guo et al., NeurIPS 2022), ImageNet weights as mmseg converted them; a config adds the loss."""
 
 data_preprocessor = dict(
     type='SegDataPreProcessor',

