@@ -1,4 +1,4 @@
-"""Files that are complete or absent; checkpoints, and the configs in them, read without running anything they hold."""
+"""Complete files, and checkpoints whose contents are read without running them."""
 
 import ast
 import errno
@@ -27,18 +27,18 @@ _ADVICE = {
 
 @contextmanager
 def atomic_write(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
-    """A file beside ``path`` to write to, which takes its place when all is on the disk.
+    """Yield the path of a file to write, which replaces ``path`` when it is complete and on the disk.
 
-    Whatever happens in between, a crash and a power failure included, ``path`` holds what it held before or all of the
-    new. Missing folders are made. One process at a time may write a path.
+    Whatever happens in between, a crash and a power failure included, ``path`` has its former content or all of the
+    new. Missing folders are created. One process at a time may write a path.
 
     Args:
-        path: the file.
-        flush: wait for the disk, which takes milliseconds. Without, for thousands of small files that a later one
-            vouches for, a power failure may leave an empty one.
+        path: the file to replace.
+        flush: whether to wait for the disk, which takes milliseconds. Without, a power failure may leave an empty file;
+            this suits thousands of small files that a later one vouches for.
 
     Raises:
-        OSError: it cannot be written; names the path and what to do. The file beside it is removed.
+        OSError: ``path`` cannot be written; names the path and what to do. The yielded file is removed.
 
     Example:
         >>> import tempfile
@@ -58,14 +58,15 @@ def atomic_write(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
         if flush:
             _flush(partial)
         partial.replace(path)
-        if flush and os.name == 'posix':  # elsewhere a folder cannot be opened
+        # On other systems a folder cannot be opened.
+        if flush and os.name == 'posix':
             _flush(path.parent)
     except OSError as error:
         if error.filename not in (None, *map(str, (partial, path, *path.parents))):
             raise
         raise _explained(error, path) from error
     finally:
-        # the error that is under way says more than that this failed too
+        # An error of the removal would hide the one that is under way, which says more.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
@@ -80,13 +81,13 @@ def _flush(path: Path) -> None:
 
 
 def _explained(error: OSError, path: Path) -> OSError:
-    """The same error with the path in it, which an error of `write` has not."""
+    """Return an error of `write`, which does not name the file, with the path and an advice."""
     advice = _ADVICE.get(error.errno or 0)
     reason = error.strerror or str(error)
     return OSError(error.errno, f'cannot be written ({reason})' + (f'; {advice}' if advice else ''), str(path))
 
 
-# what tensors and plain containers are made of; dtypes and storages are asked for by their names below
+# the parts of tensors and plain containers; dtypes and storages are found by their names below
 _KNOWN = {
     ('collections', 'OrderedDict'): OrderedDict,
     ('torch', 'Size'): torch.Size,
@@ -99,12 +100,9 @@ _KNOWN = {
 
 
 class Placeholder:
-    """What stands for an object of any other class: it takes all that a pickle does to it and does nothing."""
+    """Stand-in for an object of any other class, which ignores every call that a pickle makes on it."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> 'Placeholder':
-        """As `object` takes no arguments."""
-        return super().__new__(cls)
-
+    # With an `__init__` of any arguments, `object.__new__` takes any too.
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
@@ -115,7 +113,7 @@ class Placeholder:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads tensors and plain containers, and a `Placeholder` for anything else: imports and calls nothing."""
+    """Unpickler for tensors and plain containers, which puts a `Placeholder` for all else and imports nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _KNOWN:
@@ -131,22 +129,22 @@ def _load_pickle(file: Any, **options: Any) -> Any:
     return _Unpickler(file, **options).load()
 
 
-# torch.load takes a module; in the old format, which is no zip archive, it calls `load` for the header
+# torch.load takes a module. In the old format, which is no zip archive, it calls `load` for the header.
 _PICKLE = SimpleNamespace(Unpickler=_Unpickler, load=_load_pickle, __name__='pickle')
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of mmengine or PyTorch on the CPU; nothing that it holds is run, whoever made it.
+    """Read a checkpoint of mmengine or PyTorch on the CPU, from any source, because nothing that it holds is run.
 
-    Tensors, numbers, texts, lists and dicts come as they are; an object of any other class (mmengine's logs, arrays of
-    numpy) is `Placeholder`. `torch.load(weights_only=True)` refuses a file with such objects.
+    Tensors, numbers, texts, lists and dicts come as they are, and a `Placeholder` for an object of any other class
+    (mmengine's logs, arrays of numpy). `torch.load(weights_only=True)` refuses a file with such objects.
 
     Args:
         path: a file of this machine.
 
     Raises:
-        FileNotFoundError: there is no such file; of an address says to download it.
-        ValueError: it is no checkpoint, or a part of one.
+        FileNotFoundError: there is no such file; if the path is an address, the message says to download it.
+        ValueError: the file is no checkpoint, or a part of one.
 
     Example:
         >>> import tempfile
@@ -163,7 +161,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if _is_script(path):
             raise ValueError('it is a compiled model of TorchScript')
         loaded = torch.load(path, map_location='cpu', pickle_module=_PICKLE, weights_only=False)
-    except Exception as error:  # what unpickling raises is of any kind
+    # Unpickling raises errors of any type.
+    except Exception as error:
         raise ValueError(f'{path} cannot be read as a checkpoint ({error}); take another, it may be cut off') from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f'{path} holds a {type(loaded).__name__}; a checkpoint is a dict')
@@ -171,7 +170,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _is_script(path: str | Path) -> bool:
-    """Whether `torch.load` would hand the file to TorchScript; asked of its own reader, as it asks."""
+    """Return whether `torch.load` would hand the file to TorchScript, by the reader with which it decides."""
     with open(path, 'rb') as file:
         if file.read(4) != b'PK\x03\x04':
             return False
@@ -179,28 +178,28 @@ def _is_script(path: str | Path) -> bool:
 
 
 def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -> dict[str, Tensor]:
-    """Give a model the weights of a checkpoint, and what its losses keep if it is there; nothing in it is run.
+    """Load the weights of a checkpoint into a model, and the state of its losses if there is one; nothing is run.
 
     Args:
-        model: of the config.
+        model: the model to fill.
         checkpoint: a file of this machine, see `read_checkpoint`.
-        config: of the model, for errors.
+        config: file of the model, for errors.
 
     Returns:
-        All that the checkpoint keeps of its model.
+        The state dict of the checkpoint.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: it is none, or of another model.
+        ValueError: the file is no checkpoint, or of another model.
     """
     loaded = read_checkpoint(checkpoint)
-    # weights alone have no `state_dict`
+    # A file of weights alone has no `state_dict`.
     weights = loaded.get('state_dict', loaded)
     try:
         missing, unknown = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise ValueError(f'{checkpoint} does not fit {config}: {error}') from error
-    # what another loss counted in training is no weight of the model
+    # The state of a loss is no weight of the model, so the loss of the training may be another one.
     wrong = [name for name in (*missing, *unknown) if '.loss_' not in name]
     if wrong:
         raise ValueError(
@@ -211,16 +210,16 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -
 
 
 def read_literals(text: str, source: str) -> dict[str, Any]:
-    """The variables of a config as mmengine saves it in a checkpoint; an expression that is no literal is refused.
+    """Return the variables of a config as mmengine saves it in a checkpoint, if all of them are literals.
 
-    `mmengine.Config.fromstring` runs the text, whatever it holds.
+    `mmengine.Config.fromstring` would run the text.
 
     Args:
         text: assignments of literals and of ``dict(...)``.
-        source: the file that it is from, for errors.
+        source: file of the text, for errors.
 
     Raises:
-        ValueError: anything else.
+        ValueError: the text holds anything else.
 
     Example:
         >>> read_literals("model = dict(depth=18, heads=[dict(type='A')])", 'epoch_1.pth')
@@ -234,8 +233,7 @@ def read_literals(text: str, source: str) -> dict[str, Any]:
             variables[statement.targets[0].id] = _literal(statement.value)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(
-            f'the config in {source} is not made of plain values ({error}), and what it holds is not run; give a config'
-            ' of your own'
+            f'the config in {source} is not made of plain values ({error}) and is not run; give the config as a file'
         ) from error
     return variables
 

@@ -1,31 +1,49 @@
-"""Which OpenMMLab toolboxes are installed, and what to install when one is missing."""
+"""The OpenMMLab toolboxes: whether one can be imported, what to install if not, and where its tools lie."""
 
 import importlib
+from pathlib import Path
 
-INSTALL = (
+TOOLBOXES = ('mmseg', 'mmpretrain')
+
+_INSTALL = (
     'pip install "mmrecall[onedl]" (maintained forks) or "mmrecall[openmmlab]" (stock; mmcv first, see '
     'docs/installation.md)'
 )
 
 
 def missing(module: str) -> str | None:
-    """Import a toolbox module; why it cannot be imported, in one sentence, or None if it can."""
+    """Import a module of a toolbox and return None, or one sentence with the reason if the import fails."""
     try:
         importlib.import_module(module)
-    except (
-        Exception
-    ) as error:  # a broken toolbox raises anything: AssertionError for mmcv's version, RuntimeError for its ops
+    # A broken toolbox raises errors of any type: AssertionError for a version of mmcv, RuntimeError for its operators.
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f'{module} cannot be imported ({reason}); install its toolbox: {INSTALL}'
+        return f'{module} cannot be imported ({reason}); install its toolbox: {_INSTALL}'
     return None
 
 
 def require(module: str) -> None:
-    """Import a toolbox module.
+    """Import a module of a toolbox.
 
     Raises:
-        ImportError: it is not installed, or not in a version that works; says what to install.
+        ImportError: the module is not installed, or not in a version that works; the message says what to install.
     """
     reason = missing(module)
     if reason is not None:
         raise ImportError(reason)
+
+
+def stock_tool(toolbox: str, name: str) -> Path:
+    """Return the path of ``tools/NAME.py`` of a toolbox: in a wheel's ``.mim`` folder, or beside a checkout's package.
+
+    Raises:
+        ImportError: the toolbox is not installed.
+        FileNotFoundError: the toolbox is installed without its tools.
+    """
+    require(toolbox)
+    package = Path(importlib.import_module(toolbox).__file__ or '').parent
+    places = [package / '.mim' / 'tools' / f'{name}.py', package.parent / 'tools' / f'{name}.py']
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f'{toolbox} has no tools/{name}.py; looked for {" and ".join(map(str, places))}')

@@ -1,4 +1,4 @@
-"""One look at a data set, without gradients: what a classifier would get of every image."""
+"""A pass over a data set without gradients, for the features that a classifier gets of every image."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from mmrecall.engine.runner import some_of, unwrap_model
 
 
 def check_once(loader: DataLoader, name: str = 'train_dataloader') -> None:
-    """Raise ValueError if some items would come twice, or never."""
+    """Raise ValueError if a loader would give some items twice, or never."""
     sampler, items = loader.sampler, len(loader.dataset)
     known = isinstance(sampler, SequentialSampler) or hasattr(sampler, 'round_up')
     repeats = getattr(sampler, 'round_up', False) and items % get_world_size()
@@ -30,7 +30,7 @@ def check_once(loader: DataLoader, name: str = 'train_dataloader') -> None:
 
 
 def labelled_features(model: nn.Module, loader: DataLoader, description: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """What the head of an `ImageClassifier` gets, (N, D), and (N,) labels, by batch; this rank's part of the loader.
+    """Yield, for every batch of this rank, (N, D) inputs of an `ImageClassifier`'s head and their (N,) labels.
 
     After the last batch the ranks meet, and all raise ValueError if one had a label that is no class.
     """
@@ -42,13 +42,15 @@ def labelled_features(model: nn.Module, loader: DataLoader, description: str) ->
         valid = (labels >= 0) & (labels < num_classes)
         invalid += labels[~valid].tolist()
         yield model.head.pre_logits(model.extract_feat(data['inputs']))[valid], labels[valid]
-    _raise_on_all_ranks(invalid, num_classes)
+    found = [label for of_rank in all_gather_object(invalid[:1]) for label in of_rank]
+    if found:
+        raise ValueError(f'an image has the label {found[0]}, but the head has classes 0 to {num_classes - 1}')
 
 
 def fill_class_means(model: nn.Module, loader: DataLoader, logger: MMLogger) -> None:
     """Give a head with ``set_means`` the mean feature of every class over all ranks.
 
-    The sums are taken in float64 and added up over the ranks once, at the end.
+    The sums are in float64, and are added up over the ranks once, at the end.
 
     Raises:
         ValueError: on all ranks, a label that is no class, or features that are not finite.
@@ -71,13 +73,7 @@ def fill_class_means(model: nn.Module, loader: DataLoader, logger: MMLogger) -> 
 
 
 def renew_averages(runner: Runner) -> None:
-    """Let averaged models begin anew from the model: they follow an optimizer, which had no part in this."""
+    """Let the averages of every `EMAHook` begin anew from the model, which a pass has changed without an optimizer."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             hook.ema_model.module.load_state_dict(unwrap_model(runner).state_dict())
-
-
-def _raise_on_all_ranks(invalid: list[int], num_classes: int) -> None:
-    found = [label for of_rank in all_gather_object(invalid[:1]) for label in of_rank]
-    if found:
-        raise ValueError(f'an image has the label {found[0]}, but the head has classes 0 to {num_classes - 1}')

@@ -1,65 +1,35 @@
-"""Ranks on a machine without a GPU, and where the ranks of a Slurm step meet."""
+"""The ranks of a distributed training: on CPUs, under Slurm, and waiting for rank 0."""
 
 import atexit
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+import torch
 import torch.distributed as dist
 from mmengine.device import get_device
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 
-# below the ports that systems hand out by themselves, which begin at 32768
-_FIRST_PORT, _PORTS = 12000, 20000
+Result = TypeVar('Result')
 
-
-def slurm_rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
-    """MASTER_ADDR and MASTER_PORT for the ranks of a Slurm step: those of the environment, if set.
-
-    Else the address is the machine's own on one node, and the first node of the step on several. The port is
-    ``12000 + job id mod 20000``, because jobs that share a node cannot share mmengine's default, 29500.
-
-    Args:
-        environment: of a rank, `os.environ`.
-
-    Raises:
-        RuntimeError: it is not that of a rank in a Slurm step.
-
-    Example:
-        >>> slurm_rendezvous(dict(SLURM_JOB_ID='4000123', SLURM_NNODES='1'))
-        {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '12123'}
-    """
-    unset = [name for name in ('SLURM_JOB_ID', 'SLURM_NNODES') if name not in environment]
-    if unset:
-        raise RuntimeError(
-            f"launcher 'slurm' outside a step of Slurm: {', '.join(unset)} not set; start the ranks with "
-            'tools/slurm_train.sh, or without Slurm with tools/dist_train.sh'
-        )
-    address = environment.get('MASTER_ADDR') or _first_node(environment)
-    port = environment.get('MASTER_PORT') or str(_FIRST_PORT + int(environment['SLURM_JOB_ID']) % _PORTS)
-    return {'MASTER_ADDR': address, 'MASTER_PORT': port}
-
-
-def _first_node(environment: Mapping[str, str]) -> str:
-    if environment['SLURM_NNODES'] == '1':
-        return '127.0.0.1'
-    # rank 0 is on the first node of the step, which need not be the first of the job
-    nodes = environment.get('SLURM_STEP_NODELIST') or environment['SLURM_JOB_NODELIST']
-    names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], check=True, capture_output=True, text=True)
-    return names.stdout.split()[0]
-
-
-# where Slurm says what torchrun says in RANK, WORLD_SIZE and LOCAL_RANK
+# Slurm's names for the variables of torchrun
 _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
+# The range ends below the ports that systems hand out by themselves, which begin at 32768.
+_FIRST_PORT, _PORTS = 12000, 20000
+# seconds of sleep; the threads of gloo need microseconds of a processor
+_GLOO_PAUSE = 0.2
 
-# seconds for the threads of gloo, which need microseconds of a processor
-_LET_GO = 0.2
+_WORKING, _DONE, _FAILED = range(3)
+# The pause is far below the half hour, or ten minutes with NCCL, after which a rank gives the others up.
+_SECONDS = 5.0
 
 
 def init_cpu_ranks(launcher: str) -> bool:
     """Start a gloo process group if there is a launcher and no GPU; mmengine leaves an existing group alone.
 
-    mmengine's own start calls `torch.cuda.set_device`, which needs a GPU. The group is destroyed when the process ends,
+    mmengine's start calls `torch.cuda.set_device`, which needs a GPU. The group is destroyed when the process ends,
     also after an error, and on a signal whose handler exits. (A SIGTERM without a handler ends the process at once.)
 
     Args:
@@ -91,8 +61,94 @@ def init_cpu_ranks(launcher: str) -> bool:
 
 
 def _destroy_group() -> None:
-    # A thread of gloo lets go of the tensors of the last collective, for which it needs the interpreter's lock, which
+    # A thread of gloo releases the tensors of the last collective, for which it needs the interpreter's lock, which
     # this thread holds. An interpreter that ends before that aborts, and a group that is destroyed waits forever.
-    time.sleep(_LET_GO)
+    time.sleep(_GLOO_PAUSE)
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def slurm_rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return MASTER_ADDR and MASTER_PORT for the ranks of a Slurm step: those of the environment, if they are set.
+
+    The default address is the machine itself on one node, and the first node of the step on several. The default port
+    is ``12000 + job id mod 20000``, because jobs that share a node cannot share mmengine's default, 29500.
+
+    Args:
+        environment: of a rank, `os.environ`.
+
+    Raises:
+        RuntimeError: the environment is not that of a rank in a Slurm step.
+
+    Example:
+        >>> slurm_rendezvous(dict(SLURM_JOB_ID='4000123', SLURM_NNODES='1'))
+        {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '12123'}
+    """
+    unset = [name for name in ('SLURM_JOB_ID', 'SLURM_NNODES') if name not in environment]
+    if unset:
+        raise RuntimeError(
+            f"launcher 'slurm' outside a step of Slurm: {', '.join(unset)} not set; start the ranks with "
+            'tools/slurm_train.sh, or without Slurm with tools/dist_train.sh'
+        )
+    address = environment.get('MASTER_ADDR') or _first_node(environment)
+    port = environment.get('MASTER_PORT') or str(_FIRST_PORT + int(environment['SLURM_JOB_ID']) % _PORTS)
+    return {'MASTER_ADDR': address, 'MASTER_PORT': port}
+
+
+def _first_node(environment: Mapping[str, str]) -> str:
+    if environment['SLURM_NNODES'] == '1':
+        return '127.0.0.1'
+    # Rank 0 is on the first node of the step, which need not be the first of the job.
+    nodes = environment.get('SLURM_STEP_NODELIST') or environment['SLURM_JOB_NODELIST']
+    names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], check=True, capture_output=True, text=True)
+    return names.stdout.split()[0]
+
+
+def run_on_rank_zero(work: Callable[[Callable[[], None]], Result], what: str, seconds: float = _SECONDS) -> Result:
+    """Call a function on rank 0 and return its result on all ranks, which may wait for hours without timing out.
+
+    Args:
+        work: the function. Its argument is a function to call again and again, which tells the other ranks every few
+            seconds to go on waiting.
+        what: the work in a few words, for the error on the other ranks.
+        seconds: between two such messages.
+
+    Raises:
+        RuntimeError: on the other ranks, if the work raised on rank 0.
+    """
+    result = [_work(work, seconds) if is_main_process() else _wait(what)]
+    broadcast_object_list(result)
+    return result[0]
+
+
+def _work(work: Callable[[Callable[[], None]], Result], seconds: float) -> Result:
+    last = time.monotonic()
+
+    def still_working() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            _broadcast_state(_WORKING)
+            last = time.monotonic()
+
+    try:
+        result = work(still_working)
+    except Exception:
+        _broadcast_state(_FAILED)
+        raise
+    _broadcast_state(_DONE)
+    return result
+
+
+def _wait(what: str) -> None:
+    state = _WORKING
+    while state == _WORKING:
+        state = _broadcast_state(_WORKING)
+    if state == _FAILED:
+        raise RuntimeError(f'{what} failed on rank 0, which says why')
+
+
+def _broadcast_state(state: int) -> int:
+    """Return the state of rank 0, whatever the state that another rank passes."""
+    flag = torch.tensor([state])
+    broadcast(flag)
+    return int(flag)

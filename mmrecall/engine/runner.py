@@ -8,22 +8,21 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-
-def unwrap_model(runner: Runner) -> nn.Module:
-    """The model itself, also where ``DistributedDataParallel`` or the like is around it."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 _SHOWN = 10
 
 
+def unwrap_model(runner: Runner) -> nn.Module:
+    """Return the model without ``DistributedDataParallel`` or another wrapper around it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
 def trained_classes(runner: Runner) -> Sequence[str] | None:
-    """The names in order, if the training set has any."""
+    """Return the class names of the training set in their order, or None if it has no names."""
     return getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first names, separated by commas.
+    """Return the first names, separated by commas.
 
     Example:
         >>> some_of(['road', 'pole'])
@@ -35,18 +34,18 @@ def some_of(names: Sequence[str]) -> str:
 
 
 def optim_wrappers(runner: Runner) -> list[OptimWrapper]:
-    """One, or those of an `OptimWrapperDict`."""
+    """Return the optimizer wrapper in a list, or those of an `OptimWrapperDict`."""
     wrappers = getattr(runner.optim_wrapper, 'optim_wrappers', None)
     return [runner.optim_wrapper] if wrappers is None else list(wrappers.values())
 
 
 def between_steps(runner: Runner) -> bool:
-    """Whether no accumulated gradients wait for a step."""
-    # those of DeepSpeed, for one, do not accumulate by themselves
+    """Return whether no accumulated gradients wait for a step."""
+    # The wrapper of DeepSpeed, for one, leaves the accumulation to its engine.
     accumulating = [wrapper for wrapper in optim_wrappers(runner) if hasattr(wrapper, 'should_update')]
     return all(wrapper.should_update() for wrapper in accumulating)
 
 
 def accumulated_steps(runner: Runner) -> int:
-    """Iterations from one moment without accumulated gradients to the next."""
+    """Return the number of iterations from one moment without accumulated gradients to the next."""
     return math.lcm(*(getattr(wrapper, '_accumulative_counts', 1) for wrapper in optim_wrappers(runner)))

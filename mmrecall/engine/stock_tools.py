@@ -1,6 +1,6 @@
-"""Hands over to the train and test tools of the toolbox that a config is for, every flag unchanged."""
+"""The commands ``tools/train.py`` and ``tools/test.py``, which run the stock tools of the config's toolbox."""
 
-import importlib
+import argparse
 import os
 import runpy
 import sys
@@ -11,31 +11,29 @@ from typing import NoReturn
 from mmengine.config import Config
 
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
-from mmrecall.upstream import require
+from mmrecall.upstream import TOOLBOXES, stock_tool
 
-TOOLBOXES = ('mmseg', 'mmpretrain')
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
 def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -> None:
-    """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names.
+    """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
 
-    Without a GPU, ranks of a launcher get a gloo process group and a model wrapper for the CPU; everything else is
-    the stock tool's.
+    Without a GPU, the ranks of a launcher get a gloo process group and a model wrapper for the CPU.
 
     Args:
         name: ``'train'`` or ``'test'``.
         arguments: the command line without the program; the first config file in it is the config.
-        description: printed below the usage for ``--help`` without a config; with one, the stock tool prints its own.
+        description: printed below the usage for ``--help`` without a config; with one, the stock tool prints its help.
 
     Raises:
         SystemExit: no config among the arguments, or one without a toolbox's ``default_scope``; or after ``--help``.
         ImportError: the toolbox is not installed.
-        FileNotFoundError: it is, but without its tools.
+        FileNotFoundError: the toolbox is installed without its tools.
     """
     path = _config_path(arguments)
     if path is None:
-        _explain(name, arguments, description)
+        _print_usage(name, arguments, description)
     config = Config.fromfile(path)
     scope = config.get('default_scope')
     if scope not in TOOLBOXES:
@@ -51,19 +49,8 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     runpy.run_path(str(tool), run_name='__main__')
 
 
-def stock_tool(toolbox: str, name: str) -> Path:
-    """Path of a stock tool: in the wheel's ``.mim`` folder, or beside the package in a source checkout."""
-    require(toolbox)
-    package = Path(importlib.import_module(toolbox).__file__ or '').parent
-    places = [package / '.mim' / 'tools' / f'{name}.py', package.parent / 'tools' / f'{name}.py']
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(f'{toolbox} has no tools/{name}.py; looked for {" and ".join(map(str, places))}')
-
-
 def _config_path(arguments: Sequence[str]) -> str | None:
-    """The config among the arguments; None if nothing looks like one."""
+    """Return the config among the arguments, or None if no argument looks like one."""
     candidates = [word for word in arguments if word.endswith(CONFIG_SUFFIXES) and '=' not in word]
     for candidate in candidates:
         if Path(candidate).is_file():
@@ -73,8 +60,8 @@ def _config_path(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _explain(name: str, arguments: Sequence[str], description: str) -> NoReturn:
-    """End with the usage: as an answer if help is asked for, else as an error."""
+def _print_usage(name: str, arguments: Sequence[str], description: str) -> NoReturn:
+    """Exit with the usage: as an answer if the arguments ask for help, as an error otherwise."""
     usage = (
         f"usage: {name}.py CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {name}.py CONFIG --help lists them'
@@ -86,18 +73,16 @@ def _explain(name: str, arguments: Sequence[str], description: str) -> NoReturn:
 
 
 def _launcher(arguments: Sequence[str]) -> str:
-    for position, argument in enumerate(arguments):
-        if argument == '--launcher' and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith('--launcher='):
-            return argument.split('=', 1)[1]
-    return 'none'
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--launcher', default='none')
+    return parser.parse_known_args(arguments)[0].launcher
 
 
 def _cpu_wrapper_options(config: Config) -> list[str]:
-    """mmengine's wrapper without ``device_ids``, which DistributedDataParallel refuses for modules on a CPU."""
+    """Return options for mmengine's wrapper without ``device_ids``, which DistributedDataParallel refuses on a CPU."""
     options = ['model_wrapper_cfg.device_ids=None']
-    if config.get('model_wrapper_cfg') is None:  # then what mmengine does by default
+    # An option creates the wrapper's config, which replaces all of mmengine's defaults.
+    if config.get('model_wrapper_cfg') is None:
         options.append('model_wrapper_cfg.broadcast_buffers=False')
         options.append(f'model_wrapper_cfg.find_unused_parameters={config.get("find_unused_parameters", False)}')
     return options

@@ -1,4 +1,4 @@
-"""Scores of predictions, and gradients by class."""
+"""Scores of predictions."""
 
 from mmrecall.upstream import require
 

@@ -9,10 +9,10 @@ Array = np.ndarray
 
 
 class ClassScores(NamedTuple):
-    """(C,) float64 shares between 0 and 1; NaN for a class without pixels."""
+    """Scores of every class, (C,) float64 shares between 0 and 1; NaN for a class without pixels."""
 
     share: Array
-    """Of all valid pixels."""
+    """Share of the class among all valid pixels."""
     accuracy: Array
     """TP / (TP + FN)."""
     iou: Array
@@ -20,12 +20,12 @@ class ClassScores(NamedTuple):
 
     @property
     def mean_accuracy(self) -> float:
-        """Over the classes that have one; NaN if none has."""
+        """Mean over the classes with an accuracy; NaN if there is none."""
         return _mean(self.accuracy)
 
     @property
     def mean_iou(self) -> float:
-        """Over the classes that have one; NaN if none has."""
+        """Mean over the classes with an IoU; NaN if there is none."""
         return _mean(self.iou)
 
 
@@ -35,7 +35,7 @@ def _mean(scores: Array) -> float:
 
 
 def confusion_matrix(pairs: Iterable[tuple[Array, Array]], num_classes: int, ignore_index: int = 255) -> Array:
-    """(C, C) int64 counts of pixels, true class by predicted class.
+    """Return (C, C) int64 counts of pixels, true class by predicted class.
 
     Args:
         pairs: truth and prediction of each image, integer arrays of the same shape.
@@ -64,7 +64,7 @@ def confusion_matrix(pairs: Iterable[tuple[Array, Array]], num_classes: int, ign
 
 
 def class_scores(confusion: Array) -> ClassScores:
-    """Share, accuracy and IoU of every class.
+    """Compute share, accuracy and IoU of every class.
 
     Example:
         >>> class_scores(np.array([[3, 1], [0, 4]])).iou

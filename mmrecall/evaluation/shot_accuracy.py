@@ -1,4 +1,4 @@
-"""Accuracy of classes with many, some and few training images, and of telling them from unknown classes."""
+"""Accuracy of classes with many, some and few training images, and an F-measure with unknown classes."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ _OPEN_SET = 'open_f_measure'
 
 
 class Outcome(NamedTuple):
-    """What is kept of an image."""
+    """Result of an image."""
 
     label: int
     place: int
-    """Of the true class when the scores are sorted, from 0; the lower class number first where scores are equal. -1 for
-    an unknown class."""
+    """Position of the true class among the sorted scores, from 0; of equal scores the lower class number is first. -1
+    for an unknown class."""
     rejected: bool
     """Whether the largest score is below the threshold."""
 
 
 @register(METRICS)
 class ShotAccuracy(BaseMetric):
-    """Accuracy, in percent, over all images and over classes with many, some and few training images.
+    """Metric of accuracies, in percent, over all images and over classes with many, some and few training images.
 
     ``shot/top1`` and ``shot/topK`` are shares of the images; ``shot/mean_class`` is the mean of the classes' top-1
     accuracies, and ``shot/many`` (above 100 training images), ``shot/medium`` and ``shot/few`` (below 20) are this mean
     over a group. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019. Classes without a
-    tested image are in no mean, and a group that has none left is not in the result, which is said once.
+    tested image are in no mean, and a group without a tested class is not in the result, which is logged once.
 
     With ``open_set_threshold``, images with the label -1 are of classes that training did not have. They count for
     ``shot/open_f_measure`` alone, in percent too, in which an image is rejected when its largest score is below the
     threshold: F = 2PR / (P + R), P = TP / (TP + FP), R = TP / (TP + FN), where TP are images of known classes that are
     right and not rejected, FP those that are wrong and not rejected, and FN images of unknown classes that are not
-    rejected, as in the code of Kang et al. (ICLR 2020). A version of Liu et al.'s has known images that are rejected
-    among FP too, which gives less; by which their figures are, they do not say. The other figures are those of known
-    images without rejection, as without the option; in their code a rejected image is a wrong one there.
+    rejected, as in the code of Kang et al. (ICLR 2020). A version of Liu et al.'s code counts rejected known images
+    among FP too, which gives less; they do not say which version their figures are from. The other figures are those of
+    known images without rejection, as without the option; in their code a rejected image is a wrong one there.
 
     Args:
         class_counts: training images: one number per class; the training set's list of "path label", the same file as
             its ``ann_file``; or a file for `mmrecall.losses.read_class_counts` (.json, .yml, .yaml or .npy),
             which ``tools/analysis_tools/class_statistics.py`` writes.
-        topk: every K.
+        topk: the values of K.
         many: classes with more training images are ``many``.
         few: classes with fewer training images are ``few``.
-        out_dir: folder that the results of every class are written to, ``shot_accuracy.csv``, at every evaluation anew.
+        out_dir: folder for the table ``shot_accuracy.csv`` of every class, which each evaluation replaces.
         collect_device: of mmengine's `BaseMetric`.
         prefix: of the names of the results.
         open_set_threshold: largest scores below it reject an image; between 0 and 1, Liu et al. take 0.1. By default
@@ -88,7 +88,7 @@ class ShotAccuracy(BaseMetric):
         open_set_threshold: float | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        # a list does not tell how many classes follow the last that it names
+        # A list does not say how many classes follow the last one in it.
         self.from_list = isinstance(class_counts, str) and not class_counts.endswith(_COUNT_FILES)
         self.counts = _training_images(class_counts)
         shot_groups(self.counts, many, few)
@@ -98,10 +98,10 @@ class ShotAccuracy(BaseMetric):
         self.few = few
         self.open_set_threshold = open_set_threshold
         self.out_dir = out_dir
-        self.said = False
+        self._logged_absent = False
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep of every image what the figures need."""
+        """Keep the outcome of every image."""
         for sample in data_samples:
             if sample.get('pred_score') is None:
                 raise ValueError(f'a prediction has no pred_score, only {list(sample)}; ShotAccuracy needs the scores')
@@ -114,7 +114,7 @@ class ShotAccuracy(BaseMetric):
         self.results += map(Outcome, labels.tolist(), places.tolist(), rejected.tolist())
 
     def compute_metrics(self, results: list[Outcome]) -> dict[str, float]:
-        """Percentages by name."""
+        """Return percentages by name."""
         labels, places, rejected = np.array(results, np.int64).reshape(-1, 3).T
         known = labels >= 0
         if not known.any():
@@ -122,7 +122,7 @@ class ShotAccuracy(BaseMetric):
         metrics = self._closed_set(labels[known], places[known])
         if self.open_set_threshold is not None and not known.all():
             metrics[_OPEN_SET] = _open_f_measure(known, places == 0, rejected == 1)
-        self._say_what_is_missing(metrics)
+        self._log_absent_figures(metrics)
         return metrics
 
     def _closed_set(self, labels: Array, places: Array) -> dict[str, float]:
@@ -153,20 +153,20 @@ class ShotAccuracy(BaseMetric):
             way_out = '; set open_set_threshold for images of unknown classes' if wrong == UNKNOWN_LABEL else ''
             raise ValueError(f'an image has the label {wrong}, but classes are 0 to {num_classes - 1}{way_out}')
 
-    def _say_what_is_missing(self, metrics: dict[str, float]) -> None:
+    def _log_absent_figures(self, metrics: dict[str, float]) -> None:
         without = [name for name in _GROUPS if name not in metrics]
-        if without and not self.said:
+        if without and not self._logged_absent:
             print_log(
                 f'ShotAccuracy: no tested class is {" or ".join(without)}-shot (many: above {self.many} training '
                 f'images, few: below {self.few})',
                 logger='current',
             )
-        if self.open_set_threshold is not None and _OPEN_SET not in metrics and not self.said:
+        if self.open_set_threshold is not None and _OPEN_SET not in metrics and not self._logged_absent:
             print_log(
                 f'ShotAccuracy: no tested image is of an unknown class ({UNKNOWN_LABEL}), so there is no {_OPEN_SET}',
                 logger='current',
             )
-        self.said = True
+        self._logged_absent = True
 
     def _write(self, path: Path, groups: Sequence[str], tested: Array, correct: Array) -> None:
         names = (self.dataset_meta or {}).get('classes') or [str(number) for number in range(len(groups))]
@@ -202,14 +202,14 @@ def _open_f_measure(known: Array, correct: Array, rejected: Array) -> float:
     true_positives = np.sum(known & correct & ~rejected)
     false_positives = np.sum(known & ~correct & ~rejected)
     false_negatives = np.sum(~known & ~rejected)
-    # 2PR / (P + R) without the quotients, of which one may be 0 / 0
+    # The formula is 2PR / (P + R) without the quotients, of which one may be 0 / 0.
     return 100 * float(2 * true_positives / max(2 * true_positives + false_positives + false_negatives, 1))
 
 
 def _places(scores: Tensor, labels: Tensor) -> Tensor:
-    """(N,) int64: how many classes are put before the true one."""
-    own = scores.gather(1, labels[:, None])
-    # NaN is put before everything, so that a network that broke down is never right
-    before = ~(scores <= own)
-    equal_and_lower = (scores == own) & (torch.arange(scores.shape[1], device=scores.device) < labels[:, None])
+    """Return (N,) int64 numbers of classes that come before the true one."""
+    true_scores = scores.gather(1, labels[:, None])
+    # NaN comes before everything, so that a network that broke down is never right.
+    before = ~(scores <= true_scores)
+    equal_and_lower = (scores == true_scores) & (torch.arange(scores.shape[1], device=scores.device) < labels[:, None])
     return (before | equal_and_lower).sum(1)

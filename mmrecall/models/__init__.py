@@ -1,3 +1,5 @@
+"""Classifiers, heads and converters for mmpretrain."""
+
 import importlib
 from types import ModuleType
 
@@ -17,7 +19,7 @@ if missing(_MMPRETRAIN) is None:
 
 
 def __getattr__(name: str) -> ModuleType:
-    """What needs mmpretrain, without it: importing it says what to install."""
+    """Import a part that needs mmpretrain; without mmpretrain the error says what to install."""
     if name in _NEED_MMPRETRAIN:
         require(_MMPRETRAIN)
         return importlib.import_module(f'{__name__}.{name}')

@@ -1,4 +1,4 @@
-"""Former place of `mmrecall.losses`; what was imported from here still can be."""
+"""Former place of `mmrecall.losses`, for code that imports from it."""
 
 from mmrecall.losses import *  # noqa: F403
 from mmrecall.losses import __all__  # noqa: F401

@@ -2,7 +2,8 @@ import pytest
 from mmengine.config import Config
 
 from mmrecall.engine import run_stock_tool
-from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher, stock_tool
+from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
+from mmrecall.upstream import stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():

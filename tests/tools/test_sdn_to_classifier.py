@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer, get_model
 
-from mmrecall.models.sdn_to_classifier import sdn_to_classifier
+from mmrecall.models.converters.sdn_to_classifier import sdn_to_classifier
 
 TOOL = 'tools/model_converters/sdn_to_classifier.py'
 CONFIG = """

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from sdn_network import CHANNELS, CLASSES, network_config
 from second_stages import LINEAR, build_second, first_stage
 
-from mmrecall.models.tau_normalize import tau_normalize_checkpoint
+from mmrecall.models.converters.tau_normalize import tau_normalize_checkpoint
 
 TOOL = 'tools/model_converters/tau_normalize.py'
 SDN = dict(type='mmrecall.SDNHead', num_classes=CLASSES, in_channels=CHANNELS)

@@ -2,15 +2,15 @@
 
 Writes OUT (.pth) and, beside it, its config (.py). Kept: backbone, neck, the classifier head (the averaged weights if
 an EMAHook was at work), class names, data preprocessor, and the test pipeline if all of its transforms are stock.
-Dropped: the feature head, losses and their state, data sets, optimizer, hooks. The checkpoint is a file; nothing that
-it holds is run, so it may be of anybody.
+Dropped: the feature head, losses and their state, data sets, optimizer, hooks. Nothing in the checkpoint
+is run, so it may come from anybody.
 
 Example: python tools/model_converters/sdn_to_classifier.py work_dirs/my_sdn/epoch_90.pth classifier.pth
 """
 
 import argparse
 
-from mmrecall.models.sdn_to_classifier import sdn_to_classifier
+from mmrecall.models.converters.sdn_to_classifier import sdn_to_classifier
 
 
 def main() -> None:

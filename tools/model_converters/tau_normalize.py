@@ -9,7 +9,7 @@ Example: python tools/model_converters/tau_normalize.py work_dirs/my_run/epoch_9
 
 import argparse
 
-from mmrecall.models.tau_normalize import tau_normalize_checkpoint
+from mmrecall.models.converters.tau_normalize import tau_normalize_checkpoint
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What happens during training."""
+"""Hooks of a mmengine Runner."""
 
 from .automatic_counts import ClassCountsHook
 from .checkpoint import AtomicCheckpointHook

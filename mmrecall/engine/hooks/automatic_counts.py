@@ -1,4 +1,4 @@
-"""Counting the classes before training, for losses with ``class_counts='auto'``."""
+"""Class counts of the training set, for losses with ``class_counts='auto'``."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,20 +8,21 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmrecall.datasets import LabelCounts, count_labels, data_key
-from mmrecall.engine.hooks.rank_zero import run_on_rank_zero
-from mmrecall.engine.runner import some_of
+from mmrecall.engine.ranks import run_on_rank_zero
+from mmrecall.engine.runner import some_of, trained_classes
 from mmrecall.losses import ClassCounts
 from mmrecall.registry import HOOKS, register
 
 
 @register(HOOKS)
 class ClassCountsHook(Hook):
-    """Fills every ``class_counts='auto'`` of the model before training.
+    """Hook that fills every ``class_counts='auto'`` of the model before training.
 
-    Rank 0 counts the training set, with as many workers as the training's loader, and all ranks get the result. It is
-    kept in the work directory (``class_counts-….json``, the format of ``tools/analysis_tools/class_statistics.py``) and
-    used again as long as the data set and its label files are the same. When training is resumed the counts come from
-    the checkpoint; with ``load_from`` alone they are counted anew, because the data may be others.
+    Rank 0 counts the training set, with as many workers as the training's loader, and all ranks get the result. The
+    counts are kept in the work directory (``class_counts-….json``, the format of
+    ``tools/analysis_tools/class_statistics.py``) and used again as long as the data set and its label files are the
+    same. A resumed training takes the counts of the checkpoint; one with ``load_from`` alone counts anew, because the
+    data may be others.
 
     Pixels that the decode head ignores are not counted.
 
@@ -29,27 +30,27 @@ class ClassCountsHook(Hook):
     ``custom_hooks=[dict(type='mmrecall.ClassCountsHook')]``.
 
     Raises:
-        ValueError: the loss and the data set differ in the number of classes; what `count_labels` refuses.
+        ValueError: the loss and the data set differ in the number of classes, or `count_labels` refuses the data set.
         RuntimeError: on the other ranks, if counting failed on rank 0.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Count, or read what was counted, and give it to the losses."""
+        """Count the classes, or read their counts, and give them to the losses."""
         waiting = automatic_counts(runner.model)
         if not waiting or (runner._resume and all(module.known for module in waiting)):
             return
-        names = runner.train_dataloader.dataset.metainfo.get('classes')
+        names = trained_classes(runner)
         if names is not None:
             _check_length(waiting, names)
         found = run_on_rank_zero(lambda on_progress: _read_or_count(runner, on_progress), 'counting the classes')
         _check_length(waiting, found.classes)
-        _say_what_is_empty(runner, found)
+        _warn_of_empty_classes(runner, found)
         for module in waiting:
             module.set(found.counts, found.image_totals)
 
 
 def automatic_counts(model: nn.Module) -> list[ClassCounts]:
-    """The ``class_counts='auto'`` of all losses of a model."""
+    """Return the ``class_counts='auto'`` of all losses of a model."""
     return [module for module in model.modules() if isinstance(module, ClassCounts) and module.automatic]
 
 
@@ -62,7 +63,7 @@ def _check_length(waiting: list[ClassCounts], classes: Sequence[str]) -> None:
             )
 
 
-def _say_what_is_empty(runner: Runner, found: LabelCounts) -> None:
+def _warn_of_empty_classes(runner: Runner, found: LabelCounts) -> None:
     empty = [name for name, count in zip(found.classes, found.counts, strict=True) if not count]
     if empty:
         runner.logger.warning(
@@ -89,11 +90,11 @@ def _read_or_count(runner: Runner, on_progress: Callable[[], None]) -> LabelCoun
 
 
 def _ignore_index(model: nn.Module) -> int | None:
-    """That of the decode heads, or else of the losses, that wait for counts."""
+    """Return the ignored label of the decode heads, or else of the losses, that wait for counts."""
     waiting = [module for module in model.modules() if automatic_counts(module)]
     heads = [module for module in waiting if hasattr(module, 'loss_decode')]
     found = {module.ignore_index for module in heads or waiting if hasattr(module, 'ignore_index')}
-    # the losses' default, which says nothing about the data
+    # The default of the losses says nothing about the data.
     found -= {-100}
     if len(found) > 1:
         raise ValueError(

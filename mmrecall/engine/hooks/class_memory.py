@@ -1,4 +1,4 @@
-"""The memory of OLTR at its beginning."""
+"""Class means of the training set, with which the memory of OLTR begins."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class ClassMemoryHook(Hook):
-    """Fills the memory of an `OLTRHead` with the mean feature of every class, before the first iteration.
+    """Hook that fills the memory of an `OLTRHead` with the mean feature of every class, before the first iteration.
 
     One pass over the training set on all ranks, in evaluation mode. A memory that came with a checkpoint, of a resumed
     training for example, stays as it is. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019.
@@ -37,17 +37,17 @@ class ClassMemoryHook(Hook):
         >>> custom_hooks = [dict(type='mmrecall.ClassMemoryHook', dataloader=loader)]
     """
 
-    # before what reads the weights with which a training begins
+    # The hook runs before others that read the weights with which a training begins.
     priority = 'VERY_HIGH'
 
     def __init__(self, dataloader: Mapping[str, Any]) -> None:
         self.dataloader = dataloader
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the training set, unless the memory is filled."""
+        """Fill the memory, unless a checkpoint has filled it."""
         model = unwrap_model(runner)
         head = getattr(model, 'head', None)
-        # not by its type, whose module needs mmpretrain
+        # The type cannot be asked for, because its module needs mmpretrain.
         if not hasattr(head, 'is_filled'):
             raise ValueError(f'ClassMemoryHook is for an OLTRHead, but the head is a {type(head).__name__}')
         if not hasattr(model, 'attention'):
@@ -65,7 +65,7 @@ class ClassMemoryHook(Hook):
                 f'ClassMemoryHook: the dataloader has {images} images, train_dataloader has {trained}; are both of the '
                 'training set?'
             )
-        # the loop switches to training at its every epoch
+        # The loop switches back to training mode when an epoch begins.
         model.eval()
         with torch.no_grad():
             fill_class_means(model, loader, runner.logger)

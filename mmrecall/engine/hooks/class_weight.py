@@ -1,4 +1,4 @@
-"""Recall and weight of every class, logged while training."""
+"""Log of the recall and the weight of every class."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,12 +17,12 @@ from mmrecall.functional.statistics import ClassStatistics, unchecked_class_stat
 from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 
-# of the focal weight that would apply; the choice of the recall-loss paper (section IV-D)
+# exponent of the hypothetical focal weight; the choice of the recall-loss paper (section IV-D)
 _GAMMA = 1.0
 
 
 class LoggedClasses(NamedTuple):
-    """Global counts of what one loss was called with in one iteration; (C,) each."""
+    """Global counts of the batches that one loss was called with in one iteration; (C,) each."""
 
     statistics: ClassStatistics
     sample_weight_sums: Tensor
@@ -31,7 +31,7 @@ class LoggedClasses(NamedTuple):
 
 @register(HOOKS)
 class ClassWeightHook(Hook):
-    """Logs recall and normalised weight of every class, for every loss, to the backends of mmengine's visualizer.
+    """Hook that logs recall and normalised weight of every class, for every loss, to mmengine's visualizer.
 
     Every ``interval`` iterations, of that iteration's batch on all ranks, a scalar each of
 
@@ -40,17 +40,18 @@ class ClassWeightHook(Hook):
     - ``class_share/LOSS/CLASS``: the share of the class among the valid labels
     - ``class_weight/LOSS/CLASS``: the weight that the loss gives the class, in shares of the sum over the classes
       present; of the focal loss the mean of (1 - p_n)^gamma over the samples of the class
-    - ``would_be_recall_weight/LOSS/CLASS`` and ``would_be_focal_weight/LOSS/CLASS`` instead, if the loss is a cross
-      entropy without class weights, mmrecall's or the toolbox's own: those weights (gamma = 1) if they were used, so
-      that figure 4 of the recall-loss paper (Tian et al., ICRA 2022) comes from one run
+    - ``hypothetical_recall_weight/LOSS/CLASS`` and ``hypothetical_focal_weight/LOSS/CLASS`` instead, if the loss is a
+      cross entropy without class weights, of mmrecall or of a toolbox: the weights that the recall loss and the focal
+      loss (gamma = 1) would give the class, so that figure 4 of the recall-loss paper (Tian et al., ICRA 2022) comes
+      from one run
 
     LOSS is the name of the module (``decode_head.loss_decode``), CLASS the name in the data set, or the number if it
-    has none. What is absent from the batch is left out, and so are weights that are all 0. The numbers have 6
+    has none. Classes that are absent from the batch are left out, and so are weights that are all 0. The numbers have 6
     digits. ``tools/analysis_tools/compare_runs.py`` draws them.
 
-    Costs a pass over the logits and two small all-reduces, in the iterations that are logged; nothing in the others.
-    Of a compiled model, compilation makes a second version, for the iterations that are logged.
-    A line has three or more numbers a class: with thousands of classes, choose a longer interval.
+    The hook costs a pass over the logits and two small all-reduces, in the iterations that are logged; nothing in the
+    others. A compiled model is compiled a second time, for the iterations that are logged. A line of the log has three
+    or more numbers a class: with thousands of classes, choose a longer interval.
 
     Args:
         interval: iterations from one to the next, at least 1.
@@ -68,20 +69,20 @@ class ClassWeightHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the losses."""
+        """Begin to watch the losses."""
         self._calls = LossCalls(unwrap_model(runner), _is_watched)
         self._calls.remembering = False
 
     def after_train(self, runner: Runner) -> None:
-        """Watch them no more."""
+        """Stop watching the losses."""
         self._calls.remove()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Look at the losses, if this iteration is logged."""
-        self._calls.remembering = (runner.iter + 1) % self.interval == 0
+        """Remember the calls of the losses, if this iteration is logged."""
+        self._calls.remembering = self.every_n_train_iters(runner, self.interval)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Log."""
+        """Write the scalars of this iteration."""
         if not self._calls.remembering:
             return
         watched = {name: loss for name, loss in unwrap_model(runner).named_modules() if _is_watched(loss)}
@@ -93,7 +94,7 @@ class ClassWeightHook(Hook):
             for quantity, present, values in _quantities(watched[name], counted):
                 scalars.update(_by_class(f'{quantity}/{name}', present, values, classes))
         if scalars:
-            # on the first rank alone
+            # The visualizer of every rank but 0 writes nothing.
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
 
@@ -103,15 +104,15 @@ def _is_watched(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner) -> dict[str, LoggedClasses]:
-    """The global counts of every loss that was called on any rank; a rank that did not call one has none of it."""
-    own = {name: [call for call in calls if call.name == name] for name in names}
+    """Return the global counts of every loss that was called on any rank; a rank without a call adds zeros."""
+    calls_of = {name: [call for call in calls if call.name == name] for name in names}
     device = next(unwrap_model(runner).parameters()).device
     num_classes = torch.zeros(len(names), dtype=torch.int64, device=device)
     for index, name in enumerate(names):
-        num_classes[index] = max((call.batch()[0].shape[1] for call in own[name]), default=0)
+        num_classes[index] = max((call.batch()[0].shape[1] for call in calls_of[name]), default=0)
     all_reduce(num_classes, 'max')
     counts = {
-        name: _count(own[name], number, device)
+        name: _count(calls_of[name], number, device)
         for name, number in zip(names, num_classes.tolist(), strict=True)
         if number
     }
@@ -144,7 +145,7 @@ def _sum_sample_weights(call: LossCall) -> Tensor:
 
 @torch.no_grad()
 def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Names of what is logged of a loss, the classes that have it, and (C,) values."""
+    """Yield the name of every quantity of a loss, (C,) booleans for the classes that have it, and (C,) values."""
     statistics, support = counted.statistics, counted.statistics.support
     present = support > 0
     yield 'class_recall', present, class_recall(statistics)
@@ -160,8 +161,8 @@ def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, 
 def _weights(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Tensor]]:
     statistics, sample_weight_sums = counted
     if _is_cross_entropy(loss):
-        yield 'would_be_recall_weight', recall_weights(statistics)
-        yield 'would_be_focal_weight', sample_weight_sums / statistics.support.where(statistics.support > 0, 1)
+        yield 'hypothetical_recall_weight', recall_weights(statistics)
+        yield 'hypothetical_focal_weight', sample_weight_sums / statistics.support.where(statistics.support > 0, 1)
         return
     if isinstance(loss, BaseLoss):
         weights = loss.class_weights(statistics, sample_weight_sums)
@@ -172,12 +173,12 @@ def _weights(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Ten
 
 
 def _is_cross_entropy(loss: nn.Module) -> bool:
-    """Whether all samples weigh the same."""
+    """Return whether all samples weigh the same."""
     return loss.is_cross_entropy if isinstance(loss, BaseLoss) else _given_weights(loss) is None
 
 
 def _given_weights(loss: nn.Module) -> Any:
-    """Return the class weights of a toolbox's cross entropy; PyTorch's has another name for them."""
+    """Return the class weights of a toolbox's cross entropy, or of PyTorch's, which has another name for them."""
     return loss.weight if isinstance(loss, nn.CrossEntropyLoss) else loss.class_weight
 
 

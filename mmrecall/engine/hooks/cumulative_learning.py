@@ -1,4 +1,4 @@
-"""How much of a training is over, for what changes with it."""
+"""The schedule of BBN."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -10,14 +10,14 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class CumulativeLearningHook(Hook):
-    """Cumulative learning: tells a `BBNHead` before every epoch which share of the training is over.
+    """Hook for cumulative learning: before every epoch a `BBNHead` gets the share of the training that is over.
 
     Epoch t of T, counted from 0: t/T, from which the head takes a = 1 - (t/T)². Zhou et al., CVPR 2020, section 4.3;
     T is the number of epochs of the training, as the paper says (the authors' code divides by 100 where it trains for
-    90 epochs, and by 200 for 180). Keeps no state, so it is right after a resume as well.
+    90 epochs, and by 200 for 180). The hook keeps no state, so it is right after a resume as well.
 
     Raises:
-        ValueError: before training, the loop counts iterations, the model has no head to tell, or the loader has no
+        ValueError: before training, the loop counts iterations, no head takes the share, or the loader has no
             `BilateralSampler`.
 
     Example:
@@ -25,7 +25,7 @@ class CumulativeLearningHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Check that everything is there."""
+        """Check loop, head and sampler."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
                 'CumulativeLearningHook goes by epochs, but train_cfg is a '
@@ -45,7 +45,7 @@ class CumulativeLearningHook(Hook):
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tell the share that is over."""
+        """Give the heads the share of the training that is over."""
         for head in _heads(runner.model):
             head.set_progress(runner.epoch / runner.max_epochs)
 

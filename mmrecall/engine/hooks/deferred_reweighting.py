@@ -1,11 +1,9 @@
-"""Class weights, or margins' weights, that begin late in training."""
+"""Class weights that begin late in training."""
 
-import logging
 import sys
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
@@ -14,12 +12,12 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class DeferredReweightingHook(Hook):
-    """Deferred re-weighting (DRW): the losses use their class weights only from a given epoch on.
+    """Hook for deferred re-weighting (DRW): the losses use their class weights only from a given epoch on.
 
     Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019, section 3.3:
-    first the features are learned with all samples alike, then the rare classes get their weights. Works on every loss
-    with an attribute ``reweighting``: `WeightedCrossEntropyLoss` and `LDAMLoss`. Keeps no state, so it is right after a
-    resume as well.
+    first the features are learned with all samples alike, then the rare classes get their weights. The hook works on
+    every loss with an attribute ``reweighting``: `WeightedCrossEntropyLoss` and `LDAMLoss`. It keeps no state, so it is
+    right after a resume as well.
 
     Args:
         begin: the first epoch, or iteration, with class weights, counted from 0. The authors: epoch 160 of 200.
@@ -41,7 +39,7 @@ class DeferredReweightingHook(Hook):
         self.by_epoch = by_epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there is something to switch."""
+        """Check that the model has a loss to switch, and that the switch comes before the end."""
         if not _losses(runner.model):
             raise ValueError(
                 'DeferredReweightingHook found no loss with class weights to defer; use WeightedCrossEntropyLoss or '
@@ -54,20 +52,18 @@ class DeferredReweightingHook(Hook):
             )
         end = runner.train_loop.max_epochs if self.by_epoch else runner.train_loop.max_iters
         if self.begin >= end:
-            print_log(
+            runner.logger.warning(
                 f'DeferredReweightingHook: begin={self.begin}, but the training ends after {end} '
-                f'{"epochs" if self.by_epoch else "iterations"}; no class weight will ever be used',
-                logger='current',
-                level=logging.WARNING,
+                f'{"epochs" if self.by_epoch else "iterations"}; no class weight will ever be used'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Switch by the epoch."""
+        """Switch the losses, if ``begin`` is an epoch."""
         if self.by_epoch:
             self._switch(runner.model, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
-        """Switch by the iteration."""
+        """Switch the losses, if ``begin`` is an iteration."""
         if not self.by_epoch:
             self._switch(runner.model, runner.iter)
 
@@ -75,7 +71,7 @@ class DeferredReweightingHook(Hook):
         changed = [loss for loss in _losses(model) if loss.reweighting != (now >= self.begin)]
         for loss in changed:
             loss.reweighting = now >= self.begin
-        # PyTorch 2.1 does not look again at the attributes of a module that it has compiled
+        # PyTorch 2.1 does not look again at the attributes of a module that it has compiled.
         if changed and 'torch._dynamo' in sys.modules:
             torch.compiler.reset()
 

@@ -1,12 +1,10 @@
-"""A killed and resumed training that is the one which was never killed."""
+"""Resumed trainings that end with the weights of an uninterrupted one."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
@@ -19,20 +17,19 @@ _KEY = 'exact_resume'
 
 @register(HOOKS)
 class ExactResumeHook(Hook):
-    """Makes a resumed training bit-identical, on CPUs, to one that was never interrupted.
+    """Hook that makes a resumed training bit-identical, on CPUs, to one that was never interrupted.
 
-    mmengine saves no random state and, depending on its version, replays the data in another way after a resume. Here
-    nothing need be saved, because all randomness is a function of the seed, the rank and a number: python, numpy and
-    PyTorch are seeded from the number of the batch before it is loaded (in whichever worker) and from the number of the
-    iteration before its step; a resumed loader begins at the right batch, also in the middle of an epoch, and loads
-    none of those before. So a training does not depend on ``num_workers`` either. On GPUs the data and the random
-    numbers are the same, and the rest as reproducible as PyTorch's kernels are there.
+    mmengine saves no random state and, depending on its version, replays the data in another way after a resume. With
+    this hook nothing need be saved, because all randomness is a function of the seed, the rank and a number: python,
+    numpy and PyTorch are seeded from the number of the batch before it is loaded (in whichever worker) and from the
+    number of the iteration before its step; a resumed loader begins at the right batch, also in the middle of an epoch,
+    and loads none of those before. So a training does not depend on ``num_workers`` either. On GPUs the data and the
+    random numbers are the same; the results are as reproducible as PyTorch's kernels.
 
-    A validation that belongs to the checkpoint, but came after it, is done again, with what depends on it, such as a
-    plateau schedule. mmengine leaves it out.
+    A validation that belongs to the checkpoint, but came after it, is done again, and a schedule that depends on it
+    moves. mmengine leaves it out.
 
-    Resuming with another number of ranks, another batch size or another seed goes on, with a warning, as it does
-    without this hook.
+    A resume with another number of ranks, another batch size or another seed goes on, with a warning.
 
     Raises:
         ValueError: before training, if no seed is set, if checkpoints fall between two steps of an optimizer that
@@ -43,18 +40,18 @@ class ExactResumeHook(Hook):
         >>> randomness = dict(seed=0)
     """
 
-    # before hooks that draw random numbers
+    # The hook runs before others that draw random numbers.
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
         self._saved: dict[str, Any] | None = None
         self._batches: SeededBatches | None = None
-        # after how many iterations
+        # the number of iterations before the last validation
         self._validated = -1
         self._may_validate = False
 
     def before_run(self, runner: Runner) -> None:
-        """Check that there is a seed, before a resume can bring one."""
+        """Check that the config has a seed, before a resume can bring one."""
         training = isinstance(runner._train_loop, BaseLoop)
         if training and runner._randomness_cfg.get('seed') is None:
             raise ValueError(
@@ -63,20 +60,20 @@ class ExactResumeHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note what a resumed run must have in common with this one."""
+        """Add the conditions that a resumed run must share with this one."""
         validated = self._validated == checkpoint['meta']['iter']
         checkpoint[_KEY] = dict(_conditions(runner), validated=validated)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Note that there was one."""
+        """Remember the iteration of the validation."""
         self._validated = runner.iter
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read the note."""
+        """Read the conditions of the run that wrote the checkpoint."""
         self._saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:
-        """Take over the loader."""
+        """Seed the batches of the loader, and let it begin at the right one."""
         loop = runner.train_loop
         if not isinstance(loop, (IterBasedTrainLoop, EpochBasedTrainLoop)):
             raise ValueError(
@@ -93,39 +90,40 @@ class ExactResumeHook(Hook):
         self._batches = seed_batches(loop.dataloader, runner.seed, runner.rank, endless)
         if endless:
             self._batches.begin(runner.iter, epoch=0, skip=runner.iter)
-            # newer versions of mmengine ask the iterator to skip, older ones fetch and throw away
+            # Newer versions of mmengine ask the iterator to skip batches; older ones fetch them and throw them away.
             fetched = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
             loop.dataloader_iterator = _ResumedIterator(loop.dataloader, fetched)
 
     def after_train(self, runner: Runner) -> None:
-        """Validate, if nothing was left to train."""
+        """Validate, if the checkpoint was the last one."""
         self._validate_if_due(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Begin an epoch, or go on in the middle of one."""
+        """Begin an epoch at its first batch, or in the middle."""
         self._validate_if_due(runner)
         if self._batches.endless:
             return
         skip = runner.iter - runner.epoch * len(self._batches)
-        # all are skipped if the checkpoint was written before the end of the epoch had its effects
-        if not 0 <= skip <= len(self._batches):  # the checkpoint is of a run with other batches
+        # All batches are skipped if the checkpoint was written before the end of the epoch had its effects. A number
+        # outside the range comes from a checkpoint of a run with other batches.
+        if not 0 <= skip <= len(self._batches):
             skip = 0
         self._batches.begin(runner.iter, runner.epoch, skip)
         if skip:
             loop = runner.train_loop
-            # what logs and hooks are told: the number of the batch in the epoch
+            # Logs and hooks get the number of the batch in the epoch.
             loop.run_iter = lambda index, batch: type(loop).run_iter(loop, index + skip, batch)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """End an epoch that began in the middle."""
+        """Undo the numbering of an epoch that began in the middle."""
         vars(runner.train_loop).pop('run_iter', None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed what the step draws: dropout, mixup."""
+        """Seed the random numbers of the step: dropout, mixup."""
         set_seed(runner.seed, runner.rank, STEP, runner.iter)
 
     def _validate_if_due(self, runner: Runner) -> None:
-        """Once after a resume: the validation that belongs to the checkpoint."""
+        """Do, once after a resume, the validation that belongs to the checkpoint."""
         if not self._may_validate:
             return
         self._may_validate = False
@@ -134,7 +132,7 @@ class ExactResumeHook(Hook):
         now, end = (loop.iter, loop.max_iters) if self._batches.endless else (loop.epoch, loop.max_epochs)
         between_epochs = self._batches.endless or loop.iter == loop.epoch * len(self._batches)
         due = between_epochs and now >= loop.val_begin and (now % loop.val_interval == 0 or now == end)
-        # of one mind, though the loaders of the ranks may differ by a batch
+        # The ranks decide together, though their loaders may differ by a batch.
         box = [due]
         broadcast_object_list(box)
         if box[0] and runner.val_loop is not None:
@@ -145,14 +143,10 @@ class ExactResumeHook(Hook):
             differences = 'the checkpoint was written without ExactResumeHook'
         else:
             found = _conditions(runner).items()
-            differences = ', '.join(f'{key} was {self._saved.get(key)}, is {value}' for key, value in found
-                                    if self._saved.get(key) != value)  # fmt: skip
+            changed = [(key, self._saved.get(key), value) for key, value in found if self._saved.get(key) != value]
+            differences = ', '.join(f'{key} was {before}, is {now}' for key, before, now in changed)
         if differences:
-            print_log(
-                f'The resumed training is not what an uninterrupted one would be: {differences}',
-                logger='current',
-                level=logging.WARNING,
-            )
+            runner.logger.warning(f'The resumed training is not what an uninterrupted one would be: {differences}')
 
 
 def _conditions(runner: Runner) -> dict[str, int]:
@@ -160,7 +154,7 @@ def _conditions(runner: Runner) -> dict[str, int]:
 
 
 def _check_accumulation(runner: Runner) -> None:
-    """Gradients that wait for their step are not in a checkpoint."""
+    """Raise ValueError if a checkpoint would fall between two steps: it does not hold gradients that wait for one."""
     counts = accumulated_steps(runner)
     for hook in runner.hooks:
         if counts == 1 or not isinstance(hook, CheckpointHook) or hook.interval < 1:
@@ -175,7 +169,7 @@ def _check_accumulation(runner: Runner) -> None:
 
 
 class _ResumedIterator:
-    """Batches for mmengine's loop by iterations; stands where that loop believes to have gone by itself."""
+    """Iterator for mmengine's loop by iterations, which begins at the batch to which that loop wants to skip."""
 
     def __init__(self, loader: DataLoader, fetched: int) -> None:
         self._loader = loader
@@ -194,4 +188,4 @@ class _ResumedIterator:
         return next(self._iterator)
 
     def skip_iter(self, num_iters: int) -> None:
-        """Nothing: the loader begins after them."""
+        """Do nothing, because the loader begins after these batches."""

@@ -1,4 +1,4 @@
-"""A runner of mmengine gets the hooks that its losses need."""
+"""Hooks that a Runner of mmengine gets by itself, because its losses need them."""
 
 import functools
 from typing import Any
@@ -8,12 +8,12 @@ from mmengine.runner import Runner
 from mmrecall.engine.hooks.automatic_counts import ClassCountsHook, automatic_counts
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
 
-# a hook, and what in a model needs it
+# each hook with a function that lists the parts of a model which need it
 _NEEDED = ((ClassCountsHook, automatic_counts), (SkippedStepHook, running_recalls))
 
 
 def install_hooks_of_losses() -> None:
-    """Make `Runner` add the hooks of its own accord that the losses of its model need.
+    """Make every `Runner` add the hooks that the losses of its model need.
 
     `ClassCountsHook` for a loss that waits for counts, `SkippedStepHook` for one with a running recall. The model,
     whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the

@@ -1,4 +1,4 @@
-"""What the losses of a model were called with, and which class made one of them not finite."""
+"""Calls of the losses of a model: their arguments, and the classes that made a loss not finite."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -13,48 +13,48 @@ from mmrecall.losses import BaseLoss
 
 
 class LossCall(NamedTuple):
-    """One call of a loss."""
+    """Call of a loss."""
 
     name: str
-    """Of the module in the model."""
+    """Name of the module in the model."""
     loss: nn.Module
     args: tuple
     kwargs: dict[str, Any]
     value: Tensor
 
     def arguments(self) -> dict[str, Any]:
-        """By the names that the loss gives them."""
+        """Return the arguments by the names that the loss gives them."""
         arguments = inspect.signature(self.loss.forward).bind(*self.args, **self.kwargs).arguments
         return {name: one for name, one in arguments.items() if name != 'kwargs'}
 
     def batch(self) -> tuple[Tensor, Tensor, int]:
-        """Logits, target and the index that is ignored, whatever the loss calls them."""
+        """Return logits, target and the index that is ignored, whatever names the loss has for them."""
         arguments = self.arguments()
         logits, target = list(arguments.values())[:2]
-        # a loss may take it among what it does not name
+        # A loss may take it among its ``**kwargs``.
         ignore_index = self.kwargs.get('ignore_index', arguments.get('ignore_index'))
         return logits, target, getattr(self.loss, 'ignore_index', -100) if ignore_index is None else ignore_index
 
 
 def is_softmax_loss(module: nn.Module) -> bool:
-    """Whether it is a loss of this package."""
+    """Return whether a module is a loss of this package."""
     return isinstance(module, BaseLoss)
 
 
 def is_stock_cross_entropy(module: nn.Module) -> bool:
-    """Whether it is the softmax cross entropy of mmseg, mmpretrain or PyTorch."""
+    """Return whether a module is the softmax cross entropy of mmseg, mmpretrain or PyTorch."""
     other = getattr(module, 'use_sigmoid', False) or getattr(module, 'use_mask', False)
     return type(module).__name__ == 'CrossEntropyLoss' and not other
 
 
 class LossCalls:
-    """Remembers what losses of a model were called with in training, without a copy.
+    """Calls of losses in training, remembered with their arguments but without a copy of them.
 
-    A model that is compiled keeps the forward hooks of its first call, so make this before.
+    A model that is compiled keeps the forward hooks of its first call, so create this before.
 
     Args:
-        model: has the losses.
-        chosen: which of its modules are meant.
+        model: the model with the losses.
+        chosen: whether a module of the model is to be watched.
     """
 
     def __init__(self, model: nn.Module, chosen: Callable[[nn.Module], bool]) -> None:
@@ -68,7 +68,7 @@ class LossCalls:
 
     def _remember(self, name: str, loss: nn.Module, args: tuple, kwargs: dict[str, Any], value: Tensor) -> None:
         if self.remembering and loss.training and torch.is_grad_enabled():
-            # with its graph, a tensor would keep all that led to it
+            # With its graph, a tensor would keep every tensor that led to it.
             args, kwargs = tuple(map(_detached, args)), {key: _detached(one) for key, one in kwargs.items()}
             self._calls.append(LossCall(name, loss, args, kwargs, value.detach()))
 
@@ -76,17 +76,17 @@ class LossCalls:
         return iter(self._calls)
 
     def forget(self) -> None:
-        """Let go of the tensors."""
+        """Drop the calls, and with them their tensors."""
         self._calls.clear()
 
     def remove(self) -> None:
-        """Remember nothing any more."""
+        """Drop the calls, and stop watching."""
         self.forget()
         for handle in self._handles:
             handle.remove()
 
     def blame(self, classes: Sequence[str] | None) -> list[str]:
-        """A line for every call whose loss is not finite, with the classes that made it so."""
+        """Return a line for every call whose loss is not finite, with the classes that made it so."""
         return [_blame(call, classes) for call in self._calls if not call.value.isfinite().all()]
 
 
@@ -98,7 +98,8 @@ def _blame(call: LossCall, classes: Sequence[str] | None) -> str:
     where = f'{call.name} ({type(call.loss).__name__})'
     try:
         in_loss = call.loss.nonfinite_classes(**call.arguments())
-    except ValueError as error:  # labels that a GPU has not reported yet
+    # Bad labels that a GPU has not reported yet are reported now.
+    except ValueError as error:
         return f'{where}: {error}'
     found = []
     if in_loss.any():
@@ -110,7 +111,7 @@ def _blame(call: LossCall, classes: Sequence[str] | None) -> str:
 
 
 def non_finite_channels(logits: Tensor) -> Tensor:
-    """(C,) booleans: the classes with a logit that is not finite."""
+    """Return (C,) booleans: whether a logit of the class is not finite."""
     return ~logits.isfinite().transpose(0, 1).flatten(1).all(dim=1)
 
 

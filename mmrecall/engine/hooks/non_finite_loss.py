@@ -1,7 +1,6 @@
-"""The end of a training whose loss is not finite."""
+"""End of a training whose loss is not finite."""
 
 import itertools
-import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
@@ -20,19 +18,20 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class NonFiniteLossHook(Hook):
-    """Stops a training when its loss is not finite ``patience`` times in a row, or its weights are not finite.
+    """Hook that stops a training when a loss is not finite ``patience`` times in a row, or a weight is not finite.
 
     The error, which is also in the log, names the iteration, the terms of the loss that are not finite and their
     values, and for mmrecall's losses the classes whose share of the loss, and whose logits, are not finite. Every
-    iteration before the last is a warning with the same text. All ranks stop together, and each tells of all.
+    iteration before the last is a warning with the same text. All ranks stop together, with the same message.
 
     Only a loss scaler has any use for patience: it skips the step of such a loss, and the next batch may do. Without
     one the first loss that is not finite spoils the weights (or running statistics of a batch norm, which no scaler
     saves), and then the training ends at that iteration, before a checkpoint is written: the last one is good. A
     gradient that the scaler skips while the loss is finite does not count.
 
-    Costs a norm of all weights, and with several ranks an all-reduce of two numbers, an iteration; reads one result,
-    where mmengine's own logging already waits for the device. The logits are kept until the iteration ends.
+    The hook costs, in every iteration, a norm of all weights, and with several ranks an all-reduce of two numbers; it
+    reads one result, where mmengine's logging already waits for the device. The logits are
+    kept until the iteration ends.
 
     Args:
         patience: k, at least 1. After 10 skipped steps the scale of a dynamic loss scaler has fallen by 1,000.
@@ -45,7 +44,7 @@ class NonFiniteLossHook(Hook):
         >>> custom_hooks = [dict(type='mmrecall.NonFiniteLossHook')]
     """
 
-    # before mmengine's logging waits for the device, and before anything is saved
+    # The hook runs before mmengine's logging waits for the device, and before anything is saved.
     priority = 'HIGHEST'
 
     def __init__(self, patience: int = 10) -> None:
@@ -54,33 +53,33 @@ class NonFiniteLossHook(Hook):
         self.patience = patience
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to remember what the losses are called with."""
+        """Begin to watch the losses."""
         model = unwrap_model(runner)
         self._calls = LossCalls(model, is_softmax_loss)
         self._state = dict(_to_watch(model))
         self._in_a_row = 0
 
     def after_train(self, runner: Runner) -> None:
-        """Remember nothing any more."""
+        """Stop watching the losses."""
         self._calls.remove()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Tensor] | None = None
     ) -> None:
-        """Look at the loss and at the weights."""
+        """Check the loss and the weights."""
         terms = {name: torch.as_tensor(value).detach() for name, value in (outputs or {}).items() if 'loss' in name}
         bad_loss, bad_state = _on_any_rank(terms, list(self._state.values()))
         self._in_a_row = self._in_a_row + 1 if bad_loss else 0
         if bad_loss or bad_state:
-            self._tell(runner, terms, bad_loss, bad_state)
+            self._report(runner, terms, bad_loss, bad_state)
         self._calls.forget()
 
-    def _tell(self, runner: Runner, terms: dict[str, Tensor], bad_loss: bool, bad_state: bool) -> None:
+    def _report(self, runner: Runner, terms: dict[str, Tensor], bad_loss: bool, bad_state: bool) -> None:
         details = '\n  '.join(self._found_on_all_ranks(runner, terms))
         now = _iteration(runner)
         if not bad_state and self._in_a_row < self.patience:
             message = f'The loss of {now} is not finite; {self.patience} such iterations in a row end the training'
-            print_log(f'{message}:\n  {details}', logger='current', level=logging.WARNING)
+            runner.logger.warning(f'{message}:\n  {details}')
             return
         if not bad_state:
             reason = f'the loss has not been finite for {self._in_a_row} iteration(s)'
@@ -88,9 +87,9 @@ class NonFiniteLossHook(Hook):
             reason = 'neither the loss nor the weights are finite'
         else:
             reason = 'the weights are not finite, though the loss is: a gradient was not'
-        message = f'Training stopped at {now}; {reason}:\n  {details}\n{_way_out(runner)}'
-        # an exception alone is not in the log
-        print_log(message, logger='current', level=logging.ERROR)
+        message = f'Training stopped at {now}; {reason}:\n  {details}\n{_advice(runner)}'
+        # An exception alone is not in the log.
+        runner.logger.error(message)
         raise FloatingPointError(message)
 
     def _found_on_all_ranks(self, runner: Runner, terms: dict[str, Tensor]) -> list[str]:
@@ -106,7 +105,8 @@ class NonFiniteLossHook(Hook):
 
 
 def _to_watch(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What training must keep finite: all that it changes, and what is not infinite for a purpose (masks)."""
+    """Yield the tensors that must stay finite: all parameters that are trained, and buffers that are finite now."""
+    # The buffer of a mask is infinite for a purpose.
     for name, one in itertools.chain(model.named_parameters(), model.named_buffers()):
         if one.requires_grad or (one.is_floating_point() and one.isfinite().all()):
             yield name, one
@@ -114,10 +114,10 @@ def _to_watch(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def _on_any_rank(terms: dict[str, Tensor], state: list[Tensor]) -> list[bool]:
-    """Whether a term of the loss, and whether a weight or statistic, is not finite."""
+    """Return, for all ranks together, whether a term of the loss, and whether a weight or statistic, is not finite."""
     device = state[0].device
     values = [value.to(device).float() for value in terms.values()]
-    # the norm of a tensor in float16 can be beyond that type
+    # The norm of a tensor in float16 can be beyond that type.
     norms = torch._foreach_norm([one.float() if one.dtype == torch.float16 else one for one in state])
     flags = torch.zeros(2, device=device)
     for flag, numbers in zip(flags, (values, [norm.to(device).float() for norm in norms]), strict=True):
@@ -128,12 +128,12 @@ def _on_any_rank(terms: dict[str, Tensor], state: list[Tensor]) -> list[bool]:
 
 
 def _iteration(runner: Runner) -> str:
-    """As the log counts."""
+    """Return the number of the iteration, from 1 as in the log."""
     epoch = f' (epoch {runner.epoch + 1})' if isinstance(runner.train_loop, EpochBasedTrainLoop) else ''
     return f'iteration {runner.iter + 1}{epoch}'
 
 
-def _way_out(runner: Runner) -> str:
+def _advice(runner: Runner) -> str:
     last = runner.message_hub.runtime_info.get('last_ckpt')
     if last is None:
         return 'There is no checkpoint yet; lower the learning rate, or set clip_grad in the optim_wrapper'

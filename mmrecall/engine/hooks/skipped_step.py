@@ -1,4 +1,4 @@
-"""Running statistics when a loss scaler skips a step."""
+"""Running recalls that a skipped step leaves as they were."""
 
 import functools
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class SkippedStepHook(Hook):
-    """Puts the running recall back when the loss scaler of ``AmpOptimWrapper`` skips the step.
+    """Hook that puts the running recall back when the loss scaler of ``AmpOptimWrapper`` skips the step.
 
     A loss moves its running recall in forward. If the gradients then overflow, the scaler leaves the weights as they
-    were, and this hook the recall, as if there had been no such batch; with accumulated gradients, none of the batches
-    since the last step. It keeps a copy of C numbers a loss, and does nothing where there is no scaler. All ranks put
-    back together: what overflowed on one is in the averaged gradients of all.
+    were, and this hook the recall, as if the batch had not come; with accumulated gradients, as if none of the batches
+    since the last step had. It keeps a copy of C numbers a loss, and does nothing without a scaler. All ranks put the
+    recall back together, because a gradient that overflowed on one is in the averaged gradients of all.
 
     A runner of mmengine gets this hook by itself when its model has a running recall; another kind of runner needs
     ``custom_hooks=[dict(type='mmrecall.SkippedStepHook')]``.
@@ -33,15 +33,15 @@ class SkippedStepHook(Hook):
         scaled = any(hasattr(wrapper, 'loss_scaler') for wrapper in wrappers)
         self._recalls = running_recalls(runner.model) if scaled else []
         self._before = [recall.clone() for recall in self._recalls]
-        # per step of an optimizer that was not skipped: None, or a flag of a fused kernel that may have skipped it
+        # for each step that was not skipped, None, or the flag of a fused kernel that may have skipped the step itself
         self._steps: list[Tensor | None] = []
-        # each with the step that it had
+        # each optimizer with its original step
         self._watched = [(one.optimizer, one.optimizer.step) for one in wrappers if scaled]
         for optimizer, step in self._watched:
             optimizer.step = self._noting(optimizer, step)
 
     def _noting(self, optimizer: Optimizer, step: Callable[..., Any]) -> Callable[..., Any]:
-        """A step that is noted; PyTorch 2.1 forgets the hooks of optimizers once it has compiled something."""
+        """Return a step that is noted; PyTorch 2.1 forgets the hooks of optimizers once it has compiled a module."""
 
         @functools.wraps(step)
         def step_and_note(*args: Any, **kwargs: Any) -> Any:
@@ -52,7 +52,7 @@ class SkippedStepHook(Hook):
         return step_and_note
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Put back, or take what is now there as good."""
+        """Put the recalls back if all steps were skipped, or else copy them."""
         if not self._recalls or not between_steps(runner):
             return
         stepped = any(found_inf is None or not found_inf.any() for found_inf in self._steps)
@@ -64,7 +64,7 @@ class SkippedStepHook(Hook):
                 recall.copy_(before)
 
     def after_train(self, runner: Runner) -> None:
-        """Watch no more."""
+        """Stop watching the optimizers."""
         for optimizer, step in self._watched:
             optimizer.step = step
 

@@ -1,4 +1,4 @@
-"""A classifier whose last block is there twice."""
+"""BBN, a classifier whose backbone ends in two branches."""
 
 import copy
 from typing import Any
@@ -47,7 +47,7 @@ class BBN(ImageClassifier):
         _double_last_block(self.backbone)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Any]:
-        """What the head returns."""
+        """Return the losses of the head, for pairs of a uniform and a reversed image."""
         if len(data_samples) % 2:
             raise ValueError(
                 f'a batch has {len(data_samples)} images, but BBN takes pairs of a uniform and a reversed one: set '
@@ -71,7 +71,7 @@ class BilateralBlock(nn.Module):
         self.rebalancing = _with_other_weights(block)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, D, H, W) in training, (N, 2D, H, W) in evaluation."""
+        """Return (N, D, H, W) features in training, (N, 2D, H, W) in evaluation."""
         if not self.training:
             return torch.cat([self.conventional(x), self.rebalancing(x)], dim=1)
         uniform, reversed_ = x.chunk(2)
@@ -83,13 +83,13 @@ class BilateralBlock(nn.Module):
         for name in plain:
             value = state_dict.pop(name)
             for branch in branches:
-                # load_state_dict(assign=True) would tie the two
+                # Without a copy, load_state_dict(assign=True) would tie the two.
                 state_dict[branch + name.removeprefix(prefix)] = value.clone()
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 def _with_other_weights(block: nn.Module) -> nn.Module:
-    """A copy with weights drawn anew, whatever `init_weights` does later."""
+    """Return a copy with weights drawn anew, which differ even if `init_weights` leaves them alone."""
     twin = copy.deepcopy(block)
     for module in twin.modules():
         if hasattr(module, 'reset_parameters'):

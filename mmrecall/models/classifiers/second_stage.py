@@ -1,4 +1,4 @@
-"""A classifier on the frozen features of a finished training."""
+"""The second stage of a decoupled training."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ class SecondStageClassifier(ImageClassifier):
 
     Raises:
         FileNotFoundError: before training, there is no such checkpoint.
-        ValueError: before training, it is of another network; in training, nothing gave the features their weights, or
-            the head has nothing to train.
+        ValueError: before training, the checkpoint is of another network; in training, features that got no weights,
+            or a head without trainable weights.
     """
 
     def __init__(self, *arguments: Any, first_stage: str | None = None, frozen: bool = True, **options: Any) -> None:
@@ -42,7 +42,7 @@ class SecondStageClassifier(ImageClassifier):
                 part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'SecondStageClassifier':
-        """Training mode for all but backbone and neck."""
+        """Set the mode of all parts; a frozen backbone and neck stay in evaluation mode."""
         super().train(mode)
         if self.frozen:
             for part in self._features():
@@ -50,22 +50,27 @@ class SecondStageClassifier(ImageClassifier):
         return self
 
     def init_weights(self) -> None:
-        """Read the first stage; what is not of it is initialised."""
+        """Read the first stage, and initialise the parts that are not in it."""
         if self.first_stage is None:
             super().init_weights()
             return
         for part in self._features():
-            # nothing is fetched for weights that are replaced at once
+            # Pretrained weights, which would be replaced at once, are not fetched.
             part.init_cfg = None
         super().init_weights()
-        first_stage = self._read_first_stage()
+        try:
+            first_stage = FirstStage.read(self.first_stage)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error}; train the first stage, or set model.first_stage to its checkpoint'
+            ) from error
         first_stage.fill_features(self)
         if hasattr(self.head, 'take_classifier'):
             self.head.take_classifier(first_stage)
         self._has_features = True
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """What the head returns."""
+        """Return the losses of the head."""
         self.check_features()
         if not any(parameter.requires_grad for parameter in self.head.parameters()):
             raise ValueError(
@@ -75,19 +80,11 @@ class SecondStageClassifier(ImageClassifier):
         return super().loss(inputs, data_samples)
 
     def check_features(self) -> None:
-        """Raise ValueError if nothing gave backbone and neck their weights."""
+        """Raise ValueError if neither a first stage nor a checkpoint gave backbone and neck their weights."""
         if not self._has_features:
             raise ValueError(
-                'nothing gave the backbone its weights: set model.first_stage to the checkpoint of the first stage'
+                'the backbone has random weights; set model.first_stage to the checkpoint of the first stage'
             )
-
-    def _read_first_stage(self) -> FirstStage:
-        try:
-            return FirstStage.read(self.first_stage)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f'{error}; train the first stage, or set model.first_stage to its checkpoint'
-            ) from error
 
     def _features(self) -> list[nn.Module]:
         return [part for part in (self.backbone, self.neck) if part is not None]

@@ -1,4 +1,4 @@
-"""A classifier of two branches, from the one to the other while training goes on."""
+"""The classifier of BBN."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ class BBNHead(LinearClsHead):
         - output of `forward`: (N, C).
 
     Raises:
-        ValueError: features of another width; in `loss`, nobody has told the progress.
+        ValueError: features of another width; in `loss`, the progress is unknown.
 
     Example:
         >>> head = BBNHead(num_classes=2, in_channels=1)
@@ -47,7 +47,7 @@ class BBNHead(LinearClsHead):
         {'loss': tensor(0.6931, grad_fn=<AddBackward0>)}
     """
 
-    # 1 - t²; a tensor, so that a compiled loss sees every new value; not checkpointed, equal on all ranks
+    # 1 - t² is a tensor, so that a compiled loss sees every new value. It is not checkpointed, and equal on all ranks.
     coefficient: Tensor
 
     def __init__(self, num_classes: int, in_channels: int, **options: Any) -> None:
@@ -57,10 +57,10 @@ class BBNHead(LinearClsHead):
         self._knows_progress = False
 
     def set_progress(self, progress: float) -> None:
-        """Tell t, the share of the training that is over, 0 to 1.
+        """Set t, the share of the training that is over, from 0 to 1.
 
         Raises:
-            ValueError: it is no such share.
+            ValueError: ``progress`` is no such share.
         """
         if not 0 <= progress <= 1:
             raise ValueError(f'progress is {progress}; it is the share of the training that is over, from 0 to 1')
@@ -68,16 +68,16 @@ class BBNHead(LinearClsHead):
         self._knows_progress = True
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The logits of images that went through both branches."""
+        """Return the logits of images that went through both branches."""
         features = self.pre_logits(feats)
         self._check_width(features, 2 * self.in_channels, 'evaluation mode')
         return self.fc(features)
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Any]:
-        """The mixed loss, and with ``cal_acc`` the mixed accuracy."""
+        """Return the mixed loss, and with ``cal_acc`` the mixed accuracy."""
         if not self._knows_progress:
             raise ValueError(
-                'nobody has told BBNHead how much of the training is over: set '
+                'BBNHead does not know how much of the training is over; set '
                 "custom_hooks=[dict(type='mmrecall.CumulativeLearningHook')], or call set_progress"
             )
         features = self.pre_logits(feats)
@@ -90,7 +90,7 @@ class BBNHead(LinearClsHead):
         return {name: self._mix(value, of_reversed[name]) for name, value in of_uniform.items()}
 
     def _mix(self, uniform: Any, reversed_: Any) -> Any:
-        """Of two values, or two lists of them, as accuracies come."""
+        """Return the mix of two values, or of two lists of them, the form of accuracies."""
         if isinstance(uniform, list):
             return [self._mix(*pair) for pair in zip(uniform, reversed_, strict=True)]
         return self.coefficient * uniform + (1 - self.coefficient) * reversed_

@@ -1,4 +1,4 @@
-"""A linear classifier without lengths."""
+"""The cosine classifier."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from mmrecall.registry import MODELS, register
 class CosineClsHead(LinearClsHead):
     """Cosine classifier: the logit of class c is cos(w_c, x), between -1 and 1, without a bias.
 
-    What Cao et al. (NeurIPS 2019) train with LDAM, so that margins are comparable between classes. The scale is the
+    Cao et al. (NeurIPS 2019) train it with LDAM, so that margins are comparable between classes. The scale is the
     loss's (``mmrecall.LDAMLoss(scale=30)``); so the scores of `predict`, a softmax of the cosines, are nearly uniform,
     while their order is right.
 
     Args:
         num_classes: C.
         in_channels: channels of the features.
-        init_cfg: by default, normal weights of about unit length: their length is no part of the logits, but divides
-            their gradient.
+        init_cfg: by default, normal weights of about unit length, which has no effect on the logits but divides their
+            gradient.
         options: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's `LinearClsHead`.
 
     Shape:
@@ -44,8 +44,8 @@ class CosineClsHead(LinearClsHead):
         self.fc = NormProduct(in_channels, num_classes)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The cosines."""
+        """Return the cosines."""
         features = self.pre_logits(feats)
-        # a scale of 30 would turn the rounding of a bfloat16 cosine into 0.1 of a logit
+        # A scale of 30 would turn the rounding of a bfloat16 cosine into 0.1 of a logit.
         with torch.autocast(features.device.type, enabled=False):
             return self.fc(features.to(self.fc.weight.dtype))

@@ -1,4 +1,4 @@
-"""A linear classifier whose features have a loss of their own."""
+"""A linear classifier with a second loss, on its features."""
 
 from typing import Any
 
@@ -46,13 +46,13 @@ class FeatureLossClsHead(LinearClsHead):
         )
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Tensor]:
-        """What mmpretrain's `LinearClsHead` returns, and ``loss_feature``."""
+        """Return the losses of mmpretrain's `LinearClsHead`, and ``loss_feature``."""
         if any('gt_score' in sample for sample in data_samples):
             raise ValueError(
                 f'the images have soft labels (gt_score), but {type(self.feature_loss).__name__} compares images of '
                 'whole classes; train without Mixup and CutMix'
             )
         labels = torch.cat([sample.gt_label for sample in data_samples])
-        # first, because the ranks meet in it: another loss may raise on one of them
+        # The ranks meet in this loss, so it comes before another one that may raise on one rank alone.
         loss_feature = self.feature_loss(self.pre_logits(feats), labels)
         return {**super().loss(feats, data_samples, **options), 'loss_feature': loss_feature}

@@ -1,4 +1,4 @@
-"""A finished classifier whose classes are scaled anew."""
+"""Learnable weight scaling."""
 
 from typing import Any
 
@@ -40,9 +40,9 @@ class LWSHead(LinearClsHead):
         self.scales = nn.Parameter(torch.ones(num_classes))
 
     def take_classifier(self, first_stage: FirstStage) -> None:
-        """Scale the classifier of the first stage."""
+        """Take the classifier of the first stage, which the scales multiply."""
         first_stage.fill_classifier(self.fc)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The scaled logits."""
+        """Return the scaled logits."""
         return self.scales * super().forward(feats)

@@ -1,4 +1,4 @@
-"""A classifier made of class means."""
+"""The nearest class mean."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ class NearestClassMeanHead(ClsHead):
         - output: (N, C).
 
     Raises:
-        ValueError: another distance; or in prediction, nobody has taken the means.
+        ValueError: another distance; or in prediction, the means are not taken yet.
 
     Example:
         >>> head = NearestClassMeanHead(num_classes=2, in_channels=2, distance='euclidean')
@@ -43,7 +43,7 @@ class NearestClassMeanHead(ClsHead):
         tensor([[-5., -1.]])
     """
 
-    # checkpointed; equal on all ranks, because sums and counts are those of all
+    # Both are checkpointed, and equal on all ranks, because they come from the sums and counts of all.
     means: Tensor
     counts: Tensor
 
@@ -57,15 +57,15 @@ class NearestClassMeanHead(ClsHead):
         self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
 
     def set_means(self, sums: Tensor, counts: Tensor) -> None:
-        """Take the means from (C, D) sums of features and (C,) numbers of images."""
+        """Set the means from (C, D) sums of features and (C,) numbers of images."""
         self.means.copy_(sums / counts.clamp(min=1)[:, None])
         self.counts.copy_(counts)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The logits."""
+        """Return the logits."""
         if not self.counts.any():
             raise ValueError(
-                "nobody has taken the class means yet: train with train_cfg=dict(type='mmrecall.ClassMeansLoop')"
+                "the class means are not taken yet; train with train_cfg=dict(type='mmrecall.ClassMeansLoop')"
             )
         features = self.pre_logits(feats)
         with torch.autocast(features.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""The classifier of OLTR, with its memory."""
+"""The classifier of OLTR, and its memory."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from mmrecall.losses.distributed import LabelCheck, is_distributed, reduce
 from mmrecall.models.first_stage import FirstStage
 from mmrecall.registry import MODELS, register
 
-# of PyTorch's cross entropy
+# the default of PyTorch's cross entropy
 _IGNORE_INDEX = -100
 
 
@@ -24,7 +24,7 @@ class OLTRHead(ClsHead):
 
     Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019. The memory is one centroid per class,
     a parameter in the checkpoint. It begins with the class means (`ClassMemoryHook`; zeros for a class without images),
-    and its own loss, `mmrecall.functional.memory_loss`, trains it: the classification loss has no gradient for it. The
+    and a second loss, `mmrecall.functional.memory_loss`, trains it: the classification loss has no gradient for it. The
     hallucinator begins with the first stage's classifier. For the classifier `OLTR`.
 
     Args:
@@ -39,7 +39,7 @@ class OLTRHead(ClsHead):
         - output of forward: (N, C), between -16 and 16.
 
     Raises:
-        ValueError: nobody has filled the memory yet; in training, a label that is no class, on CPUs on all ranks. A
+        ValueError: the memory is not filled yet; in training, a label that is no class, on CPUs on all ranks. A
             label of -100 is left out, as by PyTorch's cross entropy.
 
     Example:
@@ -52,7 +52,7 @@ class OLTRHead(ClsHead):
         ['loss', 'loss_memory']
     """
 
-    # images that the memory began with
+    # the number of images of every class whose mean the memory began with
     counts: Tensor
 
     def __init__(self, num_classes: int, in_channels: int, memory_loss_weight: float = 0.01, **options: Any) -> None:
@@ -66,12 +66,12 @@ class OLTRHead(ClsHead):
         self.fc = nn.Linear(in_channels, num_classes, bias=False)
         self.memory = nn.Parameter(torch.zeros(num_classes, in_channels))
         self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
-        # known without asking the device
+        # A flag on the host spares a wait for the device.
         self.is_filled = False
         self._label_check = LabelCheck()
 
     def take_classifier(self, first_stage: FirstStage) -> None:
-        """The hallucinator begins as the classifier of the first stage."""
+        """Let the hallucinator begin as the classifier of the first stage."""
         first_stage.fill_classifier(self.hallucinator)
 
     def set_means(self, sums: Tensor, counts: Tensor) -> None:
@@ -82,10 +82,10 @@ class OLTRHead(ClsHead):
         self.is_filled = True
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The logits."""
+        """Return the logits."""
         if not self.is_filled:
             raise ValueError(
-                'nobody has filled the memory yet: add the ClassMemoryHook to custom_hooks, or load a checkpoint of '
+                'the memory is not filled yet; add the ClassMemoryHook to custom_hooks, or load a checkpoint of '
                 'this stage'
             )
         features = self.pre_logits(feats)
@@ -97,10 +97,10 @@ class OLTRHead(ClsHead):
             return squashed_cosine(embedding, self.fc.weight)
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Tensor]:
-        """The classification loss and, as ``loss_memory``, that of the memory."""
+        """Return the classification loss and, as ``loss_memory``, that of the memory."""
         if 'gt_score' in data_samples[0]:
             raise ValueError('OLTR needs one class per image; leave out batch augmentations such as Mixup')
-        # first, because on CPUs it raises on all ranks for a label of one
+        # On CPUs this loss raises on all ranks for a bad label of one, so it comes first.
         loss_memory = self._memory_loss(self.pre_logits(feats), torch.cat([one.gt_label for one in data_samples]))
         return {**super().loss(feats, data_samples, **options), 'loss_memory': loss_memory}
 
@@ -124,5 +124,5 @@ class OLTRHead(ClsHead):
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *arguments)
-        # of what was copied: a memory of another size is not
+        # A memory of another size is not copied.
         self.is_filled = bool(self.counts.any())

@@ -1,4 +1,4 @@
-"""Two heads on one backbone: one trains the features, the other one classifies."""
+"""The Simple Decoupled Network (SDN)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,16 +15,16 @@ Features = tuple[Any, ...]
 
 @register(MODELS)
 class SDNHead(BaseModule):
-    """Simple Decoupled Network: head g trains the features, head h classifies what it gets without changing it.
+    """Two heads on one backbone: head g trains the features, and head h classifies them without changing them.
 
     loss = L_g(g(x), y) + L_h(h(x), y), where the gradient of L_h stops at x: section 3 of "Recall Loss for Imbalanced
     Image Classification and Semantic Segmentation", the earlier form of Tian et al., ICRA 2022. There L_g is the recall
     loss with a running recall, L_h the class-balanced cross entropy of Cui et al., CVPR 2019. Prediction is h's alone.
 
     A part is a config of any mmpretrain head that is called with the same features: `LinearClsHead`,
-    `StackedLinearClsHead`, `VisionTransformerClsHead`, … What it leaves out is the default's; a loss is replaced as a
-    whole. Names without a prefix are mmpretrain's, in whatever scope the config is written. SDN-CE, for example, is
-    ``feature_head=dict(loss=dict(type='CrossEntropyLoss'))``.
+    `StackedLinearClsHead`, `VisionTransformerClsHead`, … The default fills in the options that it leaves out; a loss is
+    replaced as a whole. Names without a prefix are mmpretrain's, in whatever scope the config is written. SDN-CE, for
+    example, is ``feature_head=dict(loss=dict(type='CrossEntropyLoss'))``.
 
     Args:
         num_classes: C.
@@ -34,10 +34,10 @@ class SDNHead(BaseModule):
             class_counts='auto')``, whose counts are taken from the training set before training.
         alpha: of the default L_g, the weight of the new recall in the running mean, 0 < alpha <= 1; unused with another
             loss. The authors took 0.9 for Places-LT and 0.001 for iNaturalist 2018.
-        init_cfg: see mmengine's `BaseModule`; by default each part has its own.
+        init_cfg: see mmengine's `BaseModule`; by default each part initialises itself.
 
     Shape:
-        - feats: what backbone and neck give, a tuple, of which mmpretrain's heads take the last: (N, in_channels).
+        - feats: the output of backbone and neck, a tuple, of which mmpretrain's heads take the last: (N, in_channels).
         - output of forward: (N, C), the logits of h.
 
     Raises:
@@ -78,24 +78,24 @@ class SDNHead(BaseModule):
         self.classifier_head = _build(complete_part(classifier_head, **defaults, loss=classifier_loss))
 
     def pre_logits(self, feats: Features) -> Tensor:
-        """What h classifies, before its last layer."""
+        """Return the features that the last layer of h takes."""
         return self.classifier_head.pre_logits(feats)
 
     def forward(self, feats: Features) -> Tensor:
-        """The logits of h, differentiable down to the image."""
+        """Return the logits of h, differentiable down to the image."""
         return self.classifier_head(feats)
 
     def predict(self, feats: Features, data_samples: list[DataSample | None] | None = None) -> list[DataSample]:
-        """The predictions of h."""
+        """Return the predictions of h."""
         return self.classifier_head.predict(feats, data_samples)
 
     def loss(self, feats: Features, data_samples: list[DataSample], **options: Any) -> dict[str, Any]:
-        """What both parts return, each name followed by ``_feature`` or ``_classifier``."""
+        """Return the losses of both parts, each name followed by ``_feature`` or ``_classifier``."""
         parts = (
             ('feature', self.feature_head, feats),
             ('classifier', self.classifier_head, _detach(feats)),
         )
-        # mmengine adds up all names that contain 'loss': these do if and only if the part's own did
+        # mmengine adds up all names that contain 'loss'; the suffixes do not contain it.
         return {
             f'{name}_{part}': value
             for part, head, features in parts
@@ -104,7 +104,7 @@ class SDNHead(BaseModule):
 
 
 def complete_part(part: Mapping[str, Any] | None, **defaults: Any) -> dict[str, Any]:
-    """Config of one of the two heads with what it leaves out.
+    """Return the config of one of the two heads, with defaults for the options that it leaves out.
 
     Example:
         >>> complete_part(dict(topk=(1, 5)), num_classes=3, in_channels=4)
@@ -122,7 +122,7 @@ def complete_part(part: Mapping[str, Any] | None, **defaults: Any) -> dict[str, 
 
 
 def _without_delete_mark(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without ``_delete_``, which mmengine leaves in a config whose base has nothing to delete."""
+    """Return a copy without ``_delete_``, which mmengine leaves in a config whose base has nothing to delete."""
     return {key: value for key, value in config.items() if key != '_delete_'}
 
 
@@ -132,7 +132,7 @@ def _build(part: dict[str, Any]) -> nn.Module:
 
 
 def _detach(feats: Any) -> Any:
-    """Features in whatever lists and tuples a backbone nests them."""
+    """Return features without their graph, in the lists and tuples in which a backbone nests them."""
     if isinstance(feats, Tensor):
         return feats.detach()
     if isinstance(feats, (list, tuple)):

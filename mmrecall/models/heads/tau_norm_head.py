@@ -1,4 +1,4 @@
-"""A finished classifier whose rows are brought nearer to one length."""
+"""The τ-normalised classifier."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class TauNormHead(LinearClsHead):
         - output: (N, C).
 
     Raises:
-        ValueError: ``tau`` is negative or not finite; or in prediction, nobody has chosen one.
+        ValueError: ``tau`` is negative or not finite; or in prediction, no τ is chosen yet.
 
     Example:
         >>> head = TauNormHead(num_classes=2, in_channels=2, tau=1.0)
@@ -45,7 +45,7 @@ class TauNormHead(LinearClsHead):
         tensor([[7., 5.]])
     """
 
-    # checkpointed; equal on all ranks, which choose by the same global counts
+    # It is checkpointed, and equal on all ranks, which choose by the same global counts.
     tau: Tensor
 
     def __init__(self, num_classes: int, in_channels: int, tau: float | None = None, **options: Any) -> None:
@@ -58,16 +58,16 @@ class TauNormHead(LinearClsHead):
             self.tau.fill_(tau)
 
     def take_classifier(self, first_stage: FirstStage) -> None:
-        """Normalise the classifier of the first stage."""
+        """Take the classifier of the first stage, whose rows are normalised."""
         first_stage.fill_classifier(self.fc)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """The logits for the chosen τ."""
+        """Return the logits for the chosen τ."""
         tau = float(self.tau)
         if math.isnan(tau):
             raise ValueError(
-                "nobody has chosen tau yet: train with train_cfg=dict(type='mmrecall.TauSelectionLoop'), or give the "
-                'head a tau'
+                "no tau is chosen yet; train with train_cfg=dict(type='mmrecall.TauSelectionLoop'), or give the head "
+                'a tau'
             )
         return self.logits(feats, [tau])[0]
 
@@ -77,6 +77,6 @@ class TauNormHead(LinearClsHead):
             self.tau.fill_(self.given_tau)
 
     def logits(self, feats: tuple[Tensor, ...], taus: Sequence[float]) -> Tensor:
-        """(T, N, C): the logits for each τ, in their order."""
+        """Return (T, N, C) logits, for each τ in their order."""
         features = self.pre_logits(feats)
         return torch.stack([F.linear(features, tau_normalize(self.fc.weight, tau)) for tau in taus])

@@ -192,3 +192,15 @@ def finish(processes, timeout=120):
     for process in processes:
         process.join(timeout)
     return [process.exitcode for process in processes]
+
+
+def wait_for(path, processes):
+    """Return when a file is there; fail if all processes end before that."""
+    while not path.exists():
+        assert any(process.is_alive() for process in processes)
+        time.sleep(0.002)
+
+
+def logged(work):
+    """Return the text of all log files."""
+    return ''.join(path.read_text() for path in work.rglob('*.log'))

@@ -4,23 +4,16 @@ import errno
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from commands import free_port
 from mmengine.hooks import Hook
-from resumable_run import build, finish, kill, start
+from resumable_run import build, finish, kill, logged, start, wait_for
 
-from mmrecall.engine.intact_checkpoints import check_intact, newest_intact
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
-
-
-def wait_for(path, processes):
-    while not path.exists():
-        assert any(process.is_alive() for process in processes)
-        time.sleep(0.002)
+from mmrecall.engine.resume import check_intact, newest_intact
 
 
 def names(work):
@@ -86,6 +79,13 @@ def test_of_the_best_checkpoints_the_best_is_kept(tmp_path):
     assert best_of(tmp_path, {3: 0.5, 5: 0.7, 7: 0.6}) == ['best_accuracy_iter_5.pth']
 
 
+def test_after_a_resume_a_better_checkpoint_replaces_the_best_by_the_first_metric(tmp_path):
+    settings = dict(by_epoch=False, interval=3, save_best='auto')
+    build(tmp_path, iterations=6, checkpoint=settings, hooks=[Scores({3: 0.5})]).train()
+    build(tmp_path, iterations=9, checkpoint=settings, hooks=[Scores({7: 0.7})], resume=True).train()
+    assert [name for name in names(tmp_path) if name.startswith('best')] == ['best_accuracy_iter_7.pth']
+
+
 def test_the_best_checkpoint_stays_until_the_better_one_is_written(tmp_path, monkeypatch):
     Full(monkeypatch, 'best_accuracy_iter_5')
     with pytest.raises(OSError, match='best_accuracy_iter_5'):
@@ -110,10 +110,6 @@ def trained(tmp_path):
     """Work directory of a run with checkpoints at 3 and 6."""
     build(tmp_path, iterations=6).train()
     return tmp_path
-
-
-def logged(work):
-    return ''.join(path.read_text() for path in work.rglob('*.log'))
 
 
 def test_of_a_checkpoint_that_was_cut_off_the_one_before_is_taken_and_it_is_named(trained):

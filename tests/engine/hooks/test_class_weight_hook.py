@@ -128,8 +128,10 @@ def test_a_cross_entropy_without_weights_logs_those_that_would_apply(make, tmp_p
     log = logged(tmp_path, loss)
     by_sample = np.array([1 - LOGITS[n].double().softmax(0)[TARGET[n]].item() for n in (0, 4, 1, 2)])
     sky, pole = by_sample[:2].mean(), by_sample[2:].mean()
-    assert of(log, 'would_be_recall_weight') == {'sky': 0.0, 'pole': 1.0}
-    assert of(log, 'would_be_focal_weight') == pytest.approx({'sky': sky / (sky + pole), 'pole': pole / (sky + pole)})
+    assert of(log, 'hypothetical_recall_weight') == {'sky': 0.0, 'pole': 1.0}
+    assert of(log, 'hypothetical_focal_weight') == pytest.approx(
+        {'sky': sky / (sky + pole), 'pole': pole / (sky + pole)}
+    )
     assert not of(log, 'class_weight')
 
 
@@ -271,7 +273,7 @@ def test_two_ranks_log_once_and_of_both(two_ranks, tmp_path):
     lines = lines_of(tmp_path)
     assert len(lines) == 1
     assert of(lines[0], 'class_recall') == {'sky': 1.0, 'pole': 0.5}
-    assert of(lines[0], 'would_be_recall_weight') == {'sky': 0.0, 'pole': 1.0}
+    assert of(lines[0], 'hypothetical_recall_weight') == {'sky': 0.0, 'pole': 1.0}
 
 
 def log_without_the_first_rank(rank, world_size, root):

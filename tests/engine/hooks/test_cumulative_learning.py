@@ -12,9 +12,9 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from resumable_run import build as build_runner
-from resumable_run import digest, kill, start
+from resumable_run import digest, kill, start, wait_for
 from small_runner import Flowers, automatic, small_runner
-from test_exact_resume import uninterrupted, wait_for
+from test_exact_resume import uninterrupted
 from torch.utils.data import DataLoader, Dataset
 
 from mmrecall.datasets import BilateralSampler

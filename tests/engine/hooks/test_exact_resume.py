@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands import free_port
 from mmengine.hooks import Hook
-from resumable_run import Noisy, build, digest, finish, kill, start
+from resumable_run import Noisy, build, digest, finish, kill, logged, start, wait_for
 from torch.utils.data import DataLoader, IterableDataset
 
 LOOPS = {
@@ -26,12 +26,6 @@ def uninterrupted(work, **settings):
 
 def resumed(work, **settings):
     return uninterrupted(work, resume=True, **settings)
-
-
-def wait_for(path, processes):
-    while not path.exists():
-        assert any(process.is_alive() for process in processes)
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -129,10 +123,6 @@ def test_a_loader_without_batches_is_named(tmp_path):
     loader = DataLoader(Noisy(), batch_size=100, drop_last=True)
     with pytest.raises(ValueError, match='no batches; the data set is empty, or smaller than a batch'):
         build(tmp_path, iterations=3, train_dataloader=loader).train()
-
-
-def logged(work):
-    return ''.join(path.read_text() for path in work.rglob('*.log'))
 
 
 def test_a_resume_under_other_conditions_goes_on_and_says_which(tmp_path):

@@ -15,7 +15,7 @@ from sdn_network import CHANNELS, CLASSES, samples
 from sdn_network import images as random_images
 from second_stages import ONCE, build_second, features, first_stage, loader_config, second_config, second_runner
 
-from mmrecall.models.modulated_attention import ModulatedAttention
+from mmrecall.models.classifiers.oltr import ModulatedAttention
 
 BALANCED = dict(type='mmrecall.ClassProbabilitySampler', strategy='class_balanced')
 
@@ -204,7 +204,7 @@ def test_an_averaged_model_begins_with_the_memory_too(tmp_path):
 
 def test_a_training_without_the_hook_says_what_to_add(tmp_path):
     path, _ = first_stage(tmp_path)
-    with pytest.raises(ValueError, match='nobody has filled the memory yet: add the ClassMemoryHook'):
+    with pytest.raises(ValueError, match='the memory is not filled yet; add the ClassMemoryHook'):
         runner(tmp_path, path, []).train()
 
 

@@ -92,7 +92,7 @@ def test_nothing_is_fetched_for_a_backbone_that_the_first_stage_fills(tmp_path):
     model.init_weights()
 
 
-def test_features_that_nobody_gave_are_not_trained_on():
+def test_random_features_are_not_trained_on():
     model = build_second(CRT, None)
     with pytest.raises(ValueError, match=r'set model\.first_stage to the checkpoint'):
         model(images(), samples(), mode='loss')
@@ -170,5 +170,5 @@ def test_a_tau_of_the_config_is_not_replaced_by_that_of_a_checkpoint(tmp_path):
 
 def test_prediction_before_the_choice_of_tau_says_so(tmp_path):
     path, _ = first_stage(tmp_path)
-    with pytest.raises(ValueError, match='nobody has chosen tau yet'):
+    with pytest.raises(ValueError, match='no tau is chosen yet'):
         build_second(TAU, path)(images(), mode='predict')

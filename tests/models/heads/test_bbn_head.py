@@ -83,15 +83,6 @@ def test_the_accuracy_is_mixed_as_the_loss_is():
         torch.testing.assert_close(value.squeeze(), 0.64 * shares[0] + 0.36 * shares[1])
 
 
-def test_any_loss_of_logits_and_labels_is_mixed():
-    config = dict(type='mmrecall.RecallLoss', num_classes=3)
-    built, features = head(0.6, loss=config), torch.randn(10, 4)
-    loss = MODELS.build(config)
-    logits = torch.tensor(logits_by_hand(built, features, 0.64))
-    expected = 0.64 * loss(logits, torch.tensor(UNIFORM)) + 0.36 * loss(logits, torch.tensor(REVERSED))
-    torch.testing.assert_close(losses(built, features)['loss'], expected)
-
-
 def test_a_running_recall_moves_twice_a_step():
     config = dict(type='mmrecall.RecallLoss', num_classes=3, alpha=0.9)
     built, features = head(0.6, loss=config), torch.randn(10, 4)

@@ -21,15 +21,6 @@ from mmrecall.models.heads import SDNHead
 CE = dict(type='CrossEntropyLoss')
 
 
-@pytest.fixture(autouse=True)
-def _scope_of_before():
-    """A runner changes where bare names are looked up, for good."""
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
-
-
 def runner(root, hooks=(), epochs=1, **options):
     """On a folder of images, two batches an epoch; all classes are in both, so that some recall is above 0."""
     if not (root / 'images').exists():

@@ -1,9 +1,7 @@
-"""A trained classifier with τ-normalised rows."""
+"""Checkpoints of trained classifiers with τ-normalised rows."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,8 +13,8 @@ from mmrecall.models.first_stage import FirstStage
 def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Path:
     """Write a checkpoint for the same config, whose classifier is w_c / ‖w_c‖^τ with a bias of 0.
 
-    Kang et al., ICLR 2020: see `mmrecall.functional.tau_normalize`. Of a decoupled network it is the head that
-    predicts. Kept are the weights, the config and the class names, not optimizer and logs.
+    Kang et al., ICLR 2020: see `mmrecall.functional.tau_normalize`. In a decoupled network the head that predicts is
+    normalised. The new checkpoint keeps weights, config and class names, and drops optimizer and logs.
 
     Args:
         checkpoint: of an `ImageClassifier` with a `LinearClsHead`, or with an `SDNHead` of such; a file of this
@@ -27,7 +25,7 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
     Raises:
         FileNotFoundError: there is no such checkpoint.
         FileExistsError: ``out`` is there already.
-        OSError: it cannot be written; names it.
+        OSError: ``out`` cannot be written; names it.
         ValueError: no checkpoint, no linear classifier in it, a cosine classifier, or a ``tau`` below 0.
     """
     out = Path(out)
@@ -40,10 +38,8 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
     weights = OrderedDict(first_stage.weights)
     weights[f'{name}.weight'] = tau_normalize(weights[f'{name}.weight'], tau)
     weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
+    meta = {key: first_stage.meta.get(key) for key in ('cfg', 'dataset_meta')}
+    meta = {key: value for key, value in meta.items() if not isinstance(value, Placeholder | None)}
     with atomic_write(out) as partial, partial.open('wb') as file:
-        torch.save(dict(meta=_kept(first_stage.meta), state_dict=weights), file)
+        torch.save(dict(meta=meta, state_dict=weights), file)
     return out
-
-
-def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: meta[key] for key in ('cfg', 'dataset_meta') if not isinstance(meta.get(key), Placeholder | None)}

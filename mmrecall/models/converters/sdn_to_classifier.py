@@ -1,4 +1,4 @@
-"""A trained decoupled network as a stock classifier."""
+"""Export of a trained decoupled network as a stock classifier."""
 
 import copy
 import inspect
@@ -22,7 +22,7 @@ _STOCK = ('mmpretrain', 'mmcv', 'mmengine')
 
 
 class Exported(NamedTuple):
-    """What was written."""
+    """Files that the export has written."""
 
     checkpoint: Path
     config: Path
@@ -31,18 +31,17 @@ class Exported(NamedTuple):
 
 
 def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = None) -> Exported:
-    """Write the classifier that a decoupled network predicts with, for which mmrecall need not be installed.
+    """Write the classifier that predicts in a decoupled network, as a model that works without mmrecall.
 
     The checkpoint keeps the class names and the weights of backbone, neck and h, under the names of a stock head. After
-    a training with an `EMAHook` these are the averaged weights, which testing takes as well. Not kept: g, the losses
-    with their state and class counts, optimizer, logs.
+    a training with an `EMAHook` these are the averaged weights, which testing takes as well. It drops g, the losses
+    with their state and class counts, optimizer and logs.
 
     The config (``out`` with the suffix .py) keeps the model, its data preprocessor, and the test pipeline if all of its
-    transforms are stock; the head has its default loss. Not kept: data sets, metrics, hooks and whatever else training
-    and testing need.
+    transforms are stock; the head has its default loss. It drops data sets, metrics, hooks and all other settings.
 
-    Neither the checkpoint nor the config in it can run anything here, whoever made them: see `read_checkpoint` and
-    `read_literals`, and a part of the network has to be a class of PyTorch or OpenMMLab, or an `nn.Module`.
+    Neither the checkpoint nor the config in it can run code, so they may come from anybody: see `read_checkpoint` and
+    `read_literals`; and a part of the network has to be a class of PyTorch or OpenMMLab, or an `nn.Module`.
 
     Args:
         checkpoint: of an `ImageClassifier` with an `SDNHead`; a file of this machine.
@@ -52,60 +51,40 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     Raises:
         FileNotFoundError: there is no such checkpoint or config.
         FileExistsError: one of the files to write is there already.
-        OSError: a file cannot be written; names it. None is left.
+        OSError: a file cannot be written; names it. No file is left.
         ValueError: no checkpoint, no config in it, not of a decoupled network, weights that do not fit the config, or
             a network of which mmpretrain has not all the modules.
     """
     out = Path(out)
-    _check_free(out)
-    loaded = _load(checkpoint)
-    network = _network_config(loaded, checkpoint, config)
+    config_out = out.with_suffix('.py')
+    if out.suffix != '.pth':
+        raise ValueError(f'{out} must end with .pth; the config is written beside it, with .py')
+    for path in (out, config_out):
+        if path.exists():
+            raise FileExistsError(f'{path} is there already; remove it, or choose another name')
+    loaded = read_checkpoint(checkpoint)
+    if not isinstance(loaded.get('state_dict'), Mapping):
+        raise ValueError(f"{checkpoint} has no 'state_dict'; take a checkpoint that mmengine has saved")
+    saved = loaded['meta'] if isinstance(loaded.get('meta'), Mapping) else {}
+    network = Config.fromfile(config) if config is not None else _saved_config(saved, checkpoint)
     exported = Config(_classifier_config(network, checkpoint))
     model = _build(exported.model)
     _fill(model, loaded['state_dict'], checkpoint)
     meta = dict(cfg=exported.pretty_text)
-    classes = _class_names(loaded)
+    classes = (saved.get('dataset_meta') or {}).get('classes')
     if classes:
-        meta['dataset_meta'] = dict(classes=classes)
-    config_out = out.with_suffix('.py')
+        meta['dataset_meta'] = dict(classes=[str(name) for name in classes])
     with atomic_write(config_out) as config_file:
         config_file.write_text(exported.pretty_text, encoding='utf-8')
-        # in here, so that neither is left if there is no room for the larger one
+        # The writes are nested, so that neither file is left if there is no room for the larger one.
         with atomic_write(out) as checkpoint_file, checkpoint_file.open('wb') as file:
-            # given a path, torch.save does not say that the disk is full
+            # With a path instead of a file, torch.save does not say that the disk is full.
             torch.save(dict(meta=meta, state_dict=model.state_dict()), file)
     return Exported(out, config_out, 'test_dataloader' in exported)
 
 
-def _check_free(out: Path) -> None:
-    if out.suffix != '.pth':
-        raise ValueError(f'{out} must end with .pth; the config is written beside it, with .py')
-    for path in (out, out.with_suffix('.py')):
-        if path.exists():
-            raise FileExistsError(f'{path} is there already; remove it, or choose another name')
-
-
-def _load(checkpoint: str) -> dict[str, Any]:
-    loaded = read_checkpoint(checkpoint)
-    if not isinstance(loaded.get('state_dict'), Mapping):
-        raise ValueError(f"{checkpoint} has no 'state_dict'; take a checkpoint that mmengine has saved")
-    return loaded
-
-
-def _meta(loaded: dict[str, Any]) -> dict[str, Any]:
-    meta = loaded.get('meta')
-    return meta if isinstance(meta, Mapping) else {}
-
-
-def _class_names(loaded: dict[str, Any]) -> list[str]:
-    names = (_meta(loaded).get('dataset_meta') or {}).get('classes') or ()
-    return [str(name) for name in names]
-
-
-def _network_config(loaded: dict[str, Any], checkpoint: str, config: str | None) -> Config:
-    if config is not None:
-        return Config.fromfile(config)
-    text = _meta(loaded).get('cfg')
+def _saved_config(meta: Mapping[str, Any], checkpoint: str) -> Config:
+    text = meta.get('cfg')
     if not isinstance(text, str):
         raise ValueError(f'{checkpoint} has no config in its meta; give the one it was trained with by --config')
     network = Config(read_literals(text, checkpoint))
@@ -120,10 +99,10 @@ def _network_config(loaded: dict[str, Any], checkpoint: str, config: str | None)
 
 
 def _check_parts(model: dict[str, Any], checkpoint: str) -> None:
-    # others fetch code from the network
+    # Models of other types fetch code from the network.
     if _find(MODELS, model.get('type')) is not ImageClassifier:
         raise ValueError(f'{checkpoint}: the model of its config is {model.get("type")!r}, not an ImageClassifier')
-    # mmengine imports whatever a type with a dot names, and calls it
+    # mmengine imports whatever a type with a dot names, and calls it.
     for name in _types(model):
         if '.' in str(name):
             found = _find(MODELS, name)
@@ -138,10 +117,10 @@ def _classifier_config(network: Config, checkpoint: str) -> dict[str, Any]:
         raise ValueError(f'{checkpoint}: the head of its config is {head.get("type")!r}, not an SDNHead')
     sizes = dict(num_classes=head.num_classes, in_channels=head.in_channels)
     model.head = complete_part(head.get('classifier_head'), **sizes)
-    # prediction needs no loss, and the default one has no state
+    # Prediction needs no loss, and the default one has no state.
     model.head.pop('loss', None)
     model.setdefault('data_preprocessor', network.get('data_preprocessor'))
-    # mixup and the like
+    # The setting holds batch augmentations such as mixup.
     model.pop('train_cfg', None)
     exported = dict(default_scope='mmpretrain', model=model)
     imports = _foreign_imports(network)
@@ -149,20 +128,20 @@ def _classifier_config(network: Config, checkpoint: str) -> dict[str, Any]:
         exported['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
     pipeline = (network.get('test_dataloader') or {}).get('dataset', {}).get('pipeline')
     if pipeline is not None and all(_is_stock(name) for name in _types(pipeline)):
-        # of a stock type, because mmpretrain asks it for class names when the checkpoint has none
+        # The type is stock, because mmpretrain asks the data set for class names when the checkpoint has none.
         exported['test_dataloader'] = dict(dataset=dict(type='CustomDataset', pipeline=pipeline))
     return exported
 
 
 def _foreign_imports(network: Config) -> list[str]:
-    """Modules that a network of parts of other projects needs."""
+    """Return the imports of a config for parts of other projects."""
     imports = (network.get('custom_imports') or {}).get('imports', [])
     imports = [imports] if isinstance(imports, str) else imports
     return [name for name in imports if name.partition('.')[0] != 'mmrecall']
 
 
 def _find(registry: Registry, name: Any) -> Any:
-    """The class of a ``type`` in a config for mmpretrain."""
+    """Return the class of a ``type`` in a config for mmpretrain."""
     if not isinstance(name, str):
         return name
     with registry.switch_scope_and_registry('mmpretrain') as scoped:
@@ -170,7 +149,7 @@ def _find(registry: Registry, name: Any) -> Any:
 
 
 def _types(config: Any) -> Iterator[Any]:
-    """Every ``type`` in a nested config."""
+    """Yield every ``type`` in a nested config."""
     if isinstance(config, Mapping):
         if 'type' in config:
             yield config['type']
@@ -201,7 +180,7 @@ def _build(model: dict[str, Any]) -> nn.Module:
 def _fill(model: nn.Module, weights: Mapping[str, Any], checkpoint: str) -> None:
     kept = {name: value for name, value in weights.items() if not name.startswith(_DROPPED)}
     renamed = OrderedDict((_stock_name(name), value) for name, value in kept.items())
-    # the versions of the modules, by which they convert weights of older ones
+    # By these versions, modules convert the weights of older ones.
     versions = getattr(weights, '_metadata', {})
     renamed._metadata = OrderedDict((_stock_name(name), value) for name, value in versions.items())
     try:
