@@ -1,11 +1,11 @@
-"""Tiny made data in the real on-disk layouts."""
+"""Tiny synthetic data sets in the layouts of the real ones."""
 
 import cv2
 import numpy as np
 
 
 def camvid(root, frames=4, size=(48, 64)):
-    """CamVid as the SegNet authors lay it out, all three splits."""
+    """Write all three splits of CamVid in the SegNet authors' layout."""
     rng = np.random.default_rng(0)
     for split in ('train', 'val', 'test'):
         for folder in (split, f'{split}annot'):
@@ -16,7 +16,7 @@ def camvid(root, frames=4, size=(48, 64)):
 
 
 def cityscapes(root, frames=4, size=(64, 128)):
-    """Cityscapes' leftImg8bit and gtFine with train ids, 255 where unlabelled."""
+    """Write leftImg8bit and gtFine of Cityscapes with train ids, 255 for unlabelled pixels."""
     rng = np.random.default_rng(0)
     for split in ('train', 'val'):
         images, labels = root / 'leftImg8bit' / split / 'aachen', root / 'gtFine' / split / 'aachen'
@@ -31,7 +31,7 @@ def cityscapes(root, frames=4, size=(64, 128)):
 
 
 def synthia(root, frames=4, size=(48, 80)):
-    """A SYNTHIA sequence with 16-bit labels, the id in red and the instance in green, and the lists of the splits."""
+    """Write a SYNTHIA sequence with 16-bit labels, ids in red and instances in green, and the lists of the splits."""
     rng = np.random.default_rng(0)
     sequence, camera = 'SYNTHIA-SEQS-05-SUMMER', 'Stereo_Left/Omni_F'
     images, labels = root / sequence / 'RGB' / camera, root / sequence / 'GT' / 'LABELS' / camera
@@ -48,7 +48,7 @@ def synthia(root, frames=4, size=(48, 80)):
 
 
 def image_folder(root, classes=3, images=4, size=32):
-    """A folder of images per class."""
+    """Write a folder of images per class."""
     rng = np.random.default_rng(0)
     for name in range(classes):
         (root / str(name)).mkdir(parents=True)
@@ -57,7 +57,7 @@ def image_folder(root, classes=3, images=4, size=32):
 
 
 def long_tail(root, lists, classes, folder='train/{label}', size=40):
-    """Two images of every class by a list, of which the second one of odd classes is left out."""
+    """Write lists with two images of every even class and one image of every odd class."""
     rng = np.random.default_rng(0)
     for number, name in enumerate(lists):
         lines = []
@@ -71,7 +71,7 @@ def long_tail(root, lists, classes, folder='train/{label}', size=40):
 
 
 def every_long_tail(root):
-    """A small copy of every data set of long-tailed classification, in its layout; few of their classes have images."""
+    """Write small versions of all long-tailed data sets in their layouts; few of the classes have images."""
     long_tail(root / 'cifar10-lt', ['CIFAR10_LT_train.txt', 'CIFAR10_LT_test.txt'], 10, size=32)
     tiny = root / 'tiny-imagenet-lt'
     long_tail(tiny, ['TinyImageNet_LT_train.txt', 'TinyImageNet_LT_val.txt'], 12, size=32)

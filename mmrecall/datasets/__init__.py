@@ -1,14 +1,13 @@
-"""Class counts and samplers of any training set; data sets of MMSegmentation and MMPretrain; what makes data."""
+"""Data sets of MMSegmentation and MMPretrain, lists of images, class counts, samplers and long-tailed subsets."""
 
 from mmrecall.upstream import missing, require
 
 require('mmengine.dataset')
 
-from .bilateral_sampler import BilateralSampler  # noqa: E402
 from .label_counts import LabelCounts, count_labels  # noqa: E402
 from .label_lists import shot_groups  # noqa: E402
-from .samplers import ClassProbabilitySampler, class_probabilities  # noqa: E402
-from .sources import data_key  # noqa: E402
+from .label_sources import data_key  # noqa: E402
+from .samplers import BilateralSampler, ClassProbabilitySampler, class_probabilities  # noqa: E402
 from .subsampling import draw_long_tail, long_tailed_counts, write_long_tail  # noqa: E402
 
 __all__ = [
@@ -46,7 +45,7 @@ if missing('mmpretrain.datasets') is None:
 
 
 def __getattr__(name: str) -> None:
-    """A data set whose toolbox is missing: importing it says what to install."""
+    """Raise an error that says what to install, for a data set whose toolbox is missing."""
     if name in _SEGMENTATION:
         require('mmseg.datasets')
     if name in _CLASSIFICATION:

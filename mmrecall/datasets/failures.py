@@ -1,4 +1,4 @@
-"""All that is wrong with many files, in one error."""
+"""Errors about many files, collected into one."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,29 @@ _SHOWN = 20
 
 
 class FailedFiles(ValueError):
-    """Several files that cannot be used; the message has the first 20.
+    """Error about several files; its message shows the first 20.
 
     Args:
-        what: that was wanted, which there is not.
-        failures: an error for each file, which names it.
+        summary: the consequence, for example "no list is written".
+        failures: one error per file, with the file's name in its message.
     """
 
-    def __init__(self, what: str, failures: Sequence[Exception]) -> None:
-        super().__init__(what, failures)
-        self.what = what
+    def __init__(self, summary: str, failures: Sequence[Exception]) -> None:
+        super().__init__(summary, failures)
+        self.summary = summary
         self.failures = list(failures)
 
     def __str__(self) -> str:
         left_out = len(self.failures) - _SHOWN
-        more = f'\n(and {left_out} more)' if left_out > 0 else ''
-        return _listed(self.what, self.failures[:_SHOWN], len(self.failures)) + more
+        return self.message(_SHOWN) + (f'\n(and {left_out} more)' if left_out > 0 else '')
+
+    def message(self, limit: int | None = None) -> str:
+        """Return the summary and the failures, one per line; the first ``limit`` of them, or all."""
+        return '\n'.join([f'{self.summary}, {len(self.failures)} failures:', *map(str, self.failures[:limit])])
 
 
-def raise_failures(what: str, failures: Sequence[Exception]) -> None:
-    """Raise the one error there is, or `FailedFiles` for several; return if there is none.
+def raise_failures(summary: str, failures: Sequence[Exception]) -> None:
+    """Raise a single failure as it is, several as `FailedFiles`; return if there are none.
 
     Example:
         >>> raise_failures('no list is written', [ValueError('a.png is empty'), ValueError('b.png is empty')])
@@ -35,17 +38,11 @@ def raise_failures(what: str, failures: Sequence[Exception]) -> None:
         b.png is empty
     """
     if len(failures) > 1:
-        raise FailedFiles(what, failures)
+        raise FailedFiles(summary, failures)
     for failure in failures:
         raise failure
 
 
 def whole_message(error: Exception) -> str:
-    """What a command prints of an error: every failed file, and the reason."""
-    if isinstance(error, FailedFiles):
-        return _listed(error.what, error.failures, len(error.failures))
-    return str(error)
-
-
-def _listed(what: str, failures: Sequence[Exception], number: int) -> str:
-    return '\n'.join([f'{what}, {number} failures:', *map(str, failures)])
+    """Return the message of an error with all of its failures, for a command to print."""
+    return error.message() if isinstance(error, FailedFiles) else str(error)

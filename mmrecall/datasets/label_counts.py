@@ -1,72 +1,75 @@
-"""How many pixels or images of every class a training set has."""
+"""Numbers of pixels or images of every class in a training set."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
-from torch.utils.data import DataLoader, Dataset
+from rich.progress import track
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from mmrecall.datasets.failures import raise_failures
-from mmrecall.datasets.sources import Source, find_sources
+from mmrecall.datasets.label_sources import ItemCounts, Source, find_sources
 from mmrecall.io import atomic_write
 from mmrecall.losses.class_counts import CountedClasses
 from mmrecall.losses.counting import Labels, count_classes
 
 Array = np.ndarray
 
-# a data set of OpenMMLab, or a wrapper, has one of these
+# attributes of which every data set or wrapper of OpenMMLab has at least one
 _OPENMMLAB = ('get_data_info', 'metainfo', 'dataset', 'datasets')
-# how many items a worker counts before it reports
-_CHUNK = {'pixels': 4, 'images': 512}
+# number of items that a worker counts between two reports
+_BATCH = {'pixels': 4, 'images': 512}
 
 
 class LabelCounts(NamedTuple):
-    """What a training set holds, repeated items counted as often as training meets them."""
+    """Class counts of a training set; repeated items count as often as an epoch contains them."""
 
     classes: list[str]
+    """Names of the classes."""
     counts: list[int]
     """Pixels, or images, of every class."""
     images: list[int]
     """Images that contain the class."""
     image_totals: list[int] | None
-    """Labelled pixels of all images that contain the class (what median frequency divides by); None for images."""
+    """Labelled pixels of all images that contain the class, the divisors of median frequency; None for images."""
     ignored: int
-    """Unlabelled pixels, or images without a label."""
+    """Ignored pixels, or images without a label."""
     total: int
-    """All pixels, or images, ignored ones too."""
+    """All pixels, or images, including the ignored ones."""
     num_images: int
+    """All images."""
     unit: str
     """``'pixels'`` or ``'images'``."""
 
     def write(self, path: str | Path) -> None:
-        """Write the JSON that ``class_counts=`` reads; it is complete or not there at all.
+        """Write the JSON file that ``class_counts=`` of the losses reads, as a whole or not at all.
 
         Raises:
-            OSError: it cannot be written; names it.
+            OSError: the file cannot be written; names it.
         """
         lines = (f'  {json.dumps(name)}: {json.dumps(value)}' for name, value in self._asdict().items())
         path = Path(path)
-        # a name of its own, because several runs may write one file
-        own = path.with_name(f'{path.name}.{os.getpid()}')
-        with atomic_write(own) as partial:
-            partial.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
-        own.replace(path)
+        # several processes may write the same file: each writes another one and then renames it
+        temporary = path.with_name(f'{path.name}.{os.getpid()}')
+        with atomic_write(temporary) as partial_file:
+            partial_file.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
+        temporary.replace(path)
 
     @classmethod
     def read(cls, path: str | Path) -> LabelCounts:
-        """Read what `write` wrote.
+        """Read the file of `write`.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it does not hold class counts.
+            FileNotFoundError: the file is missing.
+            ValueError: the file does not hold class counts.
         """
         try:
             found = cls(**json.loads(Path(path).read_text(encoding='utf-8')))
@@ -78,7 +81,7 @@ class LabelCounts(NamedTuple):
     def _check(self) -> None:
         for numbers in (self.counts, self.images, self.counts if self.image_totals is None else self.image_totals):
             if len(numbers) != len(self.classes) or not all(type(number) is int and number >= 0 for number in numbers):
-                raise ValueError('there is not one number for every class')
+                raise ValueError('expected one number for every class')
 
 
 def count_labels(
@@ -90,33 +93,33 @@ def count_labels(
     on_progress: Callable[[], None] = lambda: None,
     labels: Labels | None = None,
 ) -> LabelCounts | CountedClasses:
-    """Count the classes of a training set of mmseg (pixels) or mmpretrain (images), wrappers included.
+    """Count the classes of a training set of mmseg (pixels) or mmpretrain (images), including its wrappers.
 
-    A DataLoader, or what is no data set of OpenMMLab, is counted by `mmrecall.losses.count_classes`.
-
-    Of the pipeline only the transform that loads the annotations runs (its class, or one that it inherits from, is
-    called ``Load...Annotations`` or ``Load...Annotation``), so the label map and ``reduce_zero_label`` are honoured and
-    no image is read. What the rest of the pipeline does, crops for example, is not counted. All items are looked at
-    before what is wrong with them is raised: counts of a part would be wrong.
+    Of the pipeline, only the transform that loads the annotations runs: its class, or a base class of it, is called
+    ``Load...Annotations`` or ``Load...Annotation``. The label map and ``reduce_zero_label`` are thus applied, no image
+    is read, and later transforms such as crops have no effect. All items are read before any failure is raised, because
+    the counts of a part would be wrong. A DataLoader, or any object that is not a data set of OpenMMLab, goes to
+    `mmrecall.losses.count_classes`.
 
     Args:
         dataset: a built data set.
-        ignore_index: label that is not counted; by default the data set's, 255 if it has none, -100 for images.
-        num_classes: for a data set that does not name its classes.
-        num_workers: processes that read labels; 0 reads them in this one.
-        progress: show a progress bar.
-        on_progress: called again and again during the count.
-        labels: where the labels are in the batches of a DataLoader, see `mmrecall.losses.count_classes`.
+        ignore_index: label that is not counted; by default that of the data set, or else 255 for pixels and -100 for
+            images.
+        num_classes: number of classes, for a data set without class names.
+        num_workers: number of processes that read labels; with 0, the calling process does.
+        progress: whether to show a progress bar.
+        on_progress: function that is called repeatedly during the count.
+        labels: position of the labels in the batches of a DataLoader, see `mmrecall.losses.count_classes`.
 
     Raises:
-        FailedFiles: several files are wrong; names them.
+        FailedFiles: several files failed; names all of them.
         FileNotFoundError: a label file is missing; names it.
-        ValueError: a label that cannot be read, or that is neither a class nor ignored; names the file. A data set
-            that is empty, of unknown kind, or without class names.
-        TypeError: a wrapper that is not known.
+        ValueError: a label cannot be read, or is neither a class nor ignored, and the message names the file; or the
+            data set is empty, of an unknown kind, or without class names.
+        TypeError: an unknown wrapper.
 
     Example:
-        >>> class Flowers:  # stands for a data set of mmpretrain
+        >>> class Flowers:  # stand-in for a data set of mmpretrain
         ...     metainfo = dict(classes=('rose', 'tulip'))
         ...     def __len__(self): return 3
         ...     def get_data_info(self, index): return dict(gt_label=[0, 1, 1][index])
@@ -124,7 +127,12 @@ def count_labels(
         [1, 2]
     """
     if isinstance(dataset, DataLoader) or not any(hasattr(dataset, name) for name in _OPENMMLAB):
-        return _count_classes(dataset, ignore_index, num_classes, labels)
+        if num_classes is None:
+            raise ValueError(
+                f'got num_classes=None for a {type(dataset).__name__}; expected an integer; set num_classes'
+            )
+        options = {} if ignore_index is None else dict(ignore_index=ignore_index)
+        return count_classes(dataset, num_classes, labels=labels, **options)
     sources = find_sources(dataset, ignore_index)
     classes = _class_names(sources, num_classes)
     table = np.zeros((3, len(classes) + 1), np.int64)
@@ -132,7 +140,7 @@ def count_labels(
         table += part
         on_progress()
     unit, num_images = sources[0].unit, sum(int(source.times.sum()) for source in sources)
-    # the last column is what is ignored
+    # the last column holds the ignored labels
     counts, images, image_totals = table[:, :-1].tolist()
     return LabelCounts(
         classes=classes,
@@ -146,22 +154,13 @@ def count_labels(
     )
 
 
-def _count_classes(
-    data: Any, ignore_index: int | None, num_classes: int | None, labels: Labels | None
-) -> CountedClasses:
-    if num_classes is None:
-        raise ValueError(f'got num_classes=None for a {type(data).__name__}; expected an integer; set num_classes')
-    options = {} if ignore_index is None else dict(ignore_index=ignore_index)
-    return count_classes(data, num_classes, labels=labels, **options)
-
-
 def _class_names(sources: Sequence[Source], num_classes: int | None) -> list[str]:
     found = [source.dataset.metainfo.get('classes') for source in sources]
     named = [list(classes) for classes in found if classes is not None]
     if len({len(classes) for classes in named}) > 1:
         raise ValueError(
-            f'the data sets have {", ".join(str(len(classes)) for classes in named)} classes; those that are '
-            'trained together must have the same'
+            f'got data sets of {", ".join(str(len(classes)) for classes in named)} classes; expected the same classes '
+            'in all data sets of a training'
         )
     if named:
         return named[0]
@@ -173,69 +172,59 @@ def _class_names(sources: Sequence[Source], num_classes: int | None) -> list[str
     return [str(number) for number in range(num_classes)]
 
 
-class _Part(NamedTuple):
-    table: Array
-    failures: list[Exception]
+class _CountedItems(Dataset):
+    """Items of a source as their counts and their numbers of repetitions, or as the errors of counting them."""
 
-
-class _Chunks(Dataset):
-    """Items are tables, int64 (3, C + 1), of a few items each, and the errors that some of them raised."""
-
-    def __init__(self, sources: Sequence[Source], num_classes: int) -> None:
-        self.sources = sources
+    def __init__(self, source: Source, num_classes: int) -> None:
+        self.source = source
         self.num_classes = num_classes
-        self.chunks: list[tuple[int, Array]] = []
-        for number, source in enumerate(sources):
-            indices = np.flatnonzero(source.times)
-            size = _CHUNK[source.unit]
-            self.chunks += [(number, indices[start : start + size]) for start in range(0, len(indices), size)]
+        self.indices = np.flatnonzero(source.times)
 
     def __len__(self) -> int:
-        return len(self.chunks)
+        return len(self.indices)
 
-    def __getitem__(self, item: int) -> _Part:
-        number, indices = self.chunks[item]
-        source = self.sources[number]
-        table = np.zeros((3, self.num_classes + 1), np.int64)
-        failures: list[Exception] = []
-        for index in indices.tolist():
-            try:
-                found, times = source.count(index, self.num_classes), source.times[index]
-            except Exception as error:
-                # raised in a worker it would come with another message, and with a traceback of PyTorch's
-                failures.append(error)
-            else:
-                table[:, found.classes] += times * _table(found.numbers)
-                table[0, -1] += times * found.ignored
-        return _Part(table, failures)
+    def __getitem__(self, number: int) -> tuple[ItemCounts, int] | Exception:
+        index = int(self.indices[number])
+        try:
+            return self.source.count(index, self.num_classes), self.source.times[index]
+        except Exception as error:
+            # if a worker raised it, PyTorch would change the message and add a traceback
+            return error
 
 
-def _table(numbers: Array) -> Array:
-    """(3, K): pixels of each class, the images that contain it, and all labelled pixels of these."""
-    return np.stack([numbers, np.ones_like(numbers), np.full_like(numbers, numbers.sum())])
+def _add_up(items: Sequence[tuple[ItemCounts, int] | Exception], num_classes: int) -> tuple[Array, list[Exception]]:
+    """Return the table of a batch, (3, C + 1), and the errors in it.
+
+    The rows hold the pixels of a class, the images that contain it, and all labelled pixels of these images.
+    """
+    table = np.zeros((3, num_classes + 1), np.int64)
+    failures = [item for item in items if isinstance(item, Exception)]
+    for (classes, numbers, ignored), times in (item for item in items if not isinstance(item, Exception)):
+        rows = [numbers, np.ones_like(numbers), np.full_like(numbers, numbers.sum())]
+        table[:, classes] += times * np.stack(rows)
+        table[0, -1] += times * ignored
+    return table, failures
 
 
-def _count_in_parallel(sources: Sequence[Source], num_classes: int, num_workers: int, progress: bool) -> Any:
-    chunks = _Chunks(sources, num_classes)
+def _count_in_parallel(
+    sources: Sequence[Source], num_classes: int, num_workers: int, progress: bool
+) -> Iterator[Array]:
+    items = ConcatDataset([_CountedItems(source, num_classes) for source in sources])
     loader = DataLoader(
-        chunks,
-        batch_size=None,
-        num_workers=min(num_workers, len(chunks)),
-        collate_fn=_unchanged,
-        # the loader draws a seed: of the global generator, it would change what the training draws
+        items,
+        batch_size=_BATCH[sources[0].unit],
+        num_workers=min(num_workers, len(items)),
+        collate_fn=partial(_add_up, num_classes=num_classes),
+        # a loader draws a seed; from the global generator, that would change the random numbers of the training
         generator=torch.Generator(),
     )
-    # before the bar, whose thread must not be forked
+    # the workers are forked before the progress bar starts its thread, which a fork does not survive
     parts = iter(loader)
+    console = Console(stderr=True)
     failures: list[Exception] = []
-    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
-        task = bar.add_task('Counting classes', total=sum(len(indices) for _, indices in chunks.chunks))
-        for (_, indices), part in zip(chunks.chunks, parts, strict=True):
-            failures += part.failures
-            bar.advance(task, len(indices))
-            yield part.table
+    for table, failed in track(
+        parts, 'Counting classes', len(loader), console=console, transient=True, disable=not progress
+    ):
+        failures += failed
+        yield table
     raise_failures('the classes are not counted', failures)
-
-
-def _unchanged(part: _Part) -> _Part:
-    return part

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine import fileio
 
-from mmrecall.datasets.images import ReadableImages
+from mmrecall.datasets.image_files import ReadableImages
 from mmrecall.datasets.label_lists import (
     LabelledImage,
     LabelList,
@@ -28,22 +28,21 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES  # noqa: E402
 
 @register(DATASETS)
 class LongTailList(ReadableImages, BaseDataset):
-    """Images and labels from a list, "path label" in every line; paths are below ``data_root`` and ``data_prefix``.
+    """Images and labels of a list with "path label" in every line; paths are below ``data_root`` and ``data_prefix``.
 
-    Without ``classes``, a class is called by its folder, without the folders that all images share; by its number if
-    it has no folder of its own. The images are not looked for before they are read: asking for half a million files
-    takes minutes on a network disk.
+    Without ``classes``, the folders of the images name the classes, see `read_list`. The images are not looked for
+    before they are read, because that takes minutes for half a million files on a network disk.
 
     Args:
-        ann_file: the list; a path may contain spaces.
-        classes: names of the classes, or a file of them, one a line (of a line with tabs the last part).
-        **kwargs: of mmpretrain's `BaseDataset`. With ``test_mode=True`` a list may have the label -1, for images of
-            classes that training does not have; see `mmrecall.evaluation.ShotAccuracy`.
+        ann_file: the list; paths may contain spaces.
+        classes: names of the classes, or a file of them, see `read_class_names`.
+        **kwargs: arguments of mmpretrain's `BaseDataset`. With ``test_mode=True`` a list may contain the label -1, for
+            images of classes that training does not have; see `mmrecall.evaluation.ShotAccuracy`.
 
     Raises:
         FileNotFoundError: the list is missing; or, when it is read, an image: names it, the list and the line.
-        ValueError: an empty list, a line of another form, a label that is no class, or an image with two labels, by
-            list and line; or, when it is read, an image that cannot be read.
+        ValueError: the list is empty, or has a line of another form, a label that is no class or an image with two
+            labels: names list and line; or, when it is read, an image cannot be read.
     """
 
     NUM_CLASSES: int | None = None
@@ -60,18 +59,18 @@ class LongTailList(ReadableImages, BaseDataset):
 
     @property
     def shot_groups(self) -> list[str]:
-        """Group of every class by its number of images here; see `mmrecall.datasets.shot_groups`."""
+        """Group of every class by its number of images, see `mmrecall.datasets.shot_groups`."""
         return shot_groups(self.class_counts)
 
     def load_data_list(self) -> list[dict]:
-        """Images in the order of the list."""
+        """Return the images in the order of the list."""
         found = self._read(self._number_of_classes())
         self._metainfo.setdefault('classes', tuple(found.classes))
         paths = self._full_paths(found.images)
         return [dict(img_path=path, gt_label=image.label) for path, image in zip(paths, found.images, strict=True)]
 
     def prepare_data(self, index: int) -> Any:
-        """Item ``index`` after the pipeline."""
+        """Return item ``index`` after the pipeline."""
         try:
             return super().prepare_data(index)
         except FileNotFoundError as error:
@@ -97,13 +96,16 @@ class LongTailList(ReadableImages, BaseDataset):
         if named is None:
             return self.NUM_CLASSES
         if self.NUM_CLASSES not in (None, len(named)):
-            raise ValueError(f'classes has {len(named)} names; {type(self).__name__} has {self.NUM_CLASSES} classes')
+            raise ValueError(
+                f'got {len(named)} names of classes; expected {self.NUM_CLASSES} for {type(self).__name__}; set '
+                'classes to as many names'
+            )
         return len(named)
 
 
 @register(DATASETS)
 class PlacesLT(LongTailList):
-    """Places-LT: 365 scenes, 62,500 training images, 4,980 to 5 a class; a class is called by its folder.
+    """Places-LT: 365 scenes, 62,500 training images, 4,980 to 5 per class; the folders name the classes.
 
     Lists ``Places_LT_{train,val,test}.txt`` of Liu et al., "Large-scale long-tailed recognition in an open world",
     CVPR 2019; images of Places365-Standard (256x256). Arguments and errors: `LongTailList`.
@@ -114,15 +116,15 @@ class PlacesLT(LongTailList):
 
 @register(DATASETS)
 class INaturalist2018(LongTailList):
-    """iNaturalist 2018: 8,142 species, 437,513 training and 24,426 validation images, 1,000 to 2 a class.
+    """iNaturalist 2018: 8,142 species, 437,513 training and 24,426 validation images, 1,000 to 2 per class.
 
-    Either lists, ``iNaturalist18_{train,val}.txt``, where a class is called by its folder (``Plantae/7477``); or the
-    competition's ``train2018.json`` and ``val2018.json``, whose ``categories`` name the species. Van Horn et al., "The
-    iNaturalist species classification and detection dataset", CVPR 2018. Other arguments and errors: `LongTailList`.
+    Either the lists ``iNaturalist18_{train,val}.txt``, where the folders (``Plantae/7477``) name the classes, or the
+    competition's ``train2018.json`` and ``val2018.json``, where ``categories`` do. Van Horn et al., "The iNaturalist
+    species classification and detection dataset", CVPR 2018. Other arguments and errors: `LongTailList`.
 
     Args:
-        ann_file: a list, or a file that ends with ``.json``.
-        **kwargs: of `LongTailList`.
+        ann_file: a list, or a file whose name ends with ``.json``.
+        **kwargs: arguments of `LongTailList`.
     """
 
     NUM_CLASSES = 8142
@@ -135,7 +137,7 @@ class INaturalist2018(LongTailList):
 
 @register(DATASETS)
 class ImageNetLT(LongTailList):
-    """ImageNet-LT: 1,000 classes, 115,846 training images, 1,280 to 5 a class; names of ILSVRC 2012.
+    """ImageNet-LT: 1,000 classes, 115,846 training images, 1,280 to 5 per class; the class names of ILSVRC 2012.
 
     Lists ``ImageNet_LT_{train,val,test}.txt`` of Liu et al., "Large-scale long-tailed recognition in an open world",
     CVPR 2019; images of ILSVRC 2012. Arguments and errors: `LongTailList`.

@@ -1,4 +1,4 @@
-"""Samplers that decide how often training meets every class."""
+"""Samplers that change how often training draws the images of every class."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from mmrecall.datasets.label_lists import image_labels
+from mmrecall.datasets.label_sources import image_labels
 from mmrecall.registry import DATA_SAMPLERS, register
 
 Array = np.ndarray
 
 _PROGRESSIVE = 'progressively_balanced'
-# probability of a class with n images: proportional to n to this power
+# the probability of a class with n images is proportional to n to this power
 _POWERS = {'class_balanced': 0.0, 'square_root': 0.5, 'reversed': -1.0}
-STRATEGIES = (*_POWERS, _PROGRESSIVE)
+_STRATEGIES = (*_POWERS, _PROGRESSIVE)
 
 
 def class_probabilities(counts: Sequence[int], strategy: str, progress: float = 0.0) -> Array:
-    """Probability that an image of a class is drawn, (C,) float64; 0 for a class without images.
+    """Return the probability that an image of each class is drawn, (C,) float64; 0 for a class without images.
 
     With n_j images of class j, p_j is proportional to 1 (``'class_balanced'``), √n_j (``'square_root'``) or 1/n_j
-    (``'reversed'``), or is (1 - t) n_j / Σn + t / C (``'progressively_balanced'``, t the progress). Kang et al.,
+    (``'reversed'``), or equals (1 - t) n_j / Σn + t / C (``'progressively_balanced'``, t the progress). Kang et al.,
     "Decoupling representation and classifier for long-tailed recognition", ICLR 2020; reversed: Zhou et al., "BBN",
     CVPR 2020.
 
     Args:
         counts: number of images of every class.
         strategy: one of the four above.
-        progress: share of the training that is over, 0 to 1; the progressive strategy uses it.
+        progress: completed share of the training, 0 to 1, for ``'progressively_balanced'`` alone.
 
     Raises:
-        ValueError: unknown strategy, or no images at all.
+        ValueError: an unknown strategy, or no images in any class.
 
     Example:
         >>> class_probabilities([75, 25], 'reversed').tolist()
@@ -46,34 +47,34 @@ def class_probabilities(counts: Sequence[int], strategy: str, progress: float = 
     counts = np.asarray(counts, np.float64)
     present = counts > 0
     if not present.any():
-        raise ValueError(f'counts are {counts.tolist()}; there is nothing to draw from')
+        raise ValueError(f'got counts={counts.tolist()}; expected at least one image')
     if strategy == _PROGRESSIVE:
         balanced = class_probabilities(counts, 'class_balanced')
         return (1 - progress) * counts / counts.sum() + progress * balanced
     if strategy not in _POWERS:
-        raise ValueError(f'strategy is {strategy!r}; it must be one of {", ".join(map(repr, STRATEGIES))}')
+        raise ValueError(f'got strategy={strategy!r}; expected one of {", ".join(map(repr, _STRATEGIES))}')
     weights = np.where(present, np.where(present, counts, 1) ** _POWERS[strategy], 0)
     return weights / weights.sum()
 
 
 @register(DATA_SAMPLERS)
 class ClassProbabilitySampler(Sampler):
-    """Draws images with replacement: first a class by `class_probabilities`, then one of its images uniformly.
+    """Sampler with replacement that draws a class by `class_probabilities`, then one of its images uniformly.
 
-    An epoch has as many draws as the data set has items, rounded up like those of mmengine's `DefaultSampler`. They
-    depend on seed and epoch alone, and every rank takes its part of the one sequence, so a resumed training and one
-    on other ranks see the same draws. The progressive strategy begins with the data's own probabilities in epoch 0 and
-    is balanced from epoch T on; where a loop counts iterations, an epoch is a pass of the loader.
+    An epoch has as many draws as the data set has items, rounded up like those of mmengine's `DefaultSampler`. The
+    draws depend on the seed and the epoch alone, and every rank takes its part of one sequence, so a resumed training
+    and one with another number of ranks see the same draws. The progressive strategy starts with the frequencies of the
+    data in epoch 0 and is balanced from epoch T on. In a loop over iterations, an epoch is a pass of the loader.
 
     Args:
-        dataset: of mmpretrain, wrappers included: ``get_data_info`` gives one ``gt_label`` for each item.
+        dataset: a data set of mmpretrain, possibly in wrappers, with one ``gt_label`` per item.
         strategy: ``'class_balanced'``, ``'square_root'``, ``'progressively_balanced'`` or ``'reversed'``.
-        num_epochs: T, the epochs of the training; for the progressive strategy only.
-        seed: the same on all ranks; by default one that the ranks agree on.
-        round_up: every rank draws the same number.
+        num_epochs: number of epochs T of the training, for ``'progressively_balanced'`` alone.
+        seed: seed, the same on all ranks; by default the ranks agree on a random one.
+        round_up: whether every rank draws the same number of items.
 
     Raises:
-        ValueError: unknown strategy; ``num_epochs`` missing or needless; items without a label, or with several.
+        ValueError: an unknown strategy, ``num_epochs`` missing or superfluous, or items with no label or several.
     """
 
     def __init__(
@@ -86,11 +87,11 @@ class ClassProbabilitySampler(Sampler):
     ) -> None:
         if (strategy == _PROGRESSIVE) != (num_epochs is not None):
             raise ValueError(
-                f'strategy is {strategy!r} and num_epochs {num_epochs}; {_PROGRESSIVE!r} needs the number of epochs of '
-                'the training, no other strategy takes it'
+                f'got strategy={strategy!r} with num_epochs={num_epochs}; expected num_epochs, the epochs of the '
+                f'training, with {_PROGRESSIVE!r} and with no other strategy'
             )
         if num_epochs is not None and num_epochs < 1:
-            raise ValueError(f'num_epochs is {num_epochs}; give the number of epochs of the training')
+            raise ValueError(f'got num_epochs={num_epochs}; expected the epochs of the training, at least 1')
         self.strategy = strategy
         self.num_epochs = num_epochs
         self.rank, self.world_size = get_dist_info()
@@ -98,8 +99,8 @@ class ClassProbabilitySampler(Sampler):
         self.epoch = 0
         labels = image_labels(dataset)
         self.counts = np.bincount(labels)
-        class_probabilities(self.counts, strategy)
-        # images of class 0, then those of class 1, …
+        class_probabilities(self.counts, strategy)  # raises for an unknown strategy
+        # the images of class 0, then those of class 1, …
         self.by_class = np.argsort(labels, kind='stable')
         size = len(labels)
         self.total_size = math.ceil(size / self.world_size) * self.world_size if round_up else size
@@ -108,19 +109,58 @@ class ClassProbabilitySampler(Sampler):
         return iter(self._draw()[self.rank :: self.world_size].tolist())
 
     def __len__(self) -> int:
-        """Draws of this rank in an epoch."""
+        """Return the number of draws of this rank in an epoch."""
         return math.ceil((self.total_size - self.rank) / self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Mmengine calls this before every epoch."""
+        """Set the number of the epoch, as mmengine does before each."""
         self.epoch = epoch
 
     def _draw(self) -> Array:
-        """Indices of the whole epoch, the same on every rank."""
+        """Return the indices of a whole epoch, the same on every rank."""
         progress = min(self.epoch / self.num_epochs, 1.0) if self.num_epochs else 0.0
         limits = np.cumsum(class_probabilities(self.counts, self.strategy, progress))
-        # a row per draw, so that a longer sequence begins with the shorter one
+        # one row of random numbers per draw, so that a longer sequence starts with the shorter one
         first, second = np.random.default_rng([self.seed, self.epoch]).random((self.total_size, 2)).T
         classes = np.searchsorted(limits, first * limits[-1], side='right')
         starts = np.cumsum(self.counts) - self.counts
         return self.by_class[starts[classes] + (second * self.counts[classes]).astype(np.int64)]
+
+
+@register(DATA_SAMPLERS)
+class BilateralSampler(Sampler):
+    """Sampler of the two branches of BBN: draws 0, 2, 4, … of an epoch are uniform, draws 1, 3, 5, … reversed.
+
+    Zhou et al., "BBN", CVPR 2020, section 4.2. The uniform draws are those of mmengine's `DefaultSampler`, every item
+    once per epoch; the reversed draws are those of `ClassProbabilitySampler`. An epoch is twice the data set, and an
+    even ``batch_size`` holds equally many draws of both kinds. The draws depend on the seed and the epoch alone.
+
+    Args:
+        dataset: a data set of mmpretrain, possibly in wrappers, with one ``gt_label`` per item.
+        seed: seed, the same on all ranks; by default the ranks agree on a random one.
+        round_up: whether every rank draws the same number of items.
+
+    Raises:
+        ValueError: an empty data set, or items with no label or several.
+
+    Example:
+        >>> sampler = dict(type='mmrecall.BilateralSampler')
+    """
+
+    def __init__(self, dataset: Any, seed: int | None = None, round_up: bool = True) -> None:
+        seed = sync_random_seed() if seed is None else seed
+        self._reversed = ClassProbabilitySampler(dataset, 'reversed', seed=seed, round_up=round_up)
+        self._uniform = DefaultSampler(dataset, shuffle=True, seed=seed, round_up=round_up)
+
+    def __iter__(self) -> Iterator[int]:
+        for pair in zip(self._uniform, self._reversed, strict=True):
+            yield from pair
+
+    def __len__(self) -> int:
+        """Return the number of draws of this rank in an epoch."""
+        return len(self._uniform) + len(self._reversed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the epoch, as mmengine does before each."""
+        self._uniform.set_epoch(epoch)
+        self._reversed.set_epoch(epoch)

@@ -1,4 +1,4 @@
-"""A long-tailed version of a balanced, or less imbalanced, image set."""
+"""Long-tailed subsets of image sets that are balanced, or less imbalanced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mmrecall.datasets.failures import raise_failures
-from mmrecall.datasets.label_lists import image_labels
+from mmrecall.datasets.label_sources import image_labels
 from mmrecall.io import atomic_write
 
 Array = np.ndarray
@@ -23,27 +23,25 @@ PROFILES = ('exponential', 'pareto')
 def long_tailed_counts(
     num_classes: int, largest: int, imbalance_ratio: float, profile: str = 'exponential', power: float = 6.0
 ) -> list[int]:
-    """Images of every class, the largest first, so that the first has r times as many as the last.
+    """Return numbers of images per class, in descending order; the first is r times the last.
 
-    With C classes, n_0 images in the first and u = i / (C - 1), class i has
+    With C classes, n_0 images in the largest and u = i / (C - 1), class i has, rounded down,
 
-    - ``'exponential'``: n_0 r^(-u). Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019,
-      made long-tailed CIFAR so.
-    - ``'pareto'``: n_0 (1 + k u)^(-a), k = r^(1/a) - 1, a Pareto law over the rank of the class: steeper than the
-      exponential at first, with a longer tail, the more the smaller a. Liu et al., "Large-scale long-tailed recognition
-      in an open world", CVPR 2019, name a Pareto law with a = 6 for ImageNet-LT and Places-LT, and not the rest of it.
-
-    rounded down.
+    - ``'exponential'``: n_0 r^(-u), as in the long-tailed CIFAR of Cui et al., "Class-balanced loss based on effective
+      number of samples", CVPR 2019.
+    - ``'pareto'``: n_0 (1 + k u)^(-a), k = r^(1/a) - 1, a Pareto law over the rank of the class. A smaller a makes it
+      steeper at first and the tail longer. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR
+      2019, name a Pareto law with a = 6 for ImageNet-LT and Places-LT, without the other parameters.
 
     Args:
-        num_classes: C.
-        largest: n_0.
-        imbalance_ratio: r, at least 1.
+        num_classes: number of classes C.
+        largest: number of images of the largest class n_0.
+        imbalance_ratio: ratio r of the largest to the smallest class, at least 1.
         profile: one of the two above.
-        power: a of the Pareto law, above 0.
+        power: exponent a of the Pareto law, above 0.
 
     Raises:
-        ValueError: an argument out of range, or a last class without images.
+        ValueError: an argument out of range, or a smallest class without images.
 
     Example:
         >>> long_tailed_counts(10, 5000, 100)
@@ -52,24 +50,24 @@ def long_tailed_counts(
         [5000, 2423, 1270, 708, 416, 255, 162, 106, 72, 50]
     """
     if num_classes < 2:
-        raise ValueError(f'num_classes is {num_classes}; a long tail needs at least two classes')
+        raise ValueError(f'got num_classes={num_classes}; expected at least 2')
     if imbalance_ratio < 1:
-        raise ValueError(f'imbalance_ratio is {imbalance_ratio}; largest by smallest class is at least 1')
+        raise ValueError(f'got imbalance_ratio={imbalance_ratio}; expected at least 1')
     if profile not in PROFILES:
-        raise ValueError(f'profile is {profile!r}; it must be one of {", ".join(map(repr, PROFILES))}')
+        raise ValueError(f'got profile={profile!r}; expected one of {", ".join(map(repr, PROFILES))}')
     if power <= 0:
-        raise ValueError(f'power is {power}; that of a Pareto law is above 0')
+        raise ValueError(f'got power={power}; expected a number above 0')
     rank = np.arange(num_classes) / (num_classes - 1)
     if profile == 'exponential':
         shares = imbalance_ratio**-rank
     else:
         shares = (1 + (imbalance_ratio ** (1 / power) - 1) * rank) ** -power
-    # what should be a whole number may come out slightly below it
+    # rounding errors may put an integer slightly below its value
     counts = np.floor(largest * shares * (1 + 1e-12)).astype(int).tolist()
     if counts[-1] < 1:
         raise ValueError(
-            f'the largest class has {largest} images, which with an imbalance ratio of {imbalance_ratio} leaves none '
-            'for the smallest; take a smaller ratio'
+            f'got {largest} images in the largest class and an imbalance ratio of {imbalance_ratio}; expected at least '
+            'one image in the smallest class; set a smaller ratio'
         )
     return counts
 
@@ -83,23 +81,22 @@ def draw_long_tail(
     largest: int | None = None,
     seed: int = 0,
 ) -> Array:
-    """Indices, ascending, of a random part of the images in which the classes have the counts of `long_tailed_counts`.
+    """Return the ascending indices of a random subset with the class sizes of `long_tailed_counts`.
 
-    The class with the most images stays the largest, and so on; of classes with equally many the lower number comes
-    first. A draw depends on the class, the seed and the number of its images alone, so a smaller part of a class lies
-    within a larger one.
+    The classes keep their order by size; of classes of equal size the lower number comes first. The images of a class
+    depend on the class, the seed and the size of the class alone, so that a smaller subset lies within a larger one.
 
     Args:
         labels: class of every image.
-        num_classes: C.
+        num_classes: number of classes C.
         imbalance_ratio: see `long_tailed_counts`.
         profile: see `long_tailed_counts`.
         power: see `long_tailed_counts`.
-        largest: images of the largest class; by default as many as it has.
-        seed: of the draw.
+        largest: number of images of the largest class in the subset; all of them by default.
+        seed: seed of the draw.
 
     Raises:
-        ValueError: a class has fewer images than the profile asks for; what `long_tailed_counts` refuses.
+        ValueError: a class has fewer images than the profile asks for; see also `long_tailed_counts`.
 
     Example:
         >>> draw_long_tail([0, 0, 0, 0, 1, 1, 1, 1], num_classes=2, imbalance_ratio=4).tolist()
@@ -108,73 +105,72 @@ def draw_long_tail(
     labels = np.asarray(labels)
     available = np.bincount(labels, minlength=num_classes)
     ranked = np.argsort(-available, kind='stable').tolist()
-    wanted = long_tailed_counts(
+    sizes = long_tailed_counts(
         num_classes, int(available.max()) if largest is None else largest, imbalance_ratio, profile, power
     )
     chosen = []
-    for label, number in zip(ranked, wanted, strict=True):
-        if number > available[label]:
+    for label, size in zip(ranked, sizes, strict=True):
+        if size > available[label]:
             raise ValueError(
-                f'class {label} has {available[label]} images, but the profile asks for {number}; take a smaller '
-                'number of images for the largest class'
+                f'class {label} has {available[label]} images, but the profile asks for {size}; set a smaller largest '
+                'class'
             )
         order = np.random.default_rng([seed, label]).permutation(np.flatnonzero(labels == label))
-        chosen.append(order[:number])
+        chosen.append(order[:size])
     return np.sort(np.concatenate(chosen))
 
 
 def write_long_tail(
     dataset: Any, out: str | Path, imbalance_ratio: float, progress: bool = False, **options: Any
 ) -> list[int]:
-    """Write a list, "path label" in every line, of a long-tailed part of a data set of mmpretrain.
+    """Write a list, "path label" in every line, of a long-tailed subset of a data set of mmpretrain.
 
-    Paths are relative to the data set's ``data_root``. Images that are no files (CIFAR, MNIST) are written as PNG to
-    ``train/<class>/<index>.png`` beside a list ``train.txt``, and their paths are relative to its folder. The list
-    comes last: where it is, all of its images are. What failed is simply called again.
+    Paths are relative to the ``data_root`` of the data set. Images in memory (CIFAR, MNIST) are written as PNG files to
+    ``train/<class>/<index>.png`` beside a list ``train.txt``, and their paths are relative to the folder of the list.
+    The list is written last, so that all of its images exist when it does; after a failure the same call completes.
 
-    If an item cannot stand in the list, all of those are named and nothing is written: without them the classes would
-    have other numbers of images.
+    If an item cannot be listed, all such items are named and nothing is written, because without them the classes would
+    have other sizes.
 
     Args:
-        dataset: with one ``gt_label`` for each item; its ``data_root`` is that of the list too.
-        out: the list, which must not exist; it is complete or not there at all.
+        dataset: a data set with one ``gt_label`` per item.
+        out: the list, which must not exist; it is written as a whole or not at all.
         imbalance_ratio: see `draw_long_tail`.
-        progress: show progress bars.
-        **options: of `draw_long_tail`.
+        progress: whether to show progress bars.
+        **options: arguments of `draw_long_tail`.
 
     Returns:
-        Images of every class in the list.
+        The number of images of every class in the list.
 
     Raises:
         FileExistsError: the list exists.
         OSError: a file cannot be written; names it.
-        ValueError: an item without a class, or with several; an image below another folder than ``data_root``, or a
-            line break in its path; what `draw_long_tail` refuses.
+        ValueError: an item with no class or several, an image outside ``data_root``, or a line break in a path; see
+            also `draw_long_tail`.
     """
     out = Path(out)
     if out.exists():
-        raise FileExistsError(f'{out} is there already; remove it, or choose another name')
+        raise FileExistsError(f'{out} exists; remove it, or set another name')
     labels = image_labels(dataset)
     classes = dataset.metainfo.get('classes') or [str(number) for number in range(1 + labels.max())]
     chosen = draw_long_tail(labels, len(classes), imbalance_ratio, **options)
-    made = {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
+    new_files = {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
-        paths = _paths(dataset, made, bar)
+        paths = _paths(dataset, new_files, bar)
         with atomic_write(out) as partial:
             partial.write_text(''.join(f'{path} {labels[index]}\n' for index, path in paths.items()), encoding='utf-8')
             _write_images(dataset, paths, out.parent, bar)
     return np.bincount(labels[chosen], minlength=len(classes)).tolist()
 
 
-def _paths(dataset: Any, made: dict[int, str], bar: Progress) -> dict[int, str]:
-    """The paths in the list, by item: of its image below the data set's root, or the one that is made for it."""
+def _paths(dataset: Any, new_files: dict[int, str], bar: Progress) -> dict[int, str]:
+    """Return the paths in the list by item: of the image below ``data_root``, or of the new file."""
+    root = getattr(dataset, 'data_root', '')
     paths, failures = {}, []
-    for index, path in bar.track(made.items(), description='images in the list'):
+    for index, new_file in bar.track(new_files.items(), description='images in the list'):
         info = dataset.get_data_info(index)
         try:
-            paths[index] = (
-                _relative(info['img_path'], getattr(dataset, 'data_root', '')) if 'img_path' in info else path
-            )
+            paths[index] = _relative(info['img_path'], root) if 'img_path' in info else new_file
         except ValueError as error:
             failures.append(error)
     raise_failures('no list is written', failures)
@@ -182,7 +178,7 @@ def _paths(dataset: Any, made: dict[int, str], bar: Progress) -> dict[int, str]:
 
 
 def _write_images(dataset: Any, paths: dict[int, str], folder: Path, bar: Progress) -> None:
-    """Write the images that are no files."""
+    """Write the images that are not files."""
     for index, path in bar.track(paths.items(), description='image files'):
         info = dataset.get_data_info(index)
         if 'img_path' not in info:
@@ -192,10 +188,10 @@ def _write_images(dataset: Any, paths: dict[int, str], folder: Path, bar: Progre
 
 def _relative(path: str, root: str) -> str:
     if '\n' in path or '\r' in path:
-        raise ValueError(f'the path {path!r} has a line break and cannot stand in a list')
+        raise ValueError(f'got the path {path!r}; expected no line break, which would end the line of the list')
     if not root:
         return path
     start = root.rstrip('/') + '/'
     if not path.startswith(start):
-        raise ValueError(f'the image {path} is not below data_root {root}, which the paths of the list are relative to')
+        raise ValueError(f'the image {path} is not below data_root {root}, to which the paths of the list are relative')
     return path[len(start) :]

@@ -1,4 +1,4 @@
-"""SYNTHIA video sequences: the data set, and lists of its splits."""
+"""SYNTHIA video sequences: the data set, and the lists of the splits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmrecall.datasets.failures import raise_failures
-from mmrecall.datasets.images import ReadableImages
-from mmrecall.datasets.text_lines import read_lines
+from mmrecall.datasets.image_files import ReadableImages
+from mmrecall.datasets.label_lists import read_lines
 from mmrecall.io import atomic_write
 from mmrecall.registry import DATASETS, register
 from mmrecall.upstream import require
@@ -19,8 +19,8 @@ require('mmseg.datasets')
 
 from mmseg.datasets import BaseSegDataset  # noqa: E402
 
-IGNORED = 255
-VOID = ('void', 'reserved 13', 'reserved 14')
+_IGNORED = 255
+_VOID = ('void', 'reserved 13', 'reserved 14')
 SYNTHIA_IDS: Mapping[str, int] = {
     'void': 0, 'sky': 1, 'building': 2, 'road': 3, 'sidewalk': 4, 'fence': 5, 'vegetation': 6, 'pole': 7, 'car': 8,
     'traffic sign': 9, 'pedestrian': 10, 'bicycle': 11, 'lane marking': 12, 'reserved 13': 13, 'reserved 14': 14,
@@ -33,8 +33,9 @@ _PALETTE = {
     'lane marking': [0, 172, 0], 'reserved 13': [32, 32, 32], 'reserved 14': [96, 96, 96],
     'traffic light': [0, 128, 128],
 }  # fmt: skip
+# number of frames in a block of a contiguous split
 _BLOCK = 50
-_CLASSES = tuple(name for name in SYNTHIA_IDS if name not in VOID)
+_CLASSES = tuple(name for name in SYNTHIA_IDS if name not in _VOID)
 
 
 @register(DATASETS)
@@ -46,15 +47,15 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
     Dataset", CVPR 2016; the recall-loss paper trains on SYNTHIA-SEQS-05-SUMMER.
 
     Args:
-        ann_file: list of frames below ``data_root`` (``tools/dataset_converters/synthia_lists.py`` writes it): paths
-            of the images without ``.png``, one a line.
-        all_ids: the 16 ids as they are, void and reserved ones trained and scored, as in the authors' code.
-        **kwargs: of mmseg's `BaseSegDataset`.
+        ann_file: list of frames that ``tools/dataset_converters/synthia_lists.py`` writes: in every line the path of an
+            image below ``data_root``, without ``.png``.
+        all_ids: whether all 16 ids are classes, void and reserved ones included, as in the authors' code.
+        **kwargs: arguments of mmseg's `BaseSegDataset`.
 
     Raises:
-        FileNotFoundError: the list, an image or a label is missing; says which.
-        ValueError: an empty list, a frame that is listed twice, a line that names no frame; or, when it is read, an
-            image that cannot be read.
+        FileNotFoundError: the list, an image or a label is missing; names it.
+        ValueError: the list is empty, has a frame twice or a line that is not a frame; or, when it is read, an image
+            cannot be read.
     """
 
     METAINFO = dict(classes=_CLASSES)
@@ -66,7 +67,7 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:
-        """SYNTHIA's id to the class index; what is no class is ignored.
+        """Return the class index of every id of SYNTHIA; ids that are not a class are ignored.
 
         Example:
             >>> SynthiaSequenceDataset.get_label_map(('road', 'bicycle'))[11]
@@ -75,14 +76,14 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
         classes = list(cls.METAINFO['classes'] if new_classes is None else new_classes)
         unknown = [name for name in classes if name not in SYNTHIA_IDS]
         if unknown:
-            raise ValueError(f'{unknown} are no classes of SYNTHIA, which has {list(SYNTHIA_IDS)}')
-        return {number: classes.index(name) if name in classes else IGNORED for name, number in SYNTHIA_IDS.items()}
+            raise ValueError(f'got the classes {unknown}; expected names out of {list(SYNTHIA_IDS)}')
+        return {number: classes.index(name) if name in classes else _IGNORED for name, number in SYNTHIA_IDS.items()}
 
     def _update_palette(self) -> list[list[int]]:
         return [_PALETTE[name] for name in self._metainfo['classes']]
 
     def load_data_list(self) -> list[dict]:
-        """Pairs of image and label, in the order of the list."""
+        """Return the pairs of image and label, in the order of the list."""
         root = Path(self.data_root or '.')
         images = [root / f'{line}.png' for line in _lines(Path(self.ann_file))]
         pairs = [(image, label_path(image)) for image in images]
@@ -105,9 +106,7 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
-        raise FileNotFoundError(
-            f'{path} is missing; write the lists of the splits with tools/dataset_converters/synthia_lists.py'
-        )
+        raise FileNotFoundError(f'{path} is missing; tools/dataset_converters/synthia_lists.py writes the lists')
     first: dict[str, int] = {}
     for number, line in read_lines(str(path)):
         line = line.strip()
@@ -115,29 +114,30 @@ def _lines(path: Path) -> list[str]:
             raise ValueError(f'{path} lists {line} in line {first[line]} and line {number}; remove one')
         if len(Path(line).parts) < 5:
             raise ValueError(
-                f'{path}, line {number}: {line[:200]!r} is not <sequence>/RGB/<side>/<camera>/<frame>, without .png'
+                f'{path}, line {number}: got {line[:200]!r}; expected <sequence>/RGB/<side>/<camera>/<frame>, without '
+                '.png'
             )
     if not first:
-        raise ValueError(f'{path} lists no frames')
+        raise ValueError(f'{path} lists no frames; expected <sequence>/RGB/<side>/<camera>/<frame> in every line')
     return list(first)
 
 
 def label_path(image: Path) -> Path:
-    """``<sequence>/GT/LABELS/<side>/<camera>/<frame>.png`` of ``<sequence>/RGB/<side>/<camera>/<frame>.png``."""
+    """Return ``<sequence>/GT/LABELS/<side>/<camera>/<frame>.png`` for the image in ``RGB`` instead of ``GT/LABELS``."""
     side, camera = image.parts[-3:-1]
     return image.parents[3] / 'GT' / 'LABELS' / side / camera / image.name
 
 
 def find_cameras(root: Path, sequences: Sequence[str] = ()) -> list[Path]:
-    """Folders ``<sequence>/RGB/<side>/<camera>`` below the root, sorted, each with a label for every image.
+    """Return the folders ``<sequence>/RGB/<side>/<camera>``, sorted, after a check that every image has a label.
 
     Args:
         root: folder of the sequences.
-        sequences: names of those to take; all by default.
+        sequences: names of the sequences; all by default.
 
     Raises:
-        FileNotFoundError: a sequence, its images, or an image or label is missing; names it.
-        FailedFiles: several are; names all.
+        FileNotFoundError: a sequence, an image or a label is missing; names it.
+        FailedFiles: several are missing; names all of them.
     """
     root = Path(root)
     found = [root / name for name in sequences] or sorted(path.parent for path in root.glob('*/RGB'))
@@ -157,7 +157,7 @@ def find_cameras(root: Path, sequences: Sequence[str] = ()) -> list[Path]:
 
 
 def _missing_in(camera: Path) -> list[Exception]:
-    # a link that leads nowhere is found by its name, but there is no file
+    # a glob finds broken links too
     images = [FileNotFoundError(f'the image {image} is missing') for image in _frames(camera) if not image.is_file()]
     labels = [label_path(image) for image in _frames(camera)]
     return images + [FileNotFoundError(f'the label {label} is missing') for label in labels if not label.is_file()]
@@ -168,7 +168,7 @@ def _frames(camera: Path) -> list[Path]:
 
 
 def _check_same_frames(cameras: Sequence[Path]) -> None:
-    """The cameras of a sequence see one moment from several sides: it must fall into one split for all of them."""
+    """Check that the cameras of a sequence have the same frames, so that each moment falls into one split."""
     first: dict[Path, Path] = {}
     failures = []
     for camera in cameras:
@@ -189,14 +189,14 @@ def split_frames(
 ) -> tuple[list[str], list[str], list[str]]:
     """Split the frames of one camera 70/10/20 into training, validation and test, each sorted.
 
-    A random split of a video puts neighbouring, nearly equal frames on both sides. With ``contiguous``, every block
-    of frames is cut into a training, a validation and a test run, and one frame is left out at every border, so that
-    no two frames of different splits are neighbours.
+    A random split of a video puts neighbouring, nearly equal frames into different splits. With ``contiguous``, every
+    block of 50 frames is cut into a training, a validation and a test run, and one frame is left out at every border,
+    so that no two frames of different splits are neighbours.
 
     Args:
         frames: names with zero-padded numbers, in any order.
-        seed: of the random split.
-        contiguous: cut blocks of 50 frames instead of drawing frames.
+        seed: seed of the random split.
+        contiguous: whether to cut blocks instead of drawing frames.
 
     Example:
         >>> [len(part) for part in split_frames([f'{i:06d}' for i in range(787)])]
@@ -215,7 +215,7 @@ def _split_blocks(frames: list[str]) -> tuple[list[str], list[str], list[str]]:
     for start in range(0, len(frames), _BLOCK):
         part = frames[start : start + _BLOCK]
         first, second = 7 * len(part) // 10, 8 * len(part) // 10
-        # the last frame of every run is left out: its neighbour is in another split
+        # the last frame of every run is left out, because its neighbour is in another split
         for split, run in zip(splits, (part[:first], part[first:second], part[second:]), strict=True):
             split.extend(run[:-1])
     return splits
@@ -224,25 +224,25 @@ def _split_blocks(frames: list[str]) -> tuple[list[str], list[str], list[str]]:
 def write_lists(
     root: Path, out: Path, seed: int = 0, contiguous: bool = False, sequences: Sequence[str] = ()
 ) -> dict[str, int]:
-    """Write ``train.txt``, ``val.txt`` and ``test.txt``: every camera folder split on its own.
+    """Split every camera folder and write ``train.txt``, ``val.txt`` and ``test.txt``.
 
-    If anything is missing, all of that is named and no list is written: one with frames left out would be another
-    split.
+    If files are missing, all of them are named and no list is written, because without their frames the split would be
+    another one.
 
     Args:
         root: folder of the sequences.
-        out: folder of the lists, made if it is not there.
+        out: folder of the lists, created if necessary.
         seed: see `split_frames`.
         contiguous: see `split_frames`.
-        sequences: names of the sequences to take; all by default.
+        sequences: names of the sequences; all by default.
 
     Returns:
         The number of frames in each list.
 
     Raises:
         FileNotFoundError: see `find_cameras`.
-        OSError: a list cannot be written; names it. The lists are what they were.
-        ValueError: cameras of a sequence that hold different frames, or so few frames that a split is empty.
+        OSError: a list cannot be written; names it. The old lists stay.
+        ValueError: the cameras of a sequence have different frames, or a split is empty.
     """
     root, out = Path(root), Path(out)
     splits: dict[str, list[str]] = {'train': [], 'val': [], 'test': []}
@@ -255,8 +255,8 @@ def write_lists(
     empty = [split for split, lines in splits.items() if not lines]
     if empty:
         raise ValueError(
-            f'{root} has {sum(map(len, splits.values()))} frames to split over {len(cameras)} camera folder(s), which '
-            f'leaves none for {", ".join(empty)}; every camera needs at least {20 if contiguous else 10}'
+            f'got {sum(map(len, splits.values()))} frames in {len(cameras)} camera folder(s) of {root}, which leaves '
+            f'none for {", ".join(empty)}; expected at least {20 if contiguous else 10} frames per camera'
         )
     with ExitStack() as written:
         for split, lines in splits.items():

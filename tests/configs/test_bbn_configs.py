@@ -1,4 +1,4 @@
-"""BBN on every data set, on made data in the layout of its data set."""
+"""BBN on every data set, on synthetic data in the layout of its data set."""
 
 import re
 from pathlib import Path

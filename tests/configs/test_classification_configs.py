@@ -1,4 +1,4 @@
-"""Every classification config, on made data in the layout of its data set."""
+"""Every classification config, on synthetic data in the layout of its data set."""
 
 import re
 from pathlib import Path

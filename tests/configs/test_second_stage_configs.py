@@ -1,4 +1,4 @@
-"""Every second stage, on made data in the layout of its data set."""
+"""Every second stage, on synthetic data in the layout of its data set."""
 
 import ast
 import re

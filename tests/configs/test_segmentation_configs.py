@@ -1,4 +1,4 @@
-"""Every segmentation config, on made data in the layout of its data set."""
+"""Every segmentation config, on synthetic data in the layout of its data set."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The toolboxes' own configs train with nothing changed but the loss (and the data, which is made here)."""
+"""The toolboxes' own configs train with nothing changed but the loss (and the data, which is synthetic)."""
 
 from pathlib import Path
 

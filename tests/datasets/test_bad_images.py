@@ -1,4 +1,4 @@
-"""Images that cannot be read, and folders in which none can be found: the error names the file or the folder."""
+"""Images that cannot be read, and folders without images: the error names the file or the folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ pytest.importorskip('mmpretrain.datasets')
 from torch.utils.data import DataLoader
 
 from mmrecall.datasets import CamVidDataset, LongTailList, SynthiaSequenceDataset
-from mmrecall.datasets.images import ReadableImages, check_complete
+from mmrecall.datasets.image_files import ReadableImages, check_complete
 from mmrecall.datasets.synthia import label_path
 
 IMAGE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), (9, 9), 3)
@@ -63,7 +63,7 @@ def test_a_truncated_image_is_named(make, suffix, remains, tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: int(remains * len(content))])
     assert data[0]['img'].shape == (64, 80, 3)
-    with pytest.raises(ValueError, match=rf'{path} is not an image that can be read as a whole.*fetch it again'):
+    with pytest.raises(ValueError, match=rf'{path} is not an image that can be read.*fetch it again'):
         data[1]
 
 
@@ -83,7 +83,7 @@ def test_what_is_behind_the_end_of_a_jpeg_does_no_harm(tmp_path):
 
 
 class Bucket:
-    """Stands for a data set whose storage backend has paths of its own."""
+    """Data set on a storage backend whose paths are not files of this machine."""
 
     def get_data_info(self, index):
         return dict(img_path='bucket/image.jpg')
@@ -120,7 +120,7 @@ def test_a_link_to_its_own_folder_is_named(tmp_path):
     # two of them would be followed for ever
     for name in ('x', 'y'):
         (inner / name).symlink_to('..')
-    with pytest.raises(ValueError, match=r'train/inner/x is a link to a folder that it is in, \.\.; remove it'):
+    with pytest.raises(ValueError, match=r'train/inner/x is a link to a folder that contains it, \.\.; remove it'):
         open_camvid(tmp_path)
 
 
@@ -140,12 +140,12 @@ def test_an_empty_split_is_named_also_when_the_suffix_is_given(tmp_path):
 
 
 def test_a_label_without_an_image_is_warned_of(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr('mmrecall.datasets.camvid.print_log', lambda text, **options: said.append(text))
+    logged = []
+    monkeypatch.setattr('mmrecall.datasets.camvid.print_log', lambda text, **options: logged.append(text))
     camvid(tmp_path, '.jpg')
-    assert not said
+    assert not logged
     (tmp_path / 'train' / 'b.jpg').unlink()
     assert len(open_camvid(tmp_path)) == 1
-    assert said[0].startswith(
+    assert logged[0].startswith(
         f'1 label(s) have no image in {tmp_path}/train, first {tmp_path}/trainannot/b.png; is the folder unpacked'
     )

@@ -55,13 +55,13 @@ BAD = {
     'truncated': (truncate, 'is not an image that can be read.*truncated.*fetch it again'),
     'empty': (lambda path: path.write_bytes(b''), 'is not an image that can be read'),
     'text': (lambda path: path.write_text('0 0 1\n'), 'is not an image that can be read'),
-    'RGB': (lambda path: cv2.imwrite(str(path), np.zeros((3, 4, 3), np.uint8)), 'of mode RGB.*not of colours'),
+    'RGB': (lambda path: cv2.imwrite(str(path), np.zeros((3, 4, 3), np.uint8)), 'of mode RGB;.*not of colours'),
     'RGBA': (lambda path: cv2.imwrite(str(path), np.zeros((3, 4, 4), np.uint8)), 'a picture of mode RGBA'),
     'another size': (lambda path: cv2.imwrite(str(path), LABEL.T), r'has 3x4 pixels, but its image .*\.jpg has 4x3'),
-    '16 bits': (lambda path: cv2.imwrite(str(path), LABEL.astype(np.uint16) + 256), 'has the label 267; labels are 0'),
+    '16 bits': (lambda path: cv2.imwrite(str(path), LABEL.astype(np.uint16) + 256), 'the label 267; expected 0 to 255'),
     'id out of range': (
         lambda path: cv2.imwrite(str(path), LABEL + 1),
-        r'has the label 12 \(1 pixels\), but classes are 0 to 10 and ignore_index is 255; mend the file',
+        r'has the label 12 \(1 pixels\), but classes are 0 to 10 and ignore_index is 255; correct the file',
     ),
 }  # fmt: skip
 

@@ -56,12 +56,6 @@ def test_a_missing_folder_is_named(tmp_path):
         camvid(tmp_path)
 
 
-def test_an_empty_folder_is_named(tmp_path):
-    (tmp_path / 'train').mkdir()
-    with pytest.raises(FileNotFoundError, match='holds no'):
-        camvid(tmp_path)
-
-
 def test_png_beside_jpeg_must_be_decided(layout):
     cv2.imwrite(str(layout / 'train' / 'other.png'), np.zeros((3, 4, 3), np.uint8))
     with pytest.raises(ValueError, match='set img_suffix'):

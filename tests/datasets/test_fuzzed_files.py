@@ -1,4 +1,4 @@
-"""A slice of the fuzzing in tests/fuzz, the same examples every time, and the examples that it found."""
+"""A short, reproducible run of tests/fuzz, and the examples that longer runs found."""
 
 import json
 import sys

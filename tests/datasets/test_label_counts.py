@@ -11,7 +11,7 @@ from mmrecall.datasets import LabelCounts, count_labels
 
 
 def write_labels(root, frames=6, size=(20, 30), values=(0, 1, 2, 255), seed=0):
-    """Labels, and images that nobody can read."""
+    """Write labels, and images that are empty files."""
     rng = np.random.default_rng(seed)
     for folder in ('images', 'labels'):
         (root / folder).mkdir(parents=True)
@@ -24,7 +24,7 @@ def write_labels(root, frames=6, size=(20, 30), values=(0, 1, 2, 255), seed=0):
 
 
 def segmentation(root, classes=('a', 'b', 'c'), known=None, **options):
-    """mmseg's plain data set; with ``known``, ``classes`` are taken from those."""
+    """Return mmseg's plain data set of some ``classes``, all of the ``known`` ones by default."""
     datasets = pytest.importorskip('mmseg.datasets')
 
     class Plain(datasets.BaseSegDataset):
@@ -41,7 +41,7 @@ def segmentation(root, classes=('a', 'b', 'c'), known=None, **options):
 
 
 def loop(root, of_class, ignored):
-    """(counts, images, image_totals, ignored): one file, one class after the other."""
+    """Return [counts, images, image_totals, ignored] from a loop over files and classes."""
     counts, images, totals = (np.zeros(len(of_class), int) for _ in range(3))
     unlabelled = 0
     for path in sorted((root / 'labels').iterdir()):
@@ -120,7 +120,7 @@ def test_counting_draws_no_random_number_of_the_training(tmp_path):
         (
             lambda path: cv2.imwrite(str(path), np.full((4, 4), 9, np.uint8)),
             ValueError,
-            r'has the label 9 \(16 pixels\), but classes are 0 to 2 and ignore_index is 255; mend the file',
+            r'has the label 9 \(16 pixels\), but classes are 0 to 2 and ignore_index is 255; correct the file',
         ),
         (lambda path: cv2.imwrite(str(path), np.zeros((4, 4, 3), np.uint8)), ValueError, r'the shape \(4, 4, 3\)'),
     ],
@@ -152,7 +152,7 @@ def test_synthias_labels_are_counted_by_their_own_loader(tmp_path):
 
 
 def classification(root, labels, classes=('a', 'b', 'c'), multiple=False, **options):
-    """mmpretrain's data sets of a list; there are no images."""
+    """Return a data set of mmpretrain with a list; there are no images."""
     datasets = pytest.importorskip('mmpretrain.datasets')
     names = dict(metainfo=dict(classes=classes)) if classes else {}
     if multiple:

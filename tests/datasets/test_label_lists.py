@@ -5,13 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmrecall.datasets.label_lists import (
-    image_labels,
-    read_class_names,
-    read_competition_json,
-    read_list,
-    shot_groups,
-)
+from mmrecall.datasets.label_lists import read_class_names, read_competition_json, read_list, shot_groups
 
 
 def write(path, text):
@@ -23,7 +17,7 @@ def names(tmp_path, *lines, num_classes=None):
     return read_list(write(tmp_path / 'list.txt', '\n'.join(lines)), num_classes).classes
 
 
-# a path of one line, with whatever Python alone takes for the end of a line
+# paths with characters at which str.splitlines splits, but without line ends
 paths = st.text(st.characters(codec='utf-8', exclude_characters='\n\r\0'), min_size=1).map(lambda text: f'a/{text}.jpg')
 
 
@@ -51,11 +45,11 @@ def test_blank_lines_and_windows_line_ends_do_no_harm(tmp_path):
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ('a.jpg', '\'a.jpg\' is not "path label"'),
-        ('a.jpg 1.0', '\'a.jpg 1.0\' is not "path label"'),
-        ('a.jpg 1_0', 'is not "path label"'),
-        ('7', "'7' is not"),
-        ('a.jpg -1', r'a\.jpg has the label -1, but classes begin with 0'),
+        ('a.jpg', 'got \'a.jpg\'; expected "path label"'),
+        ('a.jpg 1.0', 'got \'a.jpg 1.0\'; expected "path label"'),
+        ('a.jpg 1_0', 'expected "path label"'),
+        ('7', "got '7'"),
+        ('a.jpg -1', r'a\.jpg has the label -1, but classes are 0 to 2'),
         ('a.jpg 3', r'a\.jpg has the label 3, but classes are 0 to 2'),
     ],
 )
@@ -66,7 +60,7 @@ def test_a_wrong_line_is_named_with_the_file(line, message, tmp_path):
 
 
 def test_a_negative_label_is_refused_also_when_the_classes_are_unknown(tmp_path):
-    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes begin with 0'):
+    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes are 0 to'):
         read_list(write(tmp_path / 'list.txt', 'a.jpg -2'))
 
 
@@ -113,9 +107,9 @@ def test_the_competitions_json_gives_images_by_id_and_names_by_category(tmp_path
         (dict(annotations=[]), "has no 'annotations'"),
         (dict(annotations=[dict(image_id=8, category_id=0)]), r'annotations\[0\]: no image has the id 8'),
         (dict(annotations=[dict(image_id=7, category_id=4)]), r'annotations\[0\]: .*a\.jpg has the label 4'),
-        (dict(annotations=[dict(image_id=7, category_id='4')]), r"annotations\[0\]: category_id is '4'"),
-        (dict(annotations=[dict(image_id=7)]), r"annotations\[0\] has no 'category_id'"),
-        (dict(images=[dict(id=7)]), r"images\[0\] has no 'file_name'"),
+        (dict(annotations=[dict(image_id=7, category_id='4')]), r"annotations\[0\]: got category_id='4'"),
+        (dict(annotations=[dict(image_id=7)]), r"annotations\[0\]: got .*; expected an object with 'category_id'"),
+        (dict(images=[dict(id=7)]), r"images\[0\]: got \['id'\]; expected an object with 'file_name'"),
     ],
 )
 def test_a_wrong_entry_of_the_json_is_named(changes, message, tmp_path):
@@ -148,28 +142,6 @@ def test_every_class_is_in_one_group_and_the_borders_are_medium(counts, few, mor
 def test_groups_that_leave_a_gap_are_refused():
     with pytest.raises(ValueError, match='few is 30, many 20'):
         shot_groups([1, 2], many=20, few=30)
-
-
-class Items:
-    """Stands for a data set of mmpretrain."""
-
-    def __init__(self, *labels):
-        self.labels = labels
-
-    def __len__(self):
-        return len(self.labels)
-
-    def get_data_info(self, index):
-        return dict(gt_label=self.labels[index])
-
-
-@pytest.mark.parametrize('wrong', [None, [0, 1], -1])
-def test_an_item_without_one_class_is_named(wrong):
-    assert image_labels(Items(1, np.int64(2))).tolist() == [1, 2]
-    with pytest.raises(ValueError, match='item 1 of Items has gt_label='):
-        image_labels(Items(0, wrong))
-    with pytest.raises(ValueError, match='Items is empty'):
-        image_labels(Items())
 
 
 def test_a_byte_order_mark_is_no_part_of_a_path_or_name(tmp_path):
@@ -208,8 +180,8 @@ READERS = {
     [
         ('a.jpg 0\r\ncaf\xe9.jpg 1\n'.encode('latin-1'), 'line 2: byte 0xe9 is not UTF-8; save the file in UTF-8'),
         ('a.jpg 0\n'.encode('utf-16'), 'line 1: byte 0xff is not UTF-8'),
-        ('a.jpg 0\n'.encode('utf-16-le'), 'line 1: a NUL byte; is it a text file'),
-        (b'a.jpg 0\rb.jpg\0 1\n', 'line 2: a NUL byte'),
+        ('a.jpg 0\n'.encode('utf-16-le'), 'line 1: got a NUL byte; expected a text file'),
+        (b'a.jpg 0\rb.jpg\0 1\n', 'line 2: got a NUL byte'),
         (b'a.jpg 0\n\xc3', 'line 2: byte 0xc3'),
     ],
     ids=['latin-1', 'utf-16', 'utf-16 without mark', 'NUL', 'truncated'],
@@ -222,7 +194,7 @@ def test_what_is_not_utf_8_is_named_with_line_and_byte(name, content, message, t
 
 def test_an_image_with_two_labels_is_refused(tmp_path):
     path = write(tmp_path / 'list.txt', 'a.jpg 0\nb.jpg 1\n\na.jpg 1\n')
-    with pytest.raises(ValueError, match=rf'{path}: a\.jpg has the label 0 in line 1 and 1 in line 4; leave the right'):
+    with pytest.raises(ValueError, match=rf'{path}: a\.jpg has the label 0 in line 1 and 1 in line 4; expected'):
         read_list(path)
     double = [dict(image_id=9, category_id=0), dict(image_id=9, category_id=2)]
     with pytest.raises(ValueError, match=r'b\.jpg has the label 0 in annotations\[0\] and 2 in annotations\[1\]'):
@@ -230,12 +202,12 @@ def test_an_image_with_two_labels_is_refused(tmp_path):
 
 
 def test_an_image_that_is_listed_again_is_warned_of(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr('mmrecall.datasets.label_lists.print_log', lambda text, **options: said.append(text))
+    logged = []
+    monkeypatch.setattr('mmrecall.datasets.label_lists.print_log', lambda text, **options: logged.append(text))
     path = write(tmp_path / 'list.txt', 'a.jpg 0\nb.jpg 1\na.jpg 0\na.jpg 0\n')
     assert len(read_list(path).images) == 4
-    assert said == [
-        f'{path} lists 2 image(s) more than once, first a.jpg in line 1 and line 3: they are trained, or tested, as '
+    assert logged == [
+        f'{path} lists 2 image(s) more than once, first a.jpg in line 1 and line 3: training and tests use them as '
         'often'
     ]
 
@@ -243,16 +215,13 @@ def test_an_image_that_is_listed_again_is_warned_of(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(images=COMPETITION['images'] * 2), r'images\[2\]: the id 7 is there twice'),
+        (dict(images=COMPETITION['images'] * 2), r'images\[2\]: the id 7 occurs twice'),
         (dict(images=dict(id=7)), "has no 'images'"),
-        (dict(images=[7]), r"images\[0\] has no 'id', it is 7"),
-        (
-            dict(images=[dict(id=[7], file_name='a')]),
-            r'images\[0\]: id is \[7\], which is not a whole number or a text',
-        ),
-        (dict(images=[dict(id=7, file_name=None)]), r'images\[0\]: file_name is None, which is not a text'),
-        (dict(annotations=[dict(image_id=7, category_id=True)]), r'category_id is True, which is not a whole number'),
-        (dict(categories=[dict(id=0, name=7)]), r'categories\[0\]: name is 7'),
+        (dict(images=[7]), r"images\[0\]: got 7; expected an object with 'id'"),
+        (dict(images=[dict(id=[7], file_name='a')]), r'images\[0\]: got id=\[7\]; expected an integer or a string'),
+        (dict(images=[dict(id=7, file_name=None)]), r'images\[0\]: got file_name=None; expected a string'),
+        (dict(annotations=[dict(image_id=7, category_id=True)]), r'got category_id=True; expected an integer'),
+        (dict(categories=[dict(id=0, name=7)]), r'categories\[0\]: got name=7'),
     ],
 )
 def test_parts_of_the_json_that_are_of_another_kind_are_named(changes, message, tmp_path):
@@ -267,7 +236,7 @@ def test_json_that_is_cut_off_or_nested_without_end_is_named(tmp_path):
 
 
 def test_a_label_of_thousands_of_digits_is_no_label(tmp_path):
-    with pytest.raises(ValueError, match=r'line 1: .* is not "path label"') as caught:
+    with pytest.raises(ValueError, match=r'line 1: got .*; expected "path label"') as caught:
         read_list(write(tmp_path / 'list.txt', 'a.jpg ' + '1' * 5000))
     assert len(str(caught.value)) < 1000
 
@@ -275,5 +244,5 @@ def test_a_label_of_thousands_of_digits_is_no_label(tmp_path):
 def test_a_file_of_class_names_without_names_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'classes\.txt names no classes'):
         read_class_names(write(tmp_path / 'classes.txt', ' \n\n'))
-    with pytest.raises(ValueError, match=r'classes\.txt, line 2: nothing is behind the tab'):
+    with pytest.raises(ValueError, match=r'classes\.txt, line 2: got nothing after the tab'):
         read_class_names(write(tmp_path / 'classes.txt', 'n01\tcat\nn02\t\n'))

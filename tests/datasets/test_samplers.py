@@ -18,7 +18,7 @@ STRATEGIES = ['class_balanced', 'square_root', 'reversed', 'progressively_balanc
 
 
 class Flowers:
-    """Stands for a data set of mmpretrain; an item is its index."""
+    """Stand-in for a data set of mmpretrain; an item is its index."""
 
     metainfo = dict(classes=('a', 'b', 'c', 'd', 'e'))
 
@@ -51,7 +51,7 @@ def on_rank(rank, world_size, **options):
 
 
 def expected(strategy, epoch):
-    """Probability of every class, from the formulas of the papers, class by class."""
+    """Return the probability of every class by the formulas of the papers."""
     n = {0: 9, 2: 36, 3: 1, 4: 4}
     if strategy == 'class_balanced':
         return dict.fromkeys(n, 1 / 4)
@@ -135,7 +135,7 @@ def test_ranks_share_one_drawing(world_size, round_up, strategy, seed, epoch):
         together[rank::world_size] = part
     alone = sampler(strategy, seed=seed)
     alone.set_epoch(epoch)
-    # what the first 50 draws are does not depend on the number of ranks
+    # the first 50 draws do not depend on the number of ranks
     assert together[:50] == list(alone)
     assert len(together) == (-(-50 // world_size) * world_size if round_up else 50)
 
@@ -182,10 +182,10 @@ def test_wrapped_data_are_drawn_through_the_wrapper():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(strategy='balanced'), "strategy is 'balanced'; it must be one of 'class_balanced'"),
-        (dict(strategy='progressively_balanced', num_epochs=None), 'needs the number of epochs'),
-        (dict(strategy='reversed', num_epochs=5), "strategy is 'reversed' and num_epochs 5"),
-        (dict(strategy='progressively_balanced', num_epochs=0), 'num_epochs is 0'),
+        (dict(strategy='balanced'), "got strategy='balanced'; expected one of 'class_balanced'"),
+        (dict(strategy='progressively_balanced', num_epochs=None), 'num_epochs=None; expected num_epochs'),
+        (dict(strategy='reversed', num_epochs=5), "got strategy='reversed' with num_epochs=5"),
+        (dict(strategy='progressively_balanced', num_epochs=0), 'got num_epochs=0; expected the epochs'),
         (dict(labels=[]), 'Flowers is empty'),
         (dict(labels=[0, -1]), 'item 1 of Flowers has gt_label=-1'),
     ],
@@ -202,7 +202,7 @@ def test_both_spellings_of_the_type_build_it():
 
 
 class Model(BaseModel):
-    """A number that learns nothing from indices."""
+    """Model of one number that does not depend on the data."""
 
     def __init__(self):
         super().__init__()
@@ -213,7 +213,7 @@ class Model(BaseModel):
 
 
 class Seen(Hook):
-    """Which items every iteration got."""
+    """Hook that records the items of every iteration."""
 
     def __init__(self):
         self.items = []

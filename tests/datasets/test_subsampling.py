@@ -42,11 +42,11 @@ def test_the_pareto_profile_is_a_power_of_the_rank():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ((1, 100, 10), 'num_classes is 1'),
-        ((10, 100, 0.5), r'imbalance_ratio is 0\.5'),
-        ((10, 100, 10, 'linear'), "profile is 'linear'; it must be one of 'exponential', 'pareto'"),
-        ((10, 100, 10, 'pareto', 0), 'power is 0'),
-        ((10, 9, 10), 'the largest class has 9 images, which with an imbalance ratio of 10 leaves none'),
+        ((1, 100, 10), 'got num_classes=1; expected at least 2'),
+        ((10, 100, 0.5), r'got imbalance_ratio=0\.5'),
+        ((10, 100, 10, 'linear'), "got profile='linear'; expected one of 'exponential', 'pareto'"),
+        ((10, 100, 10, 'pareto', 0), 'got power=0'),
+        ((10, 9, 10), 'got 9 images in the largest class and an imbalance ratio of 10; expected at least one'),
     ],
 )
 def test_counts_that_make_no_sense_are_refused(arguments, message):
@@ -97,7 +97,7 @@ def test_a_class_with_fewer_images_than_asked_is_named():
 
 
 class Files:
-    """Stands for a data set of mmpretrain."""
+    """Stand-in for a data set of mmpretrain."""
 
     metainfo = dict(classes=('cat', 'T-shirt/top'))
     data_root = 'data/x/'
@@ -132,7 +132,7 @@ def test_a_list_is_never_overwritten(tmp_path):
     out = tmp_path / 'train.txt'
     write_long_tail(files(), out, 5)
     before = out.read_bytes()
-    with pytest.raises(FileExistsError, match=r'train\.txt is there already'):
+    with pytest.raises(FileExistsError, match=r'train\.txt exists; remove it'):
         write_long_tail(files(), out, 1)
     assert out.read_bytes() == before
 

@@ -17,7 +17,7 @@ PIPELINE = [dict(type='mmseg.LoadImageFromFile'), dict(type='mmrecall.LoadSynthi
 
 
 def write_frame(root, name='000000', label=None, sequence='SYNTHIA-SEQS-05-SUMMER', camera='Omni_F'):
-    """A frame as SYNTHIA has it: 16-bit label, class id in the first channel, instance id in the second."""
+    """Write a frame of SYNTHIA: 16-bit label, class id in the first channel, instance id in the second."""
     image = root / sequence / 'RGB' / 'Stereo_Left' / camera / f'{name}.png'
     for path in (image, label_path(image)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def test_a_missing_list_says_which_tool_writes_it(tmp_path):
     ('text', 'message'),
     [
         ('S/RGB/L/F/0\r\nS/RGB/L/F/1\r\nS/RGB/L/F/0\r\n', 'lists S/RGB/L/F/0 in line 1 and line 3; remove one'),
-        ('\n000000\n', r"line 2: '000000' is not <sequence>/RGB/<side>/<camera>/<frame>, without \.png"),
+        ('\n000000\n', r"line 2: got '000000'; expected <sequence>/RGB/<side>/<camera>/<frame>, without \.png"),
         (' \n', 'lists no frames'),
     ],
 )
@@ -157,7 +157,7 @@ def test_lists_are_the_same_bytes_on_shuffled_directory_listings(tmp_path, monke
 
 
 def neighbours(parts):
-    """Pairs of splits that hold one frame and the next."""
+    """Return the pairs of splits of which one has the frame after a frame of the other."""
     return [(a, b) for a in range(3) for b in range(3) if a != b and {f + 1 for f in parts[a]} & parts[b]]
 
 
@@ -198,13 +198,13 @@ def test_cameras_with_different_frames_are_named(tmp_path):
 def test_too_few_frames_for_a_split_are_named(tmp_path):
     for frame in range(9):
         write_frame(tmp_path, f'{frame:06d}')
-    with pytest.raises(ValueError, match='leaves none for val; every camera needs at least 10'):
+    with pytest.raises(ValueError, match='leaves none for val; expected at least 10 frames per camera'):
         write_lists(tmp_path, tmp_path / 'lists')
     assert not (tmp_path / 'lists').exists()
 
 
 def png(ids):
-    """A 16-bit RGB PNG by the file format's definition, without OpenCV: ids in red, instances in green."""
+    """Encode a 16-bit RGB PNG without OpenCV, with ids in red and instances in green."""
     rows = b''.join(b'\0' + b''.join(struct.pack('>HHH', i, 300 + i, 0) for i in row) for row in ids)
     header = struct.pack('>IIBBBBB', len(ids[0]), len(ids), 16, 2, 0, 0, 0)
 

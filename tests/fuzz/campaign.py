@@ -1,4 +1,4 @@
-"""Fuzzing for minutes instead of examples: hypothesis tests, called again and again with other seeds."""
+"""Fuzzing for a number of minutes: hypothesis tests that run repeatedly, with another seed each time."""
 
 import argparse
 import random
@@ -20,48 +20,48 @@ _SETTINGS = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-# seconds between two lines of progress
+# seconds between two reports of the progress
 _PROGRESS = 30
 
 
 def run(test_function: Callable[[], None], minutes: float) -> bool:
-    """Call a hypothesis test, which has no settings of its own, until the time is over or it fails.
+    """Run a hypothesis test without settings repeatedly until the time is over or it fails.
 
     Returns:
-        Whether it never failed; a failure is printed with its example.
+        Whether the test passed; a failure is printed with its example.
     """
     examples = _count_examples(_SETTINGS(test_function))
     name, start = test_function.__name__, time.monotonic()
-    said = start
+    reported = start
     for number in count(random.SystemRandom().randrange(2**32)):
         try:
             seed(number)(test_function)()
         except Exception as error:
             traceback.print_exception(error)
-            if sys.version_info < (3, 11):  # which prints no notes of an error
+            if sys.version_info < (3, 11):  # these versions do not print the notes of an error
                 print(*getattr(error, '__notes__', ()), sep='\n')
             print(f'{name}: failed with seed {number} after {examples[0]} examples', flush=True)
             return False
         now = time.monotonic()
         over = now - start >= 60 * minutes
-        if over or now - said >= _PROGRESS:
-            said = now
+        if over or now - reported >= _PROGRESS:
+            reported = now
             print(f'{name}: {examples[0]} examples in {now - start:.0f} s', flush=True)
         if over:
             return True
 
 
 def main(campaigns: Sequence[Callable[[], None]]) -> None:
-    """Command line: run the tests one after the other; the exit status is 1 if one failed."""
+    """Run the tests one after the other; the exit status is 1 if any failed."""
     parser = argparse.ArgumentParser(description=sys.modules['__main__'].__doc__)
-    parser.add_argument('--minutes', type=float, default=10, help='for all tests together')
+    parser.add_argument('--minutes', type=float, default=10, help='time for all tests together')
     minutes = parser.parse_args().minutes / len(campaigns)
     results = [run(campaign, minutes) for campaign in campaigns]
     sys.exit(0 if all(results) else 1)
 
 
 def _count_examples(test_function: Callable[[], None]) -> list[int]:
-    """A list of one number that grows with every example."""
+    """Return a list whose only element is the number of examples, increased during the test."""
     handle, examples = test_function.hypothesis, [0]
     inner = handle.inner_test
 

@@ -1,4 +1,4 @@
-"""Fuzzing of what reads label files: real PNG and JPEG files, changed.
+"""Fuzzing of the readers of labels and images with changed PNG, JPEG, TIFF and BMP files.
 
 python tests/fuzz/labels.py --minutes 10
 """
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from refusals import outcome
 
 from mmrecall.datasets import CamVidDataset, LoadCheckedAnnotations, LoadSynthiaAnnotations, SynthiaSequenceDataset
-from mmrecall.datasets.images import check_complete
-from mmrecall.datasets.sources import Source
+from mmrecall.datasets.image_files import check_complete
+from mmrecall.datasets.label_sources import Source
 
 FOLDER = Path(tempfile.mkdtemp())
 SIZES = [(6, 8), (8, 6), (1, 1), (1, 9)]
@@ -28,7 +28,7 @@ def encoded(suffix, image):
 
 @st.composite
 def files(draw):
-    """A picture of some kind and size, sound."""
+    """Draw a valid picture of some format and size."""
     size, channels = draw(st.sampled_from(SIZES)), draw(st.sampled_from([0, 1, 3, 4]))
     highest = draw(st.sampled_from([1, 10, 11, 15, 16, 255, 256, 65535]))
     depth = np.uint8 if highest < 256 and draw(st.booleans()) else np.uint16
@@ -39,7 +39,7 @@ def files(draw):
 
 
 def chunks(content):
-    """Kind and data of the parts of a PNG."""
+    """Yield type and data of the chunks of a PNG."""
     place = 8
     while place + 8 <= len(content):
         length = struct.unpack('>I', content[place : place + 4])[0]
@@ -48,7 +48,7 @@ def chunks(content):
 
 
 def png(parts):
-    """The PNG of such parts, with right checksums, so that a reader looks at what is in them."""
+    """Return a PNG of such chunks with correct checksums, so that a reader does not stop at them."""
     packed = (
         struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in parts
     )
@@ -57,7 +57,7 @@ def png(parts):
 
 @st.composite
 def with_other_header(draw, content):
-    """The PNG with other sizes, bit depth, colour type, interlacing or pixels."""
+    """Draw the PNG with another size, bit depth, colour type, interlacing or pixels."""
     parts = list(chunks(content))
     header = bytearray(parts[0][1])
     place = draw(st.integers(0, len(header) - 1))
@@ -70,7 +70,7 @@ def with_other_header(draw, content):
 
 @st.composite
 def spoilt(draw):
-    """A picture, of which bits are changed, parts are missing or another header tells."""
+    """Draw a picture with flipped bits, missing parts or another header."""
     content = draw(files())
     if content.startswith(b'\x89PNG') and draw(st.booleans()):
         content = draw(with_other_header(content))
@@ -82,7 +82,7 @@ def spoilt(draw):
 
 
 class OneLabel:
-    """A data set of one label file, for the counting."""
+    """Data set of one label file."""
 
     def __init__(self, info, loader):
         self.info = info

@@ -1,4 +1,4 @@
-"""Fuzzing of what reads lists, competition JSON, class names and class counts.
+"""Fuzzing of the readers of lists, competition JSON, class names and class counts.
 
 python tests/fuzz/lists.py --minutes 10
 """
@@ -17,7 +17,7 @@ from mmrecall.datasets import LabelCounts
 from mmrecall.datasets.label_lists import read_class_names, read_competition_json, read_list
 from mmrecall.losses.class_counts import read_class_counts
 
-# a warning of every list would be most of what is printed
+# warnings of the readers would hide the progress of the fuzzing
 MMLogger.get_current_instance().setLevel('ERROR')
 FOLDER = Path(tempfile.mkdtemp())
 
@@ -33,7 +33,7 @@ texts = st.lists(st.tuples(lines, ends)).map(lambda parts: ''.join(line + end fo
 
 @st.composite
 def spoilt(draw, texts):
-    """Bytes of a text in some encoding, some of them changed or cut off."""
+    """Draw the bytes of a text in some encoding, with some of them changed or cut off."""
     text, encoding = draw(texts), draw(st.sampled_from(['utf-8', 'utf-8', 'utf-8-sig', 'utf-16', 'latin-1', 'cp1252']))
     content = bytearray(text.encode(encoding, 'replace'))
     for place, byte in draw(st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), max_size=3)):
@@ -44,7 +44,7 @@ def spoilt(draw, texts):
 
 
 def result(read, name, content, *arguments):
-    """What a reader makes of a file with such content."""
+    """Return the outcome of a reader for a file with such content."""
     path = FOLDER / name
     path.write_bytes(content)
     return outcome(lambda: read(str(path), *arguments), path)
@@ -80,7 +80,7 @@ ids = st.integers(0, 4) | anything
 
 
 def either(right):
-    """Mostly what it should be."""
+    """Draw mostly valid values, and sometimes any others."""
     return st.integers(0, 9).flatmap(lambda number: anything if number == 0 else right)
 
 
@@ -132,7 +132,7 @@ def class_counts(content, name):
 
 
 def draw_classes(content):
-    """Names that the file is compared with, now and then."""
+    """Return class names to compare with the file for half of the contents."""
     return ['a', 'b'] if len(content) % 2 else None
 
 

@@ -1,4 +1,4 @@
-"""Any arguments for any loss: an error that names one of them, or a result that can be trained with.
+"""Fuzzing of all losses with any arguments: an error that names one of them, or a result fit for training.
 
 python tests/fuzz/loss_arguments.py --minutes 10
 """
@@ -25,7 +25,7 @@ from mmrecall.losses import ClassCounts
 from mmrecall.losses.base import BaseLoss
 from mmrecall.registry import MODELS
 
-# where this file runs as a script
+# pytest has this folder on its path, a run as a script does not
 sys.path.append(str(Path(__file__).parents[1] / 'losses'))
 import every_loss
 
@@ -64,7 +64,7 @@ NONSENSE = st.sampled_from([*NO_NUMBERS, *NO_LISTS, *EDGES, *TENSORS])
 
 
 class Construction(NamedTuple):
-    """How a loss is made."""
+    """Class, options and preparation of a loss."""
 
     cls: type[BaseLoss]
     options: dict[str, Any]
@@ -74,7 +74,7 @@ class Construction(NamedTuple):
 
 
 class Call(NamedTuple):
-    """How it is called."""
+    """Arguments and mode of a call, and the expectations of its outcome."""
 
     logits: Any
     target: Any
@@ -82,16 +82,16 @@ class Call(NamedTuple):
     training: bool
     with_gradient: bool
     valid: bool
-    """Whether it has to succeed."""
+    """Whether the call must succeed."""
     moderate: bool
-    """Whether a result has to be finite."""
+    """Whether the result must be finite."""
     fused: bool
-    """Whether it is made to take the way of large batches."""
+    """Whether the fused pass over the logits runs, which is usual for large batches alone."""
 
 
 @cache
 def parameters(cls):
-    """Names of all that a loss can be built with."""
+    """Return the names of all options of a loss."""
     constructors = [base.__init__ for base in cls.__mro__ if issubclass(base, BaseLoss)]
     found = {name: one for function in constructors for name, one in inspect.signature(function).parameters.items()}
     return sorted(name for name, one in found.items() if one.kind is one.POSITIONAL_OR_KEYWORD and name != 'self')
@@ -99,7 +99,7 @@ def parameters(cls):
 
 @cache
 def usual_options(num_classes):
-    """Of every option the values that make sense, if not together with all others."""
+    """Return the valid values of every option; not all of them are valid together."""
     per_class = st.lists(st.floats(0, 10), min_size=num_classes, max_size=num_classes)
     counts = st.lists(st.integers(0, 5000), min_size=num_classes, max_size=num_classes)
     by_class = st.dictionaries(
@@ -137,7 +137,7 @@ def usual_options(num_classes):
 
 @st.composite
 def constructions(draw):
-    """A loss, with some options that are as they should be and some that may be anything."""
+    """Draw a loss with some valid options and some that may be anything."""
     cls = draw(st.sampled_from(LOSSES))
     num_classes = draw(st.sampled_from(CLASSES))
     usual, names = usual_options(num_classes), parameters(cls)
@@ -153,7 +153,7 @@ PARTS = ('logits', 'target', 'labels', 'weight', 'avg_factor', 'reduction_overri
 
 @st.composite
 def calls(draw, loss, num_classes):
-    """Arguments that are as they should be but for one or two."""
+    """Draw arguments of which all but one or two are valid."""
     strange = draw(st.one_of(st.just([]), st.lists(st.sampled_from(PARTS), min_size=1, max_size=2)))
     if 'classes' in strange:
         num_classes = draw(st.integers(0, 6))
@@ -171,7 +171,7 @@ def calls(draw, loss, num_classes):
         target = draw(class_indices(shapes[1], num_classes, ignored, values, 'target' in strange))
     if 'labels' in strange:
         target = draw(with_a_wrong_label(target))
-    # the caller's or the loss's own
+    # the ignored label comes from the call or from the loss
     options = dict(
         ignore_index=ignored if ignored != loss.ignore_index or draw(st.booleans()) else None, data_samples=[]
     )
@@ -199,7 +199,7 @@ def calls(draw, loss, num_classes):
 
 @st.composite
 def laid_out(draw, tensor):
-    """The same numbers, not one after the other."""
+    """Draw a memory layout for the same numbers."""
     how = draw(st.sampled_from(['contiguous', 'transposed', 'every other', 'expanded']))
     if tensor.dtype not in (*INTEGERS, *FLOATS):
         return tensor
@@ -279,7 +279,7 @@ def avg_factors(strange):
 
 
 def is_moderate(logits, target, weight, avg_factor):
-    """Whether all numbers are finite and none is so large that a product with it overflows."""
+    """Return whether all numbers are finite, and so small that their products do not overflow."""
     tensors = [one for one in (logits, target, weight, avg_factor) if isinstance(one, Tensor)]
     if any(one.numel() and not bool((one.to(torch.complex128).abs() <= 1e4).all()) for one in tensors):
         return False
@@ -289,7 +289,7 @@ def is_moderate(logits, target, weight, avg_factor):
 
 
 def has_moderate_options(construction):
-    """Whether the loss has no infinity of its own, such as that of a label that no training sample has."""
+    """Return whether no option causes an infinite loss, as a class without training samples does."""
     numbers = [one for one in construction.options.values() if isinstance(one, Real)]
     counts = construction.options.get('class_counts')
     no_counts = counts is not None and not isinstance(counts, str) and any(not count for count in counts)
@@ -298,7 +298,7 @@ def has_moderate_options(construction):
 
 
 def check_error(error, names):
-    """The error is raised by this project on purpose, and says which argument it is about."""
+    """Check that this project raises the error deliberately, and that the error names an argument."""
     if 'required positional argument' in str(error):
         return
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -317,7 +317,7 @@ def same(first, second):
 
 
 def build(construction):
-    """The loss; None if it is refused, when it is built or by what it needs for any batch."""
+    """Return the loss; None if its construction or a first plain batch is refused."""
     names = [*parameters(construction.cls), *construction.options]
     try:
         loss = construction.cls(**construction.options)
@@ -349,7 +349,7 @@ CALLED_WITH = ('logits', 'target', 'weight', 'avg_factor', 'reduction', 'ignore_
 
 
 def check_call(loss, call, moderate):
-    """One call and what follows from it."""
+    """Check the outcome of one call."""
     loss.train(call.training)
     logits, before = call.logits, states(loss)
     if call.with_gradient and isinstance(logits, Tensor) and logits.dtype in FLOATS:
@@ -365,7 +365,7 @@ def check_call(loss, call, moderate):
 
 
 def call_loss(loss, logits, call):
-    """The loss, None if it is refused, which only arguments that are not as they should be may be."""
+    """Return the result of a call; None if it is refused, which is allowed for invalid arguments alone."""
     try:
         return loss(logits, call.target, **call.options)
     except (TypeError, ValueError) as error:
@@ -375,7 +375,7 @@ def call_loss(loss, logits, call):
 
 
 def check_result(loss, logits, value, with_gradient, finite):
-    """A loss that can be trained with, and a state that can be kept."""
+    """Check that the result is fit for training, and that the running recall lies between 0 and 1."""
     recall = states(loss).get('recall')
     assert recall is None or bool(((recall >= 0) & (recall <= 1)).all())
     assert value.dtype == (torch.float64 if logits.dtype == torch.float64 else torch.float32)

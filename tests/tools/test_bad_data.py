@@ -1,4 +1,4 @@
-"""Converters and counters on bad data and disks: all failures are named, and nothing is left half written."""
+"""Commands on bad data and full disks: all failures are named, and no file is written partially."""
 
 import json
 import runpy
@@ -22,7 +22,7 @@ CAMVID = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py'
 
 @pytest.fixture
 def tool(repository, monkeypatch, capsys):
-    """Calls a command in this process: what it ends with, None if it succeeded."""
+    """Return a function that runs a command in this process and returns its exit message, None for success."""
 
     def call(name, *arguments):
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
@@ -104,7 +104,7 @@ def test_more_failures_than_a_screen_are_all_printed(tool, tmp_path):
 
 @pytest.fixture
 def flowers(tmp_path):
-    """A config for images of which some cannot stand in a list."""
+    """Write a config for images of which some cannot be listed."""
     synthetic_data.image_folder(tmp_path / 'flowers', classes=2, images=4, size=8)
     for number, name in enumerate(('a\nb', 'c\rd')):
         (tmp_path / 'flowers' / '1' / f'{number}.png').rename(tmp_path / 'flowers' / '1' / f'{name}.png')
@@ -117,7 +117,7 @@ def flowers(tmp_path):
 
 
 def mend(folder):
-    """Give the images names that can stand in a list."""
+    """Give the images names that can be listed."""
     for number, path in enumerate(folder.glob('1/*[\n\r]*')):
         path.rename(path.with_name(f'{number}.png'))
 
@@ -137,7 +137,7 @@ FULL = r'cannot be written (No space left on device); make room'
 
 
 def fill(path):
-    """Let what is written beside a file meet the system's own full disk."""
+    """Make the temporary file of an atomic write a link to /dev/full, where the disk is always full."""
     path.with_name(f'{path.name}.partial').symlink_to('/dev/full')
 
 

@@ -24,7 +24,7 @@ def demo(out):
 
 @pytest.fixture(scope='module')
 def interrupted(tmp_path_factory):
-    """Folder and exit status of a demo that was stopped in its first training, once nobody writes its output."""
+    """Return folder and exit status of a demo that was stopped in its first training, after its processes ended."""
     out = tmp_path_factory.mktemp('demo')
     command = [sys.executable, REPOSITORY / DEMO, '--out', out, '--frames', '20']
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -32,14 +32,14 @@ def interrupted(tmp_path_factory):
             if line.startswith('train.py'):
                 break
         process.send_signal(signal.SIGTERM)
-        process.stdout.read()  # ends when nobody writes any more, the training included
+        process.stdout.read()  # ends when the demo and its training have ended
     assert not list(out.rglob('*.partial'))
     return out, process.returncode
 
 
 @pytest.fixture(scope='module')
 def finished(interrupted):
-    """Folder and output of a demo that went on where another was interrupted."""
+    """Return folder and output of a demo that resumed the interrupted one."""
     out, _ = interrupted
     status, output = demo(out)
     assert status == 0, output[-3000:]
@@ -54,7 +54,7 @@ def test_an_interrupted_demo_leaves_no_training_behind_and_goes_on(interrupted, 
 def test_demo_trains_both_losses_and_reuses_what_is_there(finished):
     out, output = finished
     assert len(re.findall(r'2 iterations in', output)) == 2
-    # the table's means are those that mmseg's own metric prints
+    # the means in the table are those that the metric of mmseg prints
     mean = re.search(r'mean +([\d.]+) +([\d.]+) +[+-][\d.]+ +([\d.]+) +([\d.]+)', output)
     stock = re.findall(r'Iter\(test\).*mIoU: ([\d.]+)  mAcc: ([\d.]+)', output)
     expected = [stock[0][1], stock[1][1], stock[0][0], stock[1][0]]

@@ -21,7 +21,7 @@ def demo(repository, out, *arguments):
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """Folder and output of a demo that ran to its end."""
+    """Return folder and output of a completed demo."""
     out = tmp_path_factory.mktemp('demo')
     status, output = demo(Path(__file__).parents[2], out, '--epochs', '1')
     assert status == 0, output[-3000:]

@@ -1,4 +1,4 @@
-"""The tool as a user calls it."""
+"""Command-line behaviour of make_digits.py."""
 
 import pytest
 from commands import run
@@ -31,6 +31,6 @@ def test_the_folder_of_the_configs_is_written_once(repository, tmp_path, monkeyp
 def test_a_tail_that_cannot_be_made_is_said_in_one_line(repository, tmp_path):
     status, output = run('python', repository / TOOL, '--out', tmp_path / 'digits', '--ratio', '200')
     assert status == 1
-    assert 'the largest class has 133 images' in output
+    assert 'got 133 images in the largest class' in output
     assert 'Traceback' not in output
     assert not (tmp_path / 'digits').exists()

@@ -1,4 +1,4 @@
-"""The tool as a user calls it."""
+"""Command-line behaviour of long_tail_list.py."""
 
 import pytest
 import synthetic_data
@@ -12,7 +12,7 @@ TOOL = 'tools/dataset_converters/long_tail_list.py'
 
 @pytest.fixture
 def config(tmp_path):
-    """A config of mmpretrain for three folders of eight images."""
+    """Write a config of mmpretrain for three folders of eight images."""
     synthetic_data.image_folder(tmp_path / 'flowers', classes=3, images=8, size=8)
     path = tmp_path / 'config.py'
     path.write_text(
@@ -40,7 +40,7 @@ def test_a_folder_becomes_a_list_that_can_be_read_and_the_seed_decides(config, r
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--ratio', '9'], 'the largest class has 8 images, which with an imbalance ratio of 9.0 leaves none'),
+        (['--ratio', '9'], 'got 8 images in the largest class and an imbalance ratio of 9.0; expected at least one'),
         (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere'),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'), [(dict(num_frames=0), 'num_frames is 0'), (dict(num_frames=1, size=(20, 20)), '20x20')]
+    ('options', 'message'), [(dict(num_frames=0), 'got num_frames=0'), (dict(num_frames=1, size=(20, 20)), '20x20')]
 )
 def test_bad_arguments_are_named(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):

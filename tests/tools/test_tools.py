@@ -1,4 +1,4 @@
-"""The tools as a user calls them, on made data."""
+"""The tools as a user calls them, on synthetic data."""
 
 import re
 

@@ -1,10 +1,7 @@
-"""Split SYNTHIA sequences 70/10/20 per camera folder into the list files that SynthiaSequenceDataset reads.
+"""Split SYNTHIA sequences 70/10/20 per camera folder into the lists that mmrecall.SynthiaSequenceDataset reads.
 
-The papers' split of SYNTHIA-SEQS-05-SUMMER is random (4400/624/1272 frames); neighbouring frames of a video then lie
-in different splits. --contiguous keeps them apart.
-
-Files that are missing are all named; lists are written only if there are none, because a part of the frames would be
-another split.
+The papers' split of SYNTHIA-SEQS-05-SUMMER is random (4400/624/1272 frames), so that neighbouring frames of a video lie
+in different splits; --contiguous avoids this. If files are missing, all of them are named and no list is written.
 
 Example: python tools/dataset_converters/synthia_lists.py data/SYNTHIA --sequences SYNTHIA-SEQS-05-SUMMER
 """
@@ -16,12 +13,12 @@ from mmrecall.datasets.synthia import write_lists
 
 
 def main() -> None:
-    """Parse the arguments, write the lists, print their lengths."""
+    """Write the lists and print the number of frames in each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('root', help='folder of the sequences: ROOT/<sequence>/RGB/<side>/<camera>/000000.png')
     parser.add_argument('--out', help='folder of train.txt, val.txt, test.txt (default: ROOT)')
-    parser.add_argument('--sequences', nargs='+', default=(), help='sequences to take (default: all)')
-    parser.add_argument('--seed', type=int, default=0, help='of the random split (default: %(default)s)')
+    parser.add_argument('--sequences', nargs='+', default=(), help='names of the sequences (default: all)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random split (default: %(default)s)')
     parser.add_argument('--contiguous', action='store_true', help='cut blocks of 50 frames instead of drawing frames')
     arguments = parser.parse_args()
     out = arguments.out or arguments.root

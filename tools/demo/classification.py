@@ -1,7 +1,7 @@
-"""Cross entropy against the Simple Decoupled Network on long-tailed real images: writes, trains, tests, prints tables.
+"""Compare cross entropy and the Simple Decoupled Network on long-tailed digits: train, test, print two tables.
 
-The images are scikit-learn's handwritten digits, thinned to a long tail. Everything lands below --out; what is already
-there is used again, and an interrupted training is resumed. To start afresh, remove the folder.
+The images are a long-tailed subset of scikit-learn's handwritten digits. All files are below --out. A second call uses
+the files of the first and resumes an interrupted training; to start afresh, remove the folder.
 
 Example: python tools/demo/classification.py --out work_dirs/demo-classification
 """
@@ -25,21 +25,23 @@ CONFIGS = {
     'SDN-CE': 'sdn/sdn_resnet18w16_1xb32-ce-30e_digits-lt.py',
     'SDN-recall': 'sdn/sdn_resnet18w16_1xb32-recall-ema0.1-30e_digits-lt.py',
 }
-# as the metric calls them
+# names of the means in the tables and in the results of the metric
 MEANS = {'top-1': 'top1', 'mean class': 'mean_class', 'many': 'many', 'medium': 'medium', 'few': 'few'}
 
 
 class Scores(NamedTuple):
-    """What the metric wrote."""
+    """Results of `ShotAccuracy`."""
 
     means: dict[str, float]
+    """Means by their names."""
     classes: list[dict[str, str]]
+    """Rows of ``shot_accuracy.csv``, one per class."""
 
 
 def main() -> None:
-    """Parse the arguments and run the steps."""
+    """Run the demo."""
     parser = demo_parser(__doc__, 'demo-classification')
-    parser.add_argument('--epochs', type=int, help='instead of what the configs say')
+    parser.add_argument('--epochs', type=int, help='number of training epochs (default: that of the configs)')
     run_demo(_demo, parser.parse_args())
 
 
@@ -52,7 +54,7 @@ def _demo(arguments: argparse.Namespace, console: Console) -> None:
         epochs = arguments.epochs or config.train_cfg.max_epochs
         short = name.lower().replace(' ', '-')
         work_dir = arguments.out / f'{short}-{epochs}e-seed{arguments.seed}'
-        options = common_options(data_root, arguments.seed) + _own_options(data_root, work_dir, epochs)
+        options = common_options(data_root, arguments.seed) + _classification_options(data_root, work_dir, epochs)
         training = Training(ROOT / 'configs' / path, work_dir, epochs, 'epoch', options)
         means = work_dir / 'means.json'
         train_and_test(training, ['--out', means, '--out-item', 'metrics'], console)
@@ -71,8 +73,8 @@ def _make_data(root: Path) -> None:
         raise SystemExit(str(error)) from error
 
 
-def _own_options(data_root: Path, work_dir: Path, epochs: int) -> list[str]:
-    """What the configs of classification have beside the common: the metric's files, and the end of the cosine."""
+def _classification_options(data_root: Path, work_dir: Path, epochs: int) -> list[str]:
+    """Return the options beside the common ones: the files of the metric, and the end of the cosine schedule."""
     return [
         *(f'{split}_evaluator.class_counts={data_root}/train.txt' for split in ('val', 'test')),
         f'test_evaluator.out_dir={work_dir}',

@@ -1,7 +1,8 @@
 """Write scikit-learn's digits as a long-tailed image set: PNGs of 8x8 pixels, and lists for mmrecall.LongTailList.
 
-50 images of each digit are tested; the others are thinned, the digit with the most images stays the largest. The same
-seed gives the same files. Needs scikit-learn: pip install "mmrecall[demo]".
+50 images of each digit are the test set; a long-tailed subset of the others is the training set, in which the digit
+with the most images stays the largest class. The same seed gives the same files. Needs scikit-learn:
+pip install "mmrecall[demo]".
 
 Example: python tools/demo/make_digits.py --out data/digits-lt
 """
@@ -19,12 +20,13 @@ from mmrecall.datasets.subsampling import draw_long_tail, write_long_tail
 
 Array = np.ndarray
 
-TEST_IMAGES = 50  # of each class
+# number of test images per class
+TEST_IMAGES = 50
 
 
 @dataclass
 class _Digits:
-    """What `write_long_tail` asks of a data set."""
+    """Digits with the methods of a data set that `write_long_tail` calls."""
 
     images: Array
     labels: Array
@@ -41,27 +43,27 @@ class _Digits:
 
 
 def write_digits(root: str | Path, imbalance_ratio: float = 40, seed: int = 0) -> list[int]:
-    """Write ``test.txt``, 50 images of each digit, and ``train.txt``, a long-tailed part of the others.
+    """Write ``test.txt``, 50 images of each digit, and ``train.txt``, a long-tailed subset of the others.
 
-    Images are 8x8 grey PNGs, ``train/3/000002.png`` for example; lists are those of `LongTailList`. The folder is
-    complete or not there at all: it is written under another name first.
+    Images are 8x8 grey PNGs, for example ``train/3/000002.png``, and lists are those of `LongTailList`. The folder is
+    written as a whole or not at all, under another name at first.
 
     Args:
         root: the folder.
-        imbalance_ratio: of the training images, see `draw_long_tail`.
-        seed: of both draws; the same seed gives the same files.
+        imbalance_ratio: ratio of the largest to the smallest class in the training set, see `draw_long_tail`.
+        seed: seed of both draws; the same seed gives the same files.
 
     Returns:
-        Training images of every class.
+        The number of training images of every class.
 
     Raises:
         FileExistsError: the folder exists.
         ImportError: scikit-learn is not installed.
-        ValueError: what `draw_long_tail` refuses.
+        ValueError: a ratio for which a class has too few images, see `draw_long_tail`.
     """
     final = Path(root)
     if final.exists():
-        raise FileExistsError(f'{final} exists; remove it or choose another folder')
+        raise FileExistsError(f'{final} exists; remove it, or set another folder')
     digits = _load()
     tested = draw_long_tail(digits.labels, len(digits.metainfo['classes']), 1, largest=TEST_IMAGES, seed=seed)
     others = np.setdiff1d(np.arange(len(digits)), tested)
@@ -81,19 +83,19 @@ def _load() -> _Digits:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            f'scikit-learn, which has the digits, cannot be imported ({error}); pip install "mmrecall[demo]"'
+            f'scikit-learn, which contains the digits, cannot be imported ({error}); pip install "mmrecall[demo]"'
         ) from error
     images, labels = load_digits(return_X_y=True)
-    # 17 grey levels, 0 to 16
+    # scikit-learn has 17 grey levels, 0 to 16
     return _Digits(np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8), labels)
 
 
 def main() -> None:
-    """Parse the arguments, write, print the counts."""
+    """Write the image set and print its sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', required=True, help='the folder')
-    parser.add_argument('--ratio', type=float, default=40, help='largest class by smallest (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the draws (default: %(default)s)')
+    parser.add_argument('--out', required=True, help='folder of the image set')
+    parser.add_argument('--ratio', type=float, default=40, help='imbalance ratio (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the draws (default: %(default)s)')
     arguments = parser.parse_args()
     try:
         counts = write_digits(arguments.out, arguments.ratio, arguments.seed)

@@ -1,4 +1,4 @@
-"""Write made street scenes in SYNTHIA's layout, and the lists of their split.
+"""Write synthetic street scenes in SYNTHIA's layout, and the lists of their split.
 
 Example: python tools/demo/make_street_scenes.py data/street_scenes --frames 430
 """
@@ -19,7 +19,7 @@ from mmrecall.io import atomic_write
 Array = np.ndarray
 Color = tuple[float, float, float]
 
-# how many of a kind stand in a frame, on average; they set the class shares
+# mean number of objects per frame, which sets the shares of the classes
 _MEAN_COUNTS = {
     'fence': 0.7,
     'vegetation': 5.0,
@@ -30,7 +30,8 @@ _MEAN_COUNTS = {
     'pedestrian': 0.7,
     'bicycle': 0.2,
 }
-_HALF_ROAD = 4.0  # metres
+# half the width of the road, the width of a sidewalk and the length of a fence, in metres
+_HALF_ROAD = 4.0
 _SIDEWALK = 3.0
 _FENCE = 8.0
 
@@ -43,18 +44,18 @@ def write_street_scenes(
     sequence: str = 'STREET-SCENES',
     progress: bool = True,
 ) -> Path:
-    """Write a sequence of made frames as SYNTHIA has them: ``<sequence>/RGB/Stereo_Left/Omni_F/000000.png`` and labels.
+    """Write a sequence of synthetic frames, ``<sequence>/RGB/Stereo_Left/Omni_F/000000.png``, …, and SYNTHIA's labels.
 
-    Labels are 16-bit PNGs of three channels with the class id in the first (red). The sequence is complete or not
-    there at all: it is written under another name first.
+    Labels are 16-bit PNGs of three channels with the class id in the first (red). The sequence is written as a whole or
+    not at all, under another name at first.
 
     Args:
         root: folder of the sequence's folder.
         num_frames: number of frames, at least 1.
-        seed: the same seed gives the same bytes, with the same numpy and OpenCV.
+        seed: seed; the same seed gives the same bytes with the same versions of NumPy and OpenCV.
         size: width and height in pixels.
         sequence: name of the sequence's folder.
-        progress: show a progress bar.
+        progress: whether to show a progress bar.
 
     Returns:
         The folder of the sequence.
@@ -65,12 +66,12 @@ def write_street_scenes(
         ValueError: no frames, or a size below 64x32.
     """
     if num_frames < 1:
-        raise ValueError(f'num_frames is {num_frames}; it must be at least 1')
+        raise ValueError(f'got num_frames={num_frames}; expected at least 1')
     if size[0] < 64 or size[1] < 32:
-        raise ValueError(f'size is {size[0]}x{size[1]}; scenes need at least 64x32 pixels')
+        raise ValueError(f'got size={size[0]}x{size[1]}; expected at least 64x32 pixels')
     final = Path(root) / sequence
     if final.exists():
-        raise FileExistsError(f'{final} exists; remove it or choose another sequence name')
+        raise FileExistsError(f'{final} exists; remove it, or set another name of the sequence')
     partial = final.with_name(final.name + '.partial')
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -89,15 +90,15 @@ def _write_frames(folder: Path, num_frames: int, seed: int, size: tuple[int, int
         image, ids = street_scene(np.random.default_rng((seed, frame)), size)
         path = images / f'{frame:06d}.png'
         label = np.zeros((*ids.shape, 3), np.uint16)
-        label[..., 2] = ids  # OpenCV writes blue, green, red: the file's first channel is the last here
+        label[..., 2] = ids  # OpenCV writes blue, green, red, so that this is the first channel of the file
         for target, pixels in ((path, image[..., ::-1]), (label_path(path), label)):
-            # OpenCV's own writing to files says nothing of a full disk
+            # cv2.imwrite does not report a full disk
             with atomic_write(target, flush=False) as written:
                 written.write_bytes(cv2.imencode('.png', pixels)[1])
 
 
 def street_scene(rng: np.random.Generator, size: tuple[int, int] = (256, 128)) -> tuple[Array, Array]:
-    """One frame: an RGB image, uint8 (H, W, 3), and its SYNTHIA ids, uint8 (H, W).
+    """Return one frame: an RGB image, uint8 (H, W, 3), and the SYNTHIA ids of its pixels, uint8 (H, W).
 
     Example:
         >>> image, ids = street_scene(np.random.default_rng(0), (256, 128))
@@ -112,7 +113,7 @@ def street_scene(rng: np.random.Generator, size: tuple[int, int] = (256, 128)) -
 
 
 class _Canvas:
-    """Image and labels that are painted together, seen by a camera 1.6 m above the road."""
+    """Image and labels, painted together as seen by a camera 1.6 m above the road."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         width, height = size
@@ -125,32 +126,32 @@ class _Canvas:
         self.ids = np.zeros((height, width), np.uint8)
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Pixel of a point x metres right, y metres above the road, z metres ahead."""
+        """Return the pixel of a point x metres to the right, y metres above the road and z metres ahead."""
         return self.center + self.focal * x / z, self.horizon + self.focal * (1.6 - y) / z
 
     def paint(self, name: str, shape: Array, color: Color, texture: float = 12.0) -> None:
-        """Paint a mask (0 or 1, the size of the canvas) with a class and a noisy color."""
+        """Give the pixels of a mask (0 or 1, the size of the canvas) a class and a noisy color."""
         where = shape.astype(bool)
         noise = self.rng.normal(0, texture, (int(where.sum()), 1)).astype(np.float32)
         self.image[where] = np.asarray(color, np.float32) + noise
         self.ids[where] = SYNTHIA_IDS[name]
 
     def polygon(self, *polygons: list[tuple[float, float]]) -> Array:
-        """Mask of polygons of pixels."""
+        """Return the mask of polygons of pixels."""
         mask = np.zeros((self.height, self.width), np.uint8)
         for points in polygons:
             cv2.fillPoly(mask, [np.round(np.clip(points, -9e3, 9e3)).astype(np.int32)], 1)
         return mask
 
     def upright(self, x: float, z: float, left: float, right: float, bottom: float, top: float) -> Array:
-        """Mask of an upright rectangle at (x, z); sides in metres from x, bottom and top above the road."""
+        """Return the mask of an upright rectangle at (x, z), its sides in metres from x and above the road."""
         u0, v0 = self.project(x + left, top, z)
         u1, v1 = self.project(x + right, bottom, z)
         u1, v1 = max(u1, u0 + 0.6), max(v1, v0 + 0.6)
         return self.polygon([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
 
     def disc(self, x: float, y: float, z: float, radius: float, thickness: float = 0.0) -> Array:
-        """Mask of a disc, or of a ring if it has a thickness in metres."""
+        """Return the mask of a disc, or of a ring with a thickness in metres."""
         mask = np.zeros((self.height, self.width), np.uint8)
         u, v = self.project(x, y, z)
         pixels = max(round(self.focal * radius / z), 1)
@@ -160,7 +161,7 @@ class _Canvas:
         return mask
 
     def photograph(self) -> Array:
-        """The image in this frame's light: sun, haze with distance from the ground, blur and sensor noise."""
+        """Return the image with a random brightness, gradient and tint of the light, blur and sensor noise."""
         rows = np.linspace(-1, 1, self.height, dtype=np.float32)[:, None, None]
         columns = np.linspace(-1, 1, self.width, dtype=np.float32)[None, :, None]
         light = self.rng.uniform(0.65, 1.15) * (1 + self.rng.uniform(-0.2, 0.2) * columns + 0.08 * rows)
@@ -195,7 +196,7 @@ def _ground(canvas: _Canvas, left: float, right: float, far: float) -> list[tupl
 
 
 def _strip(canvas: _Canvas, left: float, right: float, near: float, far: float) -> list[tuple[float, float]]:
-    """A rectangle on the road in the image."""
+    """Return the corners of a rectangle on the road."""
     return [canvas.project(x, 0, z) for x, z in ((left, near), (right, near), (right, far), (left, far))]
 
 
@@ -226,7 +227,7 @@ def _draw_facade(canvas: _Canvas, x: float, near: float, far: float, height: flo
 
 
 def _placements(rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
-    """Kind and place (x, z in metres) of everything that stands in the street, the farthest first."""
+    """Return kind and place (x, z in metres) of all objects in the street, the farthest first."""
     things = []
     for kind, mean in _MEAN_COUNTS.items():
         for _ in range(rng.poisson(mean)):
@@ -240,7 +241,7 @@ def _placements(rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
             }.get(kind, _HALF_ROAD + rng.uniform(0.3, 1))
             nearest = {'fence': 8, 'car': 8, 'vegetation': 10}.get(kind, 6)
             things.append((kind, float(side * beside), float(rng.uniform(nearest, 34))))
-    # a fence goes on for 8 m: it is as far as its end
+    # a fence is as far away as its far end
     return iter(sorted(things, key=lambda thing: -thing[2] - _FENCE * (thing[0] == 'fence')))
 
 
@@ -331,19 +332,13 @@ _DRAW = {
 
 
 def main() -> None:
-    """Parse the arguments, write, print the number of frames."""
+    """Write the sequence and the lists, and print the number of frames in each list."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', help='folder that the sequence and the lists are written to')
+    parser.add_argument('root', help='folder of the sequence and the lists')
     parser.add_argument('--frames', type=int, default=430, help='number of frames (default: %(default)s)')
-    parser.add_argument(
-        '--size',
-        type=int,
-        nargs=2,
-        default=(256, 128),
-        metavar=('WIDTH', 'HEIGHT'),
-        help='in pixels (default: 256 128)',
-    )
-    parser.add_argument('--seed', type=int, default=0, help='the same seed gives the same bytes')
+    size = dict(default=(256, 128), metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument('--size', type=int, nargs=2, help='size in pixels (default: 256 128)', **size)
+    parser.add_argument('--seed', type=int, default=0, help='seed; the same seed gives the same bytes')
     parser.add_argument('--sequence', default='STREET-SCENES', help='name of the sequence (default: %(default)s)')
     arguments = parser.parse_args()
     root, sequence = arguments.root, arguments.sequence

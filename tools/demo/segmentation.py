@@ -1,6 +1,6 @@
-"""Cross entropy against the recall loss on made street scenes: writes, trains, tests, prints a table, draws a picture.
+"""Compare cross entropy and the recall loss on synthetic street scenes: train, test, print a table, draw a picture.
 
-Everything lands below --out; what is already there is used again, and an interrupted training is resumed. To start
+All files are below --out. A second call uses the files of the first and resumes an interrupted training; to start
 afresh, remove the folder.
 
 Example: python tools/demo/segmentation.py --out work_dirs/demo
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from training import ROOT, Training, common_options, demo_parser, run_demo, train_and_test
 
-from mmrecall.analysis.predictions.picture import draw_predictions
+from mmrecall.analysis.predictions.figures import draw_predictions
 from mmrecall.datasets import LoadSynthiaAnnotations, SynthiaSequenceDataset
 from mmrecall.datasets.synthia import write_lists
 from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
@@ -26,15 +26,15 @@ from mmrecall.evaluation import ClassScores, class_scores, confusion_matrix
 CONFIG = 'configs/deeplabv3/deeplabv3_r18w16-d8_1xb8-{}-350i_street-scenes-128x256.py'
 LOSSES = {'cross entropy': 'ce', 'recall loss': 'recall'}
 FRAMES = 430
-# share of the pixels below which a class is marked
+# share of the pixels below which a class is marked as rare
 RARE = 0.005
 
 
 def main() -> None:
-    """Parse the arguments and run the steps."""
+    """Run the demo."""
     parser = demo_parser(__doc__, 'demo')
-    parser.add_argument('--frames', type=int, default=FRAMES, help='street scenes to make (default: %(default)s)')
-    parser.add_argument('--iterations', type=int, help='instead of what the configs say')
+    parser.add_argument('--frames', type=int, default=FRAMES, help='number of street scenes (default: %(default)s)')
+    parser.add_argument('--iterations', type=int, help='number of training iterations (default: that of the configs)')
     run_demo(_demo, parser.parse_args())
 
 
@@ -68,7 +68,7 @@ def _make_data(root: Path, frames: int) -> None:
 
 
 def _read_truth(data: SynthiaSequenceDataset, index: int) -> tuple[Path, np.ndarray]:
-    """Image path and true classes of a frame."""
+    """Return the path of the image and the true classes of a frame."""
     info = data.get_data_info(index)
     info['ori_shape'] = cv2.imread(info['img_path']).shape[:2]
     return Path(info['img_path']), LoadSynthiaAnnotations().transform(info)['gt_seg_map']
@@ -123,7 +123,7 @@ def _draw(
     predictions: dict[str, Path],
     rare: list[str],
 ) -> None:
-    """The three test scenes with the most kinds of rare objects, then the most pixels of them."""
+    """Draw the three test scenes with the most rare classes; among equals, the most pixels of them."""
     numbers = [data.metainfo['classes'].index(name) for name in rare]
 
     def rank(truth: tuple[Path, np.ndarray]) -> tuple[int, int]:

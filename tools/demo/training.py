@@ -1,4 +1,4 @@
-"""What the demos share: a config is trained and tested once, and goes on where an earlier call was interrupted."""
+"""Training and testing of a config for the demos, once; a later call resumes an interrupted one."""
 
 import argparse
 import re
@@ -14,47 +14,48 @@ from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 _UNITS = {'iter': 'iterations', 'epoch': 'epochs'}
-# the lines of mmengine that are shown; of short epochs every tenth does
+# lines of mmengine's log that are shown; of short training epochs, every tenth
 _PROGRESS = re.compile(r'INFO - ((?:Iter\(|Epoch\((?:val|test)\)|Epoch\(train\) *\[ *\d*0\]).*)')
 
 
 @dataclass(frozen=True)
 class Training:
-    """A config, how long it is trained, and what is changed in it."""
+    """Config with the length of the training and the changed options."""
 
     config: Path
     work_dir: Path
     length: int
+    """Number of iterations or epochs."""
     unit: str
-    """Of the length: 'iter' or 'epoch'."""
+    """Unit of the length, 'iter' or 'epoch'."""
     options: list[str]
-    """For --cfg-options."""
+    """Arguments of --cfg-options."""
 
     @property
     def checkpoint(self) -> Path:
-        """The last one."""
+        """Last checkpoint."""
         return self.work_dir / f'{self.unit}_{self.length}.pth'
 
 
 def demo_parser(description: str, out: str) -> argparse.ArgumentParser:
-    """A parser with the options that every demo has."""
+    """Return a parser with the options that all demos have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / out, help='default: %(default)s')
-    parser.add_argument('--seed', type=int, default=0, help='of the training (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the training (default: %(default)s)')
     return parser
 
 
 def run_demo(demo: Callable[[argparse.Namespace, Console], None], arguments: argparse.Namespace) -> None:
-    """Run a demo that a signal stops together with what it has started."""
+    """Run a demo; SIGTERM also stops the processes that it started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         demo(arguments, Console())
     except KeyboardInterrupt:
-        raise SystemExit('interrupted; the same command goes on from here') from None
+        raise SystemExit('interrupted; the same command resumes from here') from None
 
 
 def common_options(data_root: Path, seed: int) -> list[str]:
-    """Where the data is, and the seed."""
+    """Return the options for the folder of the data and the seed."""
     return [
         f'randomness.seed={seed}',
         *(f'{split}_dataloader.dataset.data_root={data_root}/' for split in ('train', 'val', 'test')),
@@ -62,13 +63,13 @@ def common_options(data_root: Path, seed: int) -> list[str]:
 
 
 def train_and_test(training: Training, test_arguments: list[object], console: Console) -> None:
-    """Do what an earlier call has not done yet."""
+    """Train and test a config, without the steps that an earlier call completed."""
     done = training.work_dir / 'tested'
     if done.exists():
         return
     arguments = [training.config, '--work-dir', training.work_dir]
     options = ['--cfg-options', f'train_cfg.max_{training.unit}s={training.length}', *training.options]
-    # mmengine names a checkpoint there once it is complete
+    # mmengine writes the name of a checkpoint to this file once the checkpoint is complete
     last = training.work_dir / 'last_checkpoint'
     if not last.exists() or Path(last.read_text()).name != training.checkpoint.name:
         fresh, started = not last.exists(), time.monotonic()
@@ -82,12 +83,12 @@ def train_and_test(training: Training, test_arguments: list[object], console: Co
 
 
 def _run(tool: str, *arguments: object, log: Path) -> None:
-    """Run a tool of this repository; its output goes to a log, the progress to the terminal."""
+    """Run a tool of this repository with its output in a log and its progress on the terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f'{tool} {arguments[0]} (log: {log})', flush=True)
     command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
     with (
-        log.open('a', buffering=1) as file,  # a line at a time, for whoever watches it
+        log.open('a', buffering=1) as file,  # line by line, for readers of the log during the training
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
     ):
         try:
@@ -95,7 +96,7 @@ def _run(tool: str, *arguments: object, log: Path) -> None:
                 file.write(line)
                 if progress := _PROGRESS.search(line):
                     print('  ' + progress[1].rstrip(), flush=True)
-        except BaseException:  # whatever stops the demo stops the training
+        except BaseException:  # any interruption of the demo stops the training too
             process.terminate()
             process.wait()
             raise

@@ -8,8 +8,8 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from mmrecall.datasets.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
 from mmrecall.engine.runner import accumulated_steps
+from mmrecall.engine.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'

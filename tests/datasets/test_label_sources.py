@@ -1,4 +1,4 @@
-"""Wrappers, and what a count depends on."""
+"""Wrappers of data sets, labels of items, and the key of cached counts."""
 
 import os
 
@@ -9,10 +9,11 @@ from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, R
 from test_label_counts import classification, segmentation, write_labels
 
 from mmrecall.datasets import count_labels, data_key
+from mmrecall.datasets.label_sources import image_labels
 
 
 class Flowers(BaseDataset):
-    """Images of the given labels."""
+    """Data set of images with the given labels."""
 
     METAINFO = dict(classes=('a', 'b', 'c'))
 
@@ -28,7 +29,7 @@ class Flowers(BaseDataset):
 
 
 def met(dataset):
-    """Counts as a training meets them: item by item through the wrappers' own get_data_info."""
+    """Return the counts of the items that a training loads, by get_data_info of the wrappers."""
     labels = [dataset.get_data_info(index)['gt_label'] for index in range(len(dataset))]
     return [labels.count(number) for number in range(3)]
 
@@ -55,7 +56,7 @@ def test_wrapped_data_are_counted_as_often_as_training_meets_them(case):
 def test_wrappers_nest():
     inner = ClassBalancedDataset(Flowers(ONE), 0.9)
     nested = RepeatDataset.__new__(RepeatDataset)
-    # mmengine wraps only plain data sets that are objects, but any that are configs
+    # of built data sets, mmengine wraps plain ones alone; of configs, any
     nested.dataset, nested.times, nested._metainfo, nested._fully_initialized = inner, 4, inner.metainfo, False
     nested.full_init()
     assert count_labels(nested).counts == met(nested) == [4 * number for number in met(inner)]
@@ -122,7 +123,7 @@ def test_what_cannot_be_counted_is_named(dataset, error, message):
 def test_data_without_labels_are_named(tmp_path):
     data = segmentation(write_labels(tmp_path))
     del data.pipeline.transforms[1]
-    with pytest.raises(ValueError, match=r"Plain has neither a transform that loads annotations.*nor a 'gt_label'"):
+    with pytest.raises(ValueError, match=r"Plain has neither a loader of annotations nor a 'gt_label'"):
         count_labels(data)
 
 
@@ -182,3 +183,25 @@ def test_a_missing_label_has_no_key_but_a_name(tmp_path):
     (tmp_path / 'labels' / '4.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'labels/4\.png'):
         data_key(data)
+
+
+class Items:
+    """Stand-in for a data set of mmpretrain."""
+
+    def __init__(self, *labels):
+        self.labels = labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def get_data_info(self, index):
+        return dict(gt_label=self.labels[index])
+
+
+@pytest.mark.parametrize('wrong', [None, [0, 1], -1])
+def test_an_item_without_one_class_is_named(wrong):
+    assert image_labels(Items(1, np.int64(2))).tolist() == [1, 2]
+    with pytest.raises(ValueError, match='item 1 of Items has gt_label='):
+        image_labels(Items(0, wrong))
+    with pytest.raises(ValueError, match='Items is empty'):
+        image_labels(Items())

@@ -1,4 +1,4 @@
-"""Images that cannot be read, named."""
+"""Detection of image files that are truncated or cannot be read."""
 
 import os
 from typing import Any
@@ -7,44 +7,44 @@ import cv2
 import numpy as np
 from PIL import Image
 
-# that OpenCV surely reads
+# formats that every build of OpenCV reads
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 _JPEG_BEGINS, _JPEG_ENDS = b'\xff\xd8', b'\xff\xd9'
 
 
 class ReadableImages:
-    """Base of a data set of images in files: one that cannot be read, or of which a part is missing, is named.
+    """Mixin for data sets of image files; the error for a truncated or unreadable image names the file.
 
-    OpenCV before 4.11 fills up what a truncated JPEG lacks with grey and says nothing.
+    OpenCV before 4.11 silently fills the missing part of a JPEG with grey.
     """
 
     def prepare_data(self, index: int) -> Any:
-        """Item ``index`` after the pipeline.
+        """Return item ``index`` after the pipeline.
 
         Raises:
-            FileNotFoundError: its image is missing.
-            ValueError: its image cannot be read.
+            FileNotFoundError: the image is missing.
+            ValueError: the image is truncated or cannot be read.
         """
         path = self.get_data_info(index)['img_path']
-        # a storage backend has paths of its own
+        # paths of other storage backends are not files of this machine
         if os.path.isfile(path):
             check_complete(path)
         try:
             return super().prepare_data(index)
         except FileNotFoundError:
             raise
-        except Exception as error:  # what a decoder raises does not name the file
+        except Exception as error:  # decoders raise errors of many types, without the name of the file
             if os.path.splitext(path)[1].lower() in _SUFFIXES and os.path.isfile(path) and not _decodes(path):
-                raise _unreadable(path) from error
+                raise unreadable_image(path) from error
             raise
 
 
 def check_complete(path: str) -> None:
-    """Check that no part of a JPEG is missing at its end; files of other kinds are not looked into.
+    """Check that a JPEG is not truncated; other formats are only checked for being empty.
 
     Raises:
-        FileNotFoundError: it is missing.
-        ValueError: it was cut off, or is empty.
+        FileNotFoundError: the file is missing.
+        ValueError: the file is truncated or empty.
     """
     with open(path, 'rb') as file:
         begin = file.read(2)
@@ -53,9 +53,9 @@ def check_complete(path: str) -> None:
             complete = file.read(2) == _JPEG_ENDS
         else:
             complete = bool(begin)
-    # some cameras and web sites put something behind the end
+    # some cameras and web sites append data to a complete JPEG, so that decoding must decide
     if not complete and not _is_whole(path):
-        raise _unreadable(path)
+        raise unreadable_image(path)
 
 
 def _is_whole(path: str) -> bool:
@@ -74,5 +74,6 @@ def _decodes(path: str) -> bool:
         return False
 
 
-def _unreadable(path: str) -> ValueError:
-    return ValueError(f'{path} is not an image that can be read as a whole; it may be truncated: fetch it again')
+def unreadable_image(path: str, reason: object = 'it cannot be decoded as a whole') -> ValueError:
+    """Return the error for a file that is not an image, or only a part of one."""
+    return ValueError(f'{path} is not an image that can be read ({reason}); it may be truncated: fetch it again')

@@ -1,4 +1,4 @@
-"""Data sets below their wrappers, as sources of labels."""
+"""Labels of data sets: the plain data sets inside wrappers, the classes of their items, a key for cached counts."""
 
 from __future__ import annotations
 
@@ -11,43 +11,47 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
+from mmrecall.datasets.failures import raise_failures
+
 Array = np.ndarray
 
 _LOADER = re.compile(r'Load\w*Annotations?')
 _IGNORED = {'pixels': 255, 'images': -100}
-# files that are looked at between two calls of on_progress
+# number of files between two calls of on_progress
 _FILES = 64
 
 
 class ItemCounts(NamedTuple):
-    """What one item holds."""
+    """Class counts of one item."""
 
     classes: Array
-    """(K,) int64: the classes that occur, each once."""
+    """Distinct classes of the item, (K,) int64."""
     numbers: Array
-    """(K,) int64: their pixels; 1 each for images."""
+    """Pixels of each of them, (K,) int64; 1 each for the classes of an image."""
     ignored: int
+    """Ignored pixels, or 1 for an image without a label."""
 
 
 class Source:
-    """A data set without wrappers, and how often training meets each of its items.
+    """Plain data set inside the wrappers of a training set.
 
     Args:
-        dataset: with ``get_data_info``, of mmseg or mmpretrain.
-        times: (len(dataset),) int64.
-        ignore_index: label that is not counted; None for the data set's.
+        dataset: a data set of mmseg or mmpretrain, with ``get_data_info``.
+        times: number of times that an epoch contains each item, (len(dataset),) int64.
+        ignore_index: label that is not counted; None for the default of the data set.
     """
 
     def __init__(self, dataset: Any, times: Array, ignore_index: int | None = None) -> None:
         self.dataset = dataset
         self.times = times
-        self.loaders = _annotation_loaders(dataset)
+        transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+        self.loaders = [t for t in transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
         self.unit = self._unit()
         default = getattr(dataset, 'ignore_index', _IGNORED[self.unit])
         self.ignore_index = default if ignore_index is None else ignore_index
 
     def count(self, index: int, num_classes: int) -> ItemCounts:
-        """Pixels of every class in an item; or its classes, 1 each."""
+        """Count the pixels of every class in an item, or the classes of an image."""
         info = self.dataset.get_data_info(index)
         file = info.get('seg_map_path', info.get('img_path', f'item {index}'))
         if self.unit == 'pixels':
@@ -61,8 +65,8 @@ class Source:
         if 'gt_label' in self.dataset.get_data_info(0):
             return 'images'
         raise ValueError(
-            f'{type(self.dataset).__name__} has neither a transform that loads annotations (Load...Annotations) in its '
-            "pipeline nor a 'gt_label' in its data; classes cannot be counted"
+            f"{type(self.dataset).__name__} has neither a loader of annotations nor a 'gt_label'; expected a transform "
+            "called Load...Annotations in its pipeline, or items with 'gt_label'"
         )
 
     def _read_pixels(self, info: dict, file: str) -> Array:
@@ -72,19 +76,24 @@ class Source:
             label = info['gt_seg_map']
         except FileNotFoundError as error:
             raise _missing(file) from error
-        except Exception as error:  # what a decoder raises does not name the file
+        except Exception as error:  # decoders raise errors of many types, without the name of the file
             if isinstance(error, ValueError) and file in str(error):
                 raise
             raise ValueError(f'{file} cannot be read as a label ({type(error).__name__}: {error})') from error
         if label.ndim == 3 and label.shape[-1] in (3, 4):
             raise ValueError(
-                f'{file} is read with the shape {label.shape}, but labels are one number per pixel; take the loader '
-                'for its format'
+                f'{file} is read with the shape {label.shape}; expected one number per pixel; set the loader of '
+                'annotations to one for this format'
             )
         return label
 
     def _count_labels(self, labels: Array, num_classes: int, file: str) -> ItemCounts:
-        values, numbers = _values(labels)
+        if labels.dtype == np.uint8:  # several times as fast as np.unique
+            numbers = np.bincount(labels.ravel())
+            values = np.flatnonzero(numbers)
+            numbers = numbers[values]
+        else:
+            values, numbers = np.unique(labels, return_counts=True)
         ignored = values == self.ignore_index
         wrong = ~ignored & ((values < 0) | (values >= num_classes) | (values % 1 != 0))
         if wrong.any():
@@ -95,10 +104,10 @@ class Source:
 def wrong_label(
     file: str, label: int, number: int, num_classes: int, ignore_index: int, unit: str = 'pixels'
 ) -> ValueError:
-    """The error for a label that is neither a class nor ignored."""
+    """Return the error for a label that is neither a class nor ignored."""
     return ValueError(
         f'{file} has the label {label} ({number} {unit}), but classes are 0 to {num_classes - 1} and ignore_index is '
-        f'{ignore_index}; mend the file, or the label map, reduce_zero_label or classes of the data set'
+        f'{ignore_index}; correct the file, or the label map, reduce_zero_label or classes of the data set'
     )
 
 
@@ -106,33 +115,23 @@ def _missing(file: str) -> FileNotFoundError:
     return FileNotFoundError(f'the label {file} is missing; is the data set unpacked completely?')
 
 
-def _values(labels: Array) -> tuple[Array, Array]:
-    """The values that occur, and how often."""
-    if labels.dtype == np.uint8:  # several times as fast
-        numbers = np.bincount(labels.ravel())
-        values = np.flatnonzero(numbers)
-        return values, numbers[values]
-    return np.unique(labels, return_counts=True)
-
-
-def _annotation_loaders(dataset: Any) -> list[Callable[[dict], dict]]:
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-    return [t for t in transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
-
-
 def find_sources(dataset: Any, ignore_index: int | None = None) -> list[Source]:
-    """The data sets below the wrappers of a training set; ``ignore_index`` None for their own.
+    """Return the plain data sets inside a training set and its wrappers.
+
+    Args:
+        dataset: a built data set.
+        ignore_index: label that is not counted; None for the default of each data set.
 
     Raises:
-        TypeError: a wrapper that is not known.
-        ValueError: an empty data set, one of unknown kind, or pixels and images together.
+        TypeError: an unknown wrapper.
+        ValueError: an empty data set, one of an unknown kind, or pixels and images together.
     """
     if not len(dataset):
-        raise ValueError(f'{type(dataset).__name__} is empty; there are no classes to count')
+        raise ValueError(f'{type(dataset).__name__} is empty; expected at least one item to count')
     found = _unwrap(dataset, np.ones(len(dataset), np.int64))
     sources = [Source(inner, times, ignore_index) for inner, times in found if len(times)]
     if len({source.unit for source in sources}) > 1:
-        raise ValueError('the data sets that are trained together label pixels and images; count them apart')
+        raise ValueError('got data sets of labelled pixels and of labelled images; expected one kind; count them apart')
     return sources
 
 
@@ -149,24 +148,50 @@ def _unwrap(dataset: Any, times: Array) -> Iterator[tuple[Any, Array]]:
         np.add.at(inner_times, dataset.repeat_indices, times)
         yield from _unwrap(dataset.dataset, inner_times)
     elif hasattr(dataset, 'dataset') and len(dataset.dataset) == len(dataset):
-        # mmseg's MultiImageMixDataset and mmpretrain's KFoldDataset: item i is item i
+        # in mmseg's MultiImageMixDataset and mmpretrain's KFoldDataset, item i is item i of the inner data set
         yield from _unwrap(dataset.dataset, times)
     elif hasattr(dataset, 'get_data_info') and not hasattr(dataset, 'dataset'):
         yield dataset, times
     else:
         raise TypeError(
-            f'{type(dataset).__name__} is neither a data set with get_data_info nor a wrapper that is known (Concat, '
-            'Repeat, ClassBalanced, MultiImageMix, KFold); count the data set below it and pass a file or a list as '
-            'class_counts'
+            f'got a {type(dataset).__name__}; expected a data set with get_data_info, or a known wrapper (Concat, '
+            'Repeat, ClassBalanced, MultiImageMix, KFold); count the data set inside it, and set class_counts to a '
+            'file or a list'
         )
+
+
+def image_labels(dataset: Any) -> Array:
+    """Return the class of every item of a data set of mmpretrain, wrappers included, (N,) int64.
+
+    Raises:
+        ValueError: an empty data set; items with no label or several, by their indices.
+    """
+    labels = [dataset.get_data_info(index).get('gt_label') for index in range(len(dataset))]
+    if not labels:
+        raise ValueError(f'{type(dataset).__name__} is empty; expected at least one item')
+    failures = [
+        ValueError(f'item {index} of {type(dataset).__name__} has gt_label={label}; expected the index of one class')
+        for index, label in enumerate(labels)
+        if label is None or np.ndim(label) or label < 0
+    ]
+    raise_failures('the items have no classes', failures)
+    return np.asarray(labels, np.int64)
 
 
 def data_key(
     dataset: Any, ignore_index: int | None = None, on_progress: Callable[[], None] = lambda: None
 ) -> str | None:
-    """A digest of everything that class counts depend on: label files (size and time), loaders, classes, repetition.
+    """Return a digest that changes whenever the class counts may.
 
-    None if a label is not a file of this machine, so that one cannot tell whether it changed.
+    It covers the sizes and times of the label files, their loaders, the classes and the wrappers.
+
+    Args:
+        dataset: a built data set.
+        ignore_index: label that is not counted; None for the default of each data set.
+        on_progress: function that is called repeatedly during the work.
+
+    Returns:
+        The digest; None if a label is not a file of this machine, so that a change could not be noticed.
 
     Raises:
         FileNotFoundError: a label file is missing; names it.
@@ -201,5 +226,5 @@ def _type_name(thing: object) -> str:
 
 
 def _options(loader: object) -> list[tuple[str, Any]]:
-    # mmseg's loader takes reduce_zero_label over from the data set when it reads the first label
+    # mmseg's loader copies reduce_zero_label from the data set when it reads the first label
     return sorted((name, value) for name, value in vars(loader).items() if name != 'reduce_zero_label')

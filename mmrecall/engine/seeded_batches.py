@@ -1,4 +1,4 @@
-"""Loading whose randomness depends on the number of the batch, not on what was drawn before."""
+"""Data loading with random numbers that depend on the number of the batch, not on earlier draws."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-# what a seed is for; part of it, so that no two purposes share one
+# purposes of a seed; they are a part of its key, so that two purposes never share a seed
 STEP, _BATCH, _PASS = range(3)
 
 
 def set_seed(*key: int) -> None:
-    """Seed python, numpy and PyTorch from several numbers, at least 0 each; different numbers give unrelated seeds.
+    """Seed Python, NumPy and PyTorch from several non-negative numbers; different numbers give unrelated seeds.
 
     Example:
         >>> set_seed(0, 1)
@@ -32,7 +32,7 @@ def set_seed(*key: int) -> None:
 
 
 class SeededIndices(list):
-    """Indices of a batch, and what to seed with before its items are loaded."""
+    """Indices of a batch together with the seed of its items."""
 
     def __init__(self, indices: Iterable[int], key: tuple[int, ...]) -> None:
         super().__init__(indices)
@@ -40,31 +40,29 @@ class SeededIndices(list):
 
 
 class SeededItems:
-    """Loads the items of a `SeededIndices`: a data set's ``__getitems__``, which loaders ask for a whole batch."""
+    """Replacement for the ``__getitems__`` of a data set that seeds before it loads the items of a batch."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        # a data set's own way, if it has one
         self.load = getattr(dataset, '__getitems__', None)
 
     def __call__(self, indices: Sequence[int]) -> Sequence[Any]:
-        """Seed, then load in turn."""
-        # other loaders of the same data set send plain lists
+        """Return the items of a batch; other loaders of the same data set send plain lists, which set no seed."""
         if isinstance(indices, SeededIndices):
             set_seed(*indices.key)
         return self.load(indices) if self.load else [self.dataset[index] for index in indices]
 
 
 class SeededBatches:
-    """The batches of a batch sampler as `SeededIndices`, from any batch on.
+    """Batch sampler that yields the batches of another one as `SeededIndices`, from any batch on.
 
     Args:
-        batch_sampler: whose order depends on its epoch and on PyTorch's random state alone.
-        seed: of the run.
-        rank: items are drawn anew on every rank, but samplers share one order among the ranks.
-        endless: whether a pass follows upon the other, as training by iterations needs it; then ``set_epoch`` is
-            called with the number of the pass.
-        set_epoch: the sampler's.
+        batch_sampler: the other batch sampler; its order depends on its epoch and on PyTorch's random state alone.
+        seed: seed of the run.
+        rank: rank of the process; the items are random on every rank, while the order of a sampler is common to all.
+        endless: whether passes follow one another without end, as in a training by iterations; ``set_epoch`` is then
+            called with the number of each pass.
+        set_epoch: method of the sampler.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class SeededBatches:
         self.begin(0, 0, 0)
 
     def begin(self, number: int, epoch: int, skip: int) -> None:
-        """Set where the next iteration begins: batch ``number`` of the training, the one after ``skip`` of a pass."""
+        """Let the next iteration begin with batch ``number`` of the training, after ``skip`` batches of the pass."""
         self.number, self.epoch, self.skip = number, epoch, skip
 
     def __iter__(self) -> Iterator[SeededIndices]:
@@ -87,12 +85,12 @@ class SeededBatches:
             yield SeededIndices(indices, (self.seed, self.rank, _BATCH, number))
 
     def __len__(self) -> int:
-        """Batches of a pass."""
+        """Return the number of batches in a pass."""
         return len(self.batch_sampler)
 
     def __getattr__(self, name: str) -> Any:
-        """What mmengine's hooks look for in a batch sampler: ``sampler``, ``batch_size``, …."""
-        if name == 'batch_sampler':  # not there yet, when a copy is unpickled
+        """Return an attribute of the other batch sampler, such as ``sampler``, which mmengine's hooks read."""
+        if name == 'batch_sampler':  # unpickling looks for attributes before it sets this one
             raise AttributeError(name)
         return getattr(self.batch_sampler, name)
 
@@ -118,20 +116,20 @@ class SeededBatches:
 
 
 def seed_batches(loader: DataLoader, seed: int, rank: int, endless: bool) -> SeededBatches:
-    """Make a loader seed every batch by its number, and give back what says where it begins.
+    """Make a loader that is not in use seed every batch by its number, and return its new batch sampler.
 
-    Then a batch is the same whichever were loaded before it, by however many workers. The loader must not be in use.
+    A batch is then the same whichever batches were loaded before it, and with any number of workers.
 
     Raises:
-        ValueError: its data set is not one of items that have a number, or it makes no batches of them.
+        ValueError: the data set is iterable, or the loader makes no batches.
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         raise ValueError(
-            f'the loader of {type(loader.dataset).__name__} has no batches of numbered items (an iterable data set, or '
-            'batch_size=None); it cannot begin in the middle'
+            f'the loader of {type(loader.dataset).__name__} has no batches of numbered items, so that it cannot begin '
+            'in the middle; expected a data set that is not iterable, and a batch_size'
         )
     batch_sampler = loader.batch_sampler
-    if isinstance(batch_sampler, SeededBatches):  # of a training before, with the same loader
+    if isinstance(batch_sampler, SeededBatches):  # an earlier training used the same loader
         batch_sampler = batch_sampler.batch_sampler
     batches = SeededBatches(batch_sampler, seed, rank, endless, _set_epoch_of(loader))
     _rewind(loader)
@@ -143,7 +141,7 @@ def seed_batches(loader: DataLoader, seed: int, rank: int, endless: bool) -> See
 
 
 def _set_epoch_of(loader: DataLoader) -> Callable[[int], None]:
-    """What mmengine calls before a pass."""
+    """Return the method that mmengine calls before a pass."""
     for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
         if hasattr(sampler, 'set_epoch'):
             return sampler.set_epoch
@@ -151,7 +149,7 @@ def _set_epoch_of(loader: DataLoader) -> Callable[[int], None]:
 
 
 def _rewind(loader: DataLoader) -> None:
-    """Forget what was loaded ahead: stock mmengine begins when its loop is built."""
+    """Discard the batches that were loaded ahead; stock mmengine starts loading when it builds its loop."""
     loader._iterator = None
     sampler = getattr(loader.batch_sampler, 'sampler', None)
     if hasattr(sampler, 'indices') and hasattr(sampler, '_indices_of_rank'):  # mmengine's InfiniteSampler
