@@ -9,7 +9,7 @@ from oracle import random_batch
 from torch import nn
 
 from mmrecall import losses
-from mmrecall.analysis.benchmark.competitors import all_competitors
+from mmrecall.analysis.benchmark.baselines import all_candidates
 from mmrecall.functional import recall_weights, softmax_focal_loss
 from mmrecall.functional.statistics import class_statistics
 
@@ -43,14 +43,14 @@ def test_its_example_prints_what_it_says(loss_class):
 
 
 def test_the_benchmark_measures_its_variants(loss_class):
-    names = [competitor.name for competitor in all_competitors()]
+    names = [candidate.name for candidate in all_candidates()]
     assert f'mmrecall.{NAME}' in names
     assert f'mmrecall.{NAME}(tau=2.0)' in names
 
 
 def test_the_hooks_and_the_gradient_view_take_it(loss_class):
     pytest.importorskip('mmengine')
-    from mmrecall.analysis.gradients.class_gradients import _pushes
+    from mmrecall.analysis.gradients.comparison import gradients_of_call
     from mmrecall.engine.hooks.class_weight import LoggedClasses, _quantities
     from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
 
@@ -68,5 +68,5 @@ def test_the_hooks_and_the_gradient_view_take_it(loss_class):
     calls.forget()
     logits, target = random_batch()
     loss(logits.requires_grad_(), target, ignore_index=255)
-    pushes = _pushes([loss], next(iter(calls)))
-    assert all((push >= 0).all() and push.sum() > 0 for push in pushes)
+    gradients = gradients_of_call([loss], next(iter(calls)))
+    assert all((term >= 0).all() and term.sum() > 0 for term in gradients)

@@ -1,1 +1,1 @@
-"""What the commands in ``tools/analysis_tools`` compute and draw, one folder per command."""
+"""The computations and figures of the commands in ``tools/analysis_tools``, one folder per command."""

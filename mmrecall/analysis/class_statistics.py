@@ -1,4 +1,4 @@
-"""How imbalanced a training set is: a table and a chart."""
+"""The class imbalance of a training set as a table and a chart."""
 
 from pathlib import Path
 
@@ -6,22 +6,49 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mmrecall.datasets import LabelCounts
+from mmrecall.datasets import LabelCounts, count_labels
 from mmrecall.functional import effective_number_weights, inverse_frequency_weights, median_frequency_weights
 from mmrecall.io import atomic_write
 
 _COLOR = '#0072B2'
-# names of more classes than this cannot be read on one picture
+# Largest number of classes whose names are legible in one figure, and rows of a column of bars.
 _MOST_NAMES = 400
 _ROWS = 75
 
 
+def count_training_set(config: Config, workers: int | None = None) -> LabelCounts:
+    """Count the classes of the training set of a config, without the labels that its head ignores.
+
+    Args:
+        config: config with a ``train_dataloader``.
+        workers: number of processes that read labels; by default that of the loader.
+
+    Raises:
+        ValueError: a config without training set, or an error of `count_labels`.
+    """
+    if 'train_dataloader' not in config:
+        raise ValueError(f'{config.filename} has no train_dataloader; expected a config with a training set')
+    if config.get('default_scope'):
+        init_default_scope(config.default_scope)
+    loader = config.train_dataloader
+    workers = loader.get('num_workers', 0) if workers is None else workers
+    model = config.get('model', {})
+    head, ignore_index = model.get('head') or {}, None
+    if model.get('decode_head') is not None:
+        # The last head of a cascade predicts; 255 is mmseg's default.
+        head = model.decode_head[-1] if isinstance(model.decode_head, list) else model.decode_head
+        ignore_index = head.get('ignore_index', 255)
+    return count_labels(DATASETS.build(loader.dataset), ignore_index, head.get('num_classes'), workers, progress=True)
+
+
 def class_counts_table(found: LabelCounts) -> Table:
-    """A row per class: number, share of everything in %, images that contain it, weight by each scheme."""
+    """Return a row per class: count, share of all labels in %, images with the class, and weight by each scheme."""
     table = Table(title=f'{found.num_images:,} images', box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column('class', no_wrap=True)
     weights = ('inverse\nfrequency', 'median\nfrequency', 'effective\nnumber')
@@ -53,12 +80,7 @@ def _percent(count: int, total: int) -> str:
 
 
 def draw_class_counts(path: str | Path, found: LabelCounts) -> None:
-    """Write a PNG: a bar per class on a logarithmic scale, the largest first; above 400 classes a curve without names.
-
-    Args:
-        path: of the PNG.
-        found: what `count_labels` returns.
-    """
+    """Write a PNG with a bar per class, the largest first, on a logarithmic scale; above 400 classes, with a curve."""
     order = np.argsort(found.counts, kind='stable')[::-1]
     figure = _bars(found, order) if len(order) <= _MOST_NAMES else _curve(found, order)
     figure.suptitle(f'{found.num_images:,} images, {len(order):,} classes')
@@ -74,7 +96,7 @@ def _bars(found: LabelCounts, order: np.ndarray) -> Figure:
         part = order[column * rows : (column + 1) * rows]
         counts = [found.counts[number] for number in part]
         axis.barh(range(len(part)), counts, color=_COLOR)
-        # a class may be called $x$
+        # A class may be called $x$, which is no formula.
         axis.set_yticks(range(len(part)), [_label(found, number) for number in part], fontsize=8, parse_math=False)
         axis.set_ylim(rows - 0.4, -0.6)
         axis.grid(axis='x', linewidth=0.4)
@@ -87,7 +109,7 @@ def _bars(found: LabelCounts, order: np.ndarray) -> Figure:
 def _label(found: LabelCounts, number: int) -> str:
     name = found.classes[number]
     name = name if len(name) <= 28 else f'{name[:27]}…'
-    # a bar of nothing cannot be told from a short one
+    # No bar would look like a short one.
     return name if found.counts[number] else f'{name} (none)'
 
 

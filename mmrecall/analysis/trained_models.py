@@ -1,18 +1,24 @@
-"""What a config says of its model."""
+"""Models of configs, to be given the weights of a checkpoint."""
 
 import copy
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
 
 
-def model_of(config: Config) -> ConfigDict:
-    """A copy of the model of a config, with the config's data preprocessor if it has none, as a runner builds it.
+def build_model(config: Config) -> nn.Module:
+    """Build the model of a config in its scope, with its data preprocessor, for one process.
 
-    Example:
-        >>> model_of(Config(dict(model=dict(type='ImageClassifier'), data_preprocessor=dict(num_classes=3))))
-        {'type': 'ImageClassifier', 'data_preprocessor': {'num_classes': 3}}
+    Raises:
+        ValueError: a config without a model.
     """
+    if not config.get('model'):
+        raise ValueError(f'{config.filename} has no model; expected a config that trains')
+    if config.get('default_scope'):
+        init_default_scope(config.default_scope)
     model = copy.deepcopy(config.model)
     if config.get('data_preprocessor'):
         model.setdefault('data_preprocessor', config.data_preprocessor)
-    return model
+    return revert_sync_batchnorm(MODELS.build(model))

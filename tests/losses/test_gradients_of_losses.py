@@ -4,7 +4,7 @@ import torch
 from every_loss import CLASSES, LOSSES, make
 from oracle import random_batch
 
-from mmrecall.analysis.gradients.logit_gradients import class_pushes, gradient_by_class
+from mmrecall.analysis.gradients import class_gradients, gradient_by_class
 
 
 @pytest.mark.parametrize('name', LOSSES)
@@ -29,5 +29,5 @@ def test_what_a_softmax_loss_raises_it_lowers_as_much(name):
     gradient = gradient_by_class(lambda x, y: loss(x, y, ignore_index=255), logits, target, ignore_index=255)
     scale = gradient.abs().max().item()
     assert gradient.sum(dim=1).tolist() == pytest.approx([0] * CLASSES, abs=1e-6 * scale)
-    pushes = class_pushes(gradient)
-    assert pushes.recall.sum().item() == pytest.approx(pushes.precision.sum().item(), rel=1e-5)
+    found = class_gradients(gradient)
+    assert found.positive.sum().item() == pytest.approx(found.negative.sum().item(), rel=1e-5)

@@ -1,6 +1,7 @@
-"""The benchmark: what it measures, and the tool as a user calls it. No assertion is about how long anything takes."""
+"""The losses' benchmark and its tool as a user calls it. No assertion is about how long anything takes."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -10,26 +11,26 @@ import torch
 from commands import run
 
 from mmrecall import losses
-from mmrecall.analysis.benchmark import measure, memory, rounds
-from mmrecall.analysis.benchmark.batches import SHAPES, Batch, make_batch, read_shapes
-from mmrecall.analysis.benchmark.competitors import (
+from mmrecall.analysis.benchmark import measure, timing
+from mmrecall.analysis.benchmark.baselines import (
     REFERENCE,
-    Competitor,
-    all_competitors,
-    choose,
+    Candidate,
+    all_candidates,
+    choose_candidates,
     naive_recall,
     plain_recall,
 )
-from mmrecall.analysis.benchmark.figures import draw_growth, draw_loss_costs
-from mmrecall.analysis.benchmark.growth import find_growth, fit_slope, growth_markdown, growth_shapes
+from mmrecall.analysis.benchmark.figures import draw_loss_costs, draw_scaling
+from mmrecall.analysis.benchmark.inputs import SHAPES, LossInput, make_input, read_shapes
 from mmrecall.analysis.benchmark.measure import copy_bandwidth, peak_bytes, roofline_seconds, seconds_of
-from mmrecall.analysis.benchmark.results import Measurement, Timing, as_json, markdown_table, table_rows
-from mmrecall.analysis.benchmark.rounds import CannotMeasureError, Settings, measure_losses, refuse_out_of_bounds
+from mmrecall.analysis.benchmark.results import Measurement, Timing, measurement_markdown, table_rows
+from mmrecall.analysis.benchmark.scaling import find_scaling, fit_slope, scaling_markdown, scaling_shapes
+from mmrecall.analysis.benchmark.timing import CannotMeasureError, Settings, measure_losses, refuse_out_of_bounds
 from mmrecall.registry import MODELS
 
 TOOL = 'tools/analysis_tools/benchmark_losses.py'
 TINY = ['--threads', '1', '--rounds', '2']
-NAMES = [competitor.name for competitor in all_competitors()]
+NAMES = [candidate.name for candidate in all_candidates()]
 
 
 def table(markdown):
@@ -38,26 +39,26 @@ def table(markdown):
     return {cells[0]: cells[1:] for cells in rows if cells[0] not in ('loss', '---')}
 
 
-def competitor(name, step, group='mmrecall'):
-    return Competitor(name, group, lambda batch: lambda: step(batch))
+def candidate(name, step):
+    return Candidate(name, 'mmrecall', lambda given: lambda: step(given))
 
 
-def crash(batch):
+def crash(given):
     raise IndexError('index 255 is out of bounds\nfor a dimension | of size 4')
 
 
-def nothing(batch):
+def nothing(given):
     return None
 
 
-REFERENCE_ALONE = choose([REFERENCE])
+REFERENCE_ALONE = choose_candidates([REFERENCE])
 
 
 def measured(*others, shape=(2, 4, 8, 8), **settings):
     return measure_losses([*REFERENCE_ALONE, *others], 'tiny', shape, Settings(**{'rounds': 2, **settings}))
 
 
-def made(**seconds):
+def measurement_of(**seconds):
     """A measurement with these seconds; the reference takes 1, 2 and 4."""
     timings = [Timing(REFERENCE, 'PyTorch', [1.0, 2.0, 4.0], 300)]
     timings += [Timing(name, 'mmrecall', values, 125) for name, values in seconds.items()]
@@ -72,22 +73,22 @@ def test_every_registered_loss_of_logits_is_measured():
 
 @pytest.mark.parametrize('shape', [(2, 4, 40, 24), (1, 19, 16, 16), (30, 7), (64, 400), (1, 300, 40, 40)])
 def test_the_recall_loss_is_the_same_in_all_forms(shape):
-    batch = make_batch(shape, torch.float64, 'cpu')
-    expected = losses.RecallLoss()(*batch[:2], ignore_index=batch.ignore_index)
-    torch.testing.assert_close(naive_recall(*batch[:2], batch.ignore_index), expected)
-    torch.testing.assert_close(plain_recall(*batch[:2], batch.ignore_index), expected)
+    given = make_input(shape, torch.float64, 'cpu')
+    expected = losses.RecallLoss()(*given[:2], ignore_index=given.ignore_index)
+    torch.testing.assert_close(naive_recall(*given[:2], given.ignore_index), expected)
+    torch.testing.assert_close(plain_recall(*given[:2], given.ignore_index), expected)
 
 
 @pytest.mark.parametrize('shape', [(2, 4, 64, 48), (1, 150, 64, 64), (1, 300, 64, 64), (128, 365)])
 def test_a_batch_is_mostly_right_has_a_tail_and_ignores_pixels_alone(shape):
-    batch = make_batch(shape, torch.float32, 'cpu')
-    assert batch.logits.shape == shape
-    valid = batch.target != batch.ignore_index
+    given = make_input(shape, torch.float32, 'cpu')
+    assert given.logits.shape == shape
+    valid = given.target != given.ignore_index
     assert valid.double().mean().item() == (1 if len(shape) == 2 else pytest.approx(0.9, abs=0.05))
-    assert batch.target[valid].max() < shape[1]
-    assert 0.5 < (batch.logits.argmax(1) == batch.target)[valid].double().mean() < 0.95
-    assert batch.counts[0] == 100 * batch.counts[-1]
-    assert (make_batch(shape, torch.float32, 'cpu').logits == batch.logits).all()
+    assert given.target[valid].max() < shape[1]
+    assert 0.5 < (given.logits.argmax(1) == given.target)[valid].double().mean() < 0.95
+    assert given.counts[0] == 100 * given.counts[-1]
+    assert (make_input(shape, torch.float32, 'cpu').logits == given.logits).all()
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
@@ -97,7 +98,7 @@ def test_a_copy_holds_as_much_as_what_is_copied(dtype):
     assert peak_bytes(tensor.clone) == size
     # two at a time, three in a row
     assert peak_bytes(lambda: tensor.clone().clone().clone()) == 2 * size
-    found = measured(*choose(['copy of the logits']), dtype=str(dtype)[len('torch.') :])
+    found = measured(*choose_candidates(['copy of the logits']), dtype=str(dtype)[len('torch.') :])
     assert table_rows(found)[-1].memory == 1
 
 
@@ -129,10 +130,8 @@ def fake_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 500)
     monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 1500)
     monkeypatch.setattr(torch.cuda, 'Event', Event)
-    monkeypatch.setattr(
-        rounds, 'make_batch', lambda shape, dtype, device, seed=0: make_batch(shape, dtype, 'cpu', seed)
-    )
-    monkeypatch.setattr(rounds, 'copy_bandwidth', lambda device, number: 1e3)
+    monkeypatch.setattr(timing, 'make_input', lambda shape, dtype, device: make_input(shape, dtype, 'cpu'))
+    monkeypatch.setattr(timing, 'copy_bandwidth', lambda device, number: 1e3)
 
 
 def test_a_gpu_is_timed_by_events_and_its_peak_is_beyond_what_was_there(fake_gpu):
@@ -144,8 +143,8 @@ def test_a_gpu_is_timed_by_events_and_its_peak_is_beyond_what_was_there(fake_gpu
     # 2048 bytes thrice at 1000 bytes a second
     assert row.roofline == pytest.approx(0.5 / 6.144)
     assert row.memory == pytest.approx(1000 / 2048)
-    assert table(markdown_table(found))[REFERENCE][-1] == '0.08'
-    assert 'roofline 6.14e+03 ms' in markdown_table(found)
+    assert table(measurement_markdown(found))[REFERENCE][-1] == '0.08'
+    assert 'roofline 6.14e+03 ms' in measurement_markdown(found)
 
 
 def test_the_roofline_is_three_passes(monkeypatch):
@@ -157,70 +156,70 @@ def test_the_roofline_is_three_passes(monkeypatch):
 
 
 def test_a_loss_that_reads_out_of_bounds_is_not_tried_on_a_gpu():
-    on_another_device = Batch(torch.zeros(1, 4, 8, 8, device='meta'), torch.zeros(1, 8, 8), [4, 3, 2, 1])
+    on_another_device = LossInput(torch.zeros(1, 4, 8, 8, device='meta'), torch.zeros(1, 8, 8), [4, 3, 2, 1])
     with pytest.raises(IndexError, match=r'out of bounds.*not tried on the GPU'):
-        refuse_out_of_bounds(competitor('x', crash), on_another_device)
+        refuse_out_of_bounds(candidate('x', crash), on_another_device)
 
-    def refuse(batch):
+    def refuse(given):
         raise RuntimeError('only on a GPU')
 
-    refuse_out_of_bounds(competitor('x', refuse), on_another_device)
-    refuse_out_of_bounds(competitor('x', crash), make_batch((1, 4, 8, 8), torch.float32, 'cpu'))
+    refuse_out_of_bounds(candidate('x', refuse), on_another_device)
+    refuse_out_of_bounds(candidate('x', crash), make_input((1, 4, 8, 8), torch.float32, 'cpu'))
 
 
 def test_a_loss_that_leaves_the_gpu_unusable_ends_the_run_with_its_name(fake_gpu, monkeypatch):
     def unusable():
         raise RuntimeError('device-side assert')
 
-    monkeypatch.setattr(rounds, 'refuse_out_of_bounds', lambda competitor, batch: None)
-    monkeypatch.setattr(rounds, 'seconds_of', lambda step, device: step() or 0.5)
-    monkeypatch.setattr(rounds, 'peak_bytes', lambda step, device: 1)
+    monkeypatch.setattr(timing, 'refuse_out_of_bounds', lambda candidate, given: None)
+    monkeypatch.setattr(timing, 'seconds_of', lambda step, device: step() or 0.5)
+    monkeypatch.setattr(timing, 'peak_bytes', lambda step, device: 1)
     monkeypatch.setattr(torch.cuda, 'synchronize', unusable)
     with pytest.raises(CannotMeasureError, match=r'culprit has left the GPU unusable.*--losses'):
-        measured(competitor('culprit', crash), device='cuda')
+        measured(candidate('culprit', crash), device='cuda')
 
 
 class FakeAllocator:
-    """Remembers what glibc would be told."""
+    """Remembers the calls of the allocator."""
 
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def mallopt(self, option, value):
-        self.told.append((option, value))
+        self.calls.append((option, value))
 
     def malloc_trim(self, pad):
-        self.told.append('trim')
+        self.calls.append('trim')
 
 
 @pytest.fixture
 def allocator(monkeypatch):
     fake = FakeAllocator()
-    monkeypatch.setattr(memory, '_glibc', lambda: fake)
+    monkeypatch.setattr(measure, '_glibc', lambda: fake)
     return fake
 
 
 def test_fresh_memory_is_given_back_before_every_step(allocator):
-    def step(batch):
-        allocator.told.append('step')
+    def step(given):
+        allocator.calls.append('step')
 
-    measured(competitor('one', step), rounds=3)
-    in_rounds = allocator.told[allocator.told.index('trim') :]
-    # the reference's step tells nothing
+    measured(candidate('one', step), rounds=3)
+    in_rounds = allocator.calls[allocator.calls.index('trim') :]
+    # the reference's step is not among the calls
     assert in_rounds.count('trim') == 6
     assert all(before == 'trim' for before, now in pairwise(in_rounds) if now == 'step')
 
 
 def test_reused_memory_is_never_given_back(allocator):
     measured(memory='reused')
-    assert allocator.told == [(-4, 0), (-1, 2**31 - 1)]
+    assert allocator.calls == [(-4, 0), (-1, 2**31 - 1)]
 
 
-@pytest.mark.skipif(memory._glibc() is None, reason='no GNU C library')
-@pytest.mark.parametrize('kind', memory.MEMORY)
+@pytest.mark.skipif(measure._glibc() is None, reason='no GNU C library')
+@pytest.mark.parametrize('kind', measure.MEMORY)
 def test_only_reused_memory_holds_what_was_in_it(kind):
     code = (
-        f'import torch; from mmrecall.analysis.benchmark.memory import release_memory, set_memory\n'
+        f'import torch; from mmrecall.analysis.benchmark.measure import release_memory, set_memory\n'
         f'set_memory({kind!r})\n'
         'found = 0\n'
         'for _ in range(16):\n'
@@ -236,15 +235,15 @@ def test_only_reused_memory_holds_what_was_in_it(kind):
 
 
 def test_without_glibc_only_reused_memory_cannot_be_had(monkeypatch):
-    monkeypatch.setattr(memory, '_glibc', lambda: None)
+    monkeypatch.setattr(measure, '_glibc', lambda: None)
     assert not measured(memory='fresh').timings[0].error
-    with pytest.raises(ValueError, match="--memory is 'reused'"):
+    with pytest.raises(ValueError, match="got --memory 'reused'; expected the GNU C library"):
         measured(memory='reused')
 
 
 def test_a_loss_that_crashes_is_a_row_that_says_so():
-    found = measured(competitor('broken', crash), competitor('fine', nothing))
-    rows = table(markdown_table(found))
+    found = measured(candidate('broken', crash), candidate('fine', nothing))
+    rows = table(measurement_markdown(found))
     assert list(rows) == [REFERENCE, 'broken', 'fine']
     assert rows['broken'][0] == 'IndexError: index 255 is out of bounds'
     assert [len(timing.seconds) for timing in found.timings] == [2, 0, 2]
@@ -253,20 +252,20 @@ def test_a_loss_that_crashes_is_a_row_that_says_so():
 def test_a_loss_that_crashes_later_is_a_row_too():
     calls = []
 
-    def later(batch):
-        calls.append(batch)
+    def later(given):
+        calls.append(given)
         if len(calls) == 4:
             raise ValueError('four | is enough')
 
-    found = measured(competitor('later', later), rounds=5)
+    found = measured(candidate('later', later), rounds=5)
     assert found.timings[-1].error == 'ValueError: four | is enough'
-    assert r'ValueError: four \| is enough' in markdown_table(found)
+    assert r'ValueError: four \| is enough' in measurement_markdown(found)
     assert len(calls) == 4
 
 
 def test_a_slow_loss_is_a_row_that_says_how_slow(monkeypatch):
-    monkeypatch.setattr(rounds, 'seconds_of', lambda step, device: step() or 31.0)
-    found = measured(competitor('slow', nothing), max_seconds=10.0)
+    monkeypatch.setattr(timing, 'seconds_of', lambda step, device: step() or 31.0)
+    found = measured(candidate('slow', nothing), max_seconds=10.0)
     assert table_rows(found)[-1].error == 'TimeoutError: a step takes 31 s, more than --max-seconds 10'
     # everything is compared with the reference
     assert found.timings[0].error is None
@@ -274,12 +273,12 @@ def test_a_slow_loss_is_a_row_that_says_how_slow(monkeypatch):
 
 def test_without_the_reference_there_is_nothing_to_compare_with():
     with pytest.raises(CannotMeasureError, match=r'F\.cross_entropy.*does not run here: IndexError'):
-        measure_losses([competitor(REFERENCE, crash)], 'tiny', (2, 4), Settings(rounds=2))
+        measure_losses([candidate(REFERENCE, crash)], 'tiny', (2, 4), Settings(rounds=2))
 
 
 def test_losses_are_interleaved_in_changing_order():
     calls = []
-    others = [competitor(name, lambda batch, name=name: calls.append(name)) for name in 'abcd']
+    others = [candidate(name, lambda given, name=name: calls.append(name)) for name in 'abcd']
     measured(*others, rounds=6)
     # a step to see whether it runs, one for its memory
     in_rounds = [tuple(calls[start : start + 4]) for start in range(8, len(calls), 4)]
@@ -289,25 +288,33 @@ def test_losses_are_interleaved_in_changing_order():
 
 
 def test_ratios_are_of_minima_and_by_round():
-    row = table_rows(made(half=[0.5, 4.0, 2.0]))[1]
+    row = table_rows(measurement_of(half=[0.5, 4.0, 2.0]))[1]
     assert row.ratio == 0.5
     assert row.round_ratios == pytest.approx((0.5, 0.5, 1.7))
     assert row.memory == 1.25
     assert row.roofline is None
-    assert table(markdown_table(made(half=[0.5, 4.0, 2.0])))['half'] == ['500', '0.50', '0.50 (0.50-1.70)', '1.25']
+    assert table(measurement_markdown(measurement_of(half=[0.5, 4.0, 2.0])))['half'] == [
+        '500',
+        '0.50',
+        '0.50 (0.50-1.70)',
+        '1.25',
+    ]
 
 
 def test_the_slope_of_a_power_law_is_found():
     sizes = [10, 40, 90, 1000]
     assert fit_slope(sizes, [3e-7 * size**1.3 for size in sizes]) == pytest.approx(1.3)
-    series = [made(cubic=[1e-9 * size**3, 5.0])._replace(shape=(1, size, 4, 4), name=str(size)) for size in (10, 100)]
+    series = [
+        replace(measurement_of(cubic=[1e-9 * size**3, 5.0]), shape=(1, size, 4, 4), name=str(size))
+        for size in (10, 100)
+    ]
     series[0].timings.append(Timing('broken', 'mmseg', [], None, 'ValueError: no'))
-    reference, cubic, broken = find_growth(series, 'classes')
+    reference, cubic, broken = find_scaling(series, 'classes')
     assert cubic.slope == pytest.approx(3)
     assert cubic.sizes == [10, 100]
     assert reference.slope == pytest.approx(0, abs=1e-12)
     assert broken.slope is None
-    assert table(growth_markdown([reference, cubic, broken])) == {
+    assert table(scaling_markdown([reference, cubic, broken])) == {
         REFERENCE: ['0.00'],
         'cubic': ['3.00'],
         'broken': ['ValueError: no (10 classes)'],
@@ -315,18 +322,21 @@ def test_the_slope_of_a_power_law_is_found():
 
 
 def test_pixels_and_classes_grow_alone():
-    shapes = growth_shapes([8, 4], [3, 6])
+    shapes = scaling_shapes([8, 4], [3, 6])
     assert shapes == {'pixels': [(1, 19, 4, 4), (1, 19, 8, 8)], 'classes': [(1, 3, 256, 256), (1, 6, 256, 256)]}
 
 
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda: growth_shapes([4], [3, 6]), r'--sides is \[4\]; give at least two different numbers of at least 1'),
-        (lambda: growth_shapes([4, 8], [1, 6]), r'--classes is \[1, 6\]; give at least two .* at least 2'),
-        (lambda: read_shapes(['4x19x512'], 'cpu'), "--shapes '4x19x512' is unknown; give cityscapes"),
-        (lambda: read_shapes(['4x1'], 'cpu'), "--shapes '4x1' has nothing to measure"),
-        (lambda: choose(['mmseg.Crossentropy']), "--losses 'mmseg.Crossentropy' matches none"),
+        (
+            lambda: scaling_shapes([4], [3, 6]),
+            r'got --sides \[4\]; expected at least two different numbers of at least 1',
+        ),
+        (lambda: scaling_shapes([4, 8], [1, 6]), r'got --classes \[1, 6\]; expected at least two .* at least 2'),
+        (lambda: read_shapes(['4x19x512'], 'cpu'), "got --shapes '4x19x512'; expected cityscapes"),
+        (lambda: read_shapes(['4x1'], 'cpu'), "got --shapes '4x1'; expected .* at least 2 classes"),
+        (lambda: choose_candidates(['mmseg.Crossentropy']), "got --losses 'mmseg.Crossentropy'; expected a name"),
     ],
 )
 def test_errors_name_the_argument(call, message):
@@ -345,9 +355,9 @@ def colored(path, color):
 
 
 def test_a_bar_is_as_long_as_its_ratio(tmp_path):
-    found = made(one=[1.0] * 3, ten=[10.0] * 3, hundred=[100.0] * 3)
-    without_memory = [timing._replace(peak_bytes=None) for timing in found.timings]
-    draw_loss_costs(tmp_path / 'new' / 'bars.png', found._replace(timings=without_memory))
+    found = measurement_of(one=[1.0] * 3, ten=[10.0] * 3, hundred=[100.0] * 3)
+    without_memory = [replace(timing, peak_bytes=None) for timing in found.timings]
+    draw_loss_costs(tmp_path / 'new' / 'bars.png', replace(found, timings=without_memory))
     lengths = (cv2.imread(str(tmp_path / 'new' / 'bars.png'))[..., ::-1] == (0x00, 0x72, 0xB2)).all(-1).sum(1)
     # rows of a picture that have blue, bar by bar; the last one is the legend's
     bars = [part.max() for part in np.split(lengths, np.flatnonzero(np.diff(lengths > 0)) + 1) if part.any()]
@@ -358,12 +368,12 @@ def test_a_bar_is_as_long_as_its_ratio(tmp_path):
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['bars.png']
 
 
-def test_growth_is_drawn_even_where_a_loss_does_not_run(tmp_path):
-    series = [made()._replace(shape=(1, size, 4, 4)) for size in (10, 100)]
+def test_scaling_is_drawn_even_where_a_loss_does_not_run(tmp_path):
+    series = [replace(measurement_of(), shape=(1, size, 4, 4)) for size in (10, 100)]
     for one in series:
         one.timings.append(Timing('broken', 'mmseg', [], None, 'ValueError: no'))
-    draw_growth(tmp_path / 'growth.png', find_growth(series, 'classes'))
-    assert colored(tmp_path / 'growth.png', (0x8A, 0x8A, 0x8A))
+    draw_scaling(tmp_path / 'scaling.png', find_scaling(series, 'classes'))
+    assert colored(tmp_path / 'scaling.png', (0x8A, 0x8A, 0x8A))
 
 
 def test_every_loss_has_a_row_that_the_raw_times_give(repository, tmp_path):
@@ -378,46 +388,42 @@ def test_every_loss_has_a_row_that_the_raw_times_give(repository, tmp_path):
         assert list(rows) == [timing['loss'] for timing in found['timings']]
         assert sorted(list(rows) + found['left_out']) == sorted(NAMES)
         reference = found['timings'][0]['seconds']
-        for timing in found['timings']:
-            shown = rows[timing['loss']]
-            if timing['error'] is not None:
-                assert shown[0] == timing['error'].replace('|', r'\|')
+        for one in found['timings']:
+            shown = rows[one['loss']]
+            if one['error'] is not None:
+                assert shown[0] == one['error'].replace('|', r'\|')
                 continue
-            names.append(timing['loss'])
-            assert len(timing['seconds']) == 2
-            assert shown[1] == f'{min(timing["seconds"]) / min(reference):.2f}'
-            assert shown[2].startswith(f'{np.median(np.divide(timing["seconds"], reference)):.2f} (')
-            assert shown[3] == f'{timing["peak_bytes"] / found["logits_bytes"]:.2f}'
-        assert (tmp_path / f'losses-{found["name"]}-float32.png').is_file()
+            names.append(one['loss'])
+            assert len(one['seconds']) == 2
+            assert shown[1] == f'{min(one["seconds"]) / min(reference):.2f}'
+            assert shown[2].startswith(f'{np.median(np.divide(one["seconds"], reference)):.2f} (')
+            assert shown[3] == f'{one["peak_bytes"] / found["logits_bytes"]:.2f}'
+        assert (tmp_path / f'losses-{found["name"]}.png').is_file()
     assert {name for name in NAMES if name.startswith('mmrecall.')} <= set(names)
 
 
-def test_growth_is_measured_written_and_drawn(repository, tmp_path):
+def test_scaling_is_measured_written_and_drawn(repository, tmp_path):
     status, output = run(
-        'python', repository / TOOL, *TINY, '--growth', '--sides', '8', '16', '--classes', '2', '3',
+        'python', repository / TOOL, *TINY, '--scaling', '--sides', '8', '16', '--classes', '2', '3',
         '--losses', 'naive*', '--out', tmp_path,
     )  # fmt: skip
     assert status == 0, output
-    written = json.loads((tmp_path / 'growth.json').read_text())
-    found = {(one['loss'], one['along']): one for one in written['growth']['float32']}
+    written = json.loads((tmp_path / 'scaling.json').read_text())
+    found = {(one['loss'], one['along']): one for one in written['scaling']}
     assert found['naive recall', 'pixels']['sizes'] == [64, 256]
     assert found[REFERENCE, 'classes']['sizes'] == [2, 3]
     for one in found.values():
         assert one['slope'] == pytest.approx(fit_slope(one['sizes'], one['seconds']))
-    rows = table((tmp_path / 'growth.md').read_text())
+    rows = table((tmp_path / 'scaling.md').read_text())
     assert rows['naive recall'][0] == f'{found["naive recall", "pixels"]["slope"]:.2f}'
-    assert cv2.imread(str(tmp_path / 'growth-float32.png')) is not None
-
-
-def test_what_was_measured_can_be_written():
-    assert json.loads(json.dumps(as_json(made(fine=[1.0, 1.0, 1.0]))))['rows'][1]['ratio'] == 1
+    assert cv2.imread(str(tmp_path / 'scaling.png')) is not None
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--rounds', '0'], '--rounds is 0; it must be above 0'),
-        (['--losses', 'nope'], "--losses 'nope' matches none"),
+        (['--rounds', '0'], 'got --rounds 0; expected a number above 0'),
+        (['--losses', 'nope'], "got --losses 'nope'; expected a name"),
     ],
 )
 def test_wrong_arguments_are_said_in_one_line(options, message, repository, tmp_path):
@@ -432,7 +438,7 @@ def test_wrong_arguments_are_said_in_one_line(options, message, repository, tmp_
 def test_without_a_gpu_there_is_none_to_measure(repository, tmp_path):
     status, output = run('python', repository / TOOL, '--device', 'cuda', '--out', tmp_path)
     assert status == 1
-    assert '--device is cuda, but PyTorch' in output
+    assert 'got --device cuda, but PyTorch' in output
     assert 'Traceback' not in output
 
 

@@ -48,21 +48,23 @@ def test_losses_of_several_configs_are_compared_on_the_logits_of_one(repository,
     assert len(rows) == 3 * 11
     by_loss = {loss: [row for row in rows if row['loss'] == loss] for loss in ('ce', 'weighted-ce', 'recall-ema0.1')}
     for found in by_loss.values():
-        up, down = (sum(float(row[f'{term}_push_share']) for row in found) for term in ('recall', 'precision'))
+        up, down = (sum(float(row[f'{term}_gradient_share']) for row in found) for term in ('positive', 'negative'))
         assert up == pytest.approx(0.5, abs=1e-4)
         assert down == pytest.approx(0.5, abs=1e-4)
     sky = by_loss['ce'][0]
     (line, *_) = (line for line in output.splitlines() if line.split()[:1] == ['Sky'])
-    assert line.split()[1:4] == [f'{100 * float(sky[key]):.1f}' for key in ('share', 'recall', 'recall_push_share')]
+    assert line.split()[1:4] == [
+        f'{100 * float(sky[key]):.1f}' for key in ('share', 'recall', 'positive_gradient_share')
+    ]
     assert cv2.imread(str(tmp_path / 'out' / 'gradients.png')) is not None
     assert (tmp_path / 'out' / 'gradients.svg').is_file()
 
 
-def test_a_list_of_losses_pushes_as_their_sum_and_takes_its_state_from_the_checkpoint(repository, tmp_path):
+def test_a_list_of_losses_has_the_gradient_of_their_sum_and_takes_its_state_from_the_checkpoint(repository, tmp_path):
     pytest.importorskip('mmseg')
     from mmengine.config import Config
 
-    from mmrecall.analysis.gradients.class_gradients import GradientComparison
+    from mmrecall.analysis.gradients.comparison import GradientComparison
 
     config = small_config(repository / CONFIG.format('ce'), small_camvid(tmp_path / 'camvid'))
     checkpoint_of(config, tmp_path / 'net.pth')
@@ -80,9 +82,9 @@ def test_a_list_of_losses_pushes_as_their_sum_and_takes_its_state_from_the_check
     first, *others = (Config.fromfile(tmp_path / f'{name}.py') for name in losses)
     comparison = GradientComparison(first, tmp_path / 'net.pth', others)
     assert comparison.fresh == {name: [] for name in losses}
-    pushes = comparison.measure().pushes
-    for term in ('recall', 'precision'):
-        once, alone, both = (getattr(pushes[name], term) for name in losses)
+    gradients = comparison.measure().gradients
+    for term in ('positive', 'negative'):
+        once, alone, both = (getattr(gradients[name], term) for name in losses)
         torch.testing.assert_close(both, once + alone, rtol=1e-4, atol=1e-7)
         assert alone.abs().sum() > 0
 

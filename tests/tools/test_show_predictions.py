@@ -18,7 +18,7 @@ from mmengine.config import Config, DictAction
 from mmseg.apis import inference_model, init_model
 
 from mmrecall.analysis.predictions.trained_segmentors import (
-    Run,
+    TrainedRun,
     TrainedSegmentor,
     check_comparable,
     compare_models,
@@ -43,7 +43,7 @@ class Planted:
 
 @pytest.fixture(scope='module')
 def work_dirs(tmp_path_factory):
-    """What two trainings leave behind: a config, a checkpoint and its name; the weights are random."""
+    """Two work dirs with a config, a checkpoint of random weights and the name of the checkpoint."""
     root = tmp_path_factory.mktemp('runs')
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='+', action=DictAction)
@@ -71,7 +71,7 @@ def segmentors(work_dirs):
 
 
 def expected_predictions(work_dir, image):
-    """By mmseg's own function, which reads the image alone."""
+    """By mmseg's `inference_model`, which reads the image alone."""
     config = Config.fromfile(next(work_dir.glob('*.py')))
     config.test_pipeline = [step for step in config.test_pipeline if 'Annotations' not in step.type]
     model = init_model(config, device='cpu')
@@ -134,7 +134,7 @@ def test_checkpoints_of_one_name_are_told_apart_by_their_folders(repository):
     config = str(repository / CONFIG.format('focal'))
     words = [config, 'a/iter_1.pth', config, 'b/iter_1.pth']
     assert [run.name for run in find_runs(words)] == ['a', 'b']
-    with pytest.raises(ValueError, match='a run is given twice'):
+    with pytest.raises(ValueError, match='got a run twice'):
         find_runs([*words, *words[:2]])
 
 
@@ -143,19 +143,19 @@ def test_a_data_preprocessor_beside_the_model_is_the_models(work_dirs, tmp_path)
     config.data_preprocessor = config.model.pop('data_preprocessor')
     config.data_preprocessor.mean = [1.0, 2.0, 3.0]
     config.dump(tmp_path / 'ce.py')
-    segmentor = TrainedSegmentor(Run('ce', tmp_path / 'ce.py', work_dirs[0] / 'iter_2.pth'), 'test')
+    segmentor = TrainedSegmentor(TrainedRun('ce', tmp_path / 'ce.py', work_dirs[0] / 'iter_2.pth'), 'test')
     assert segmentor.model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
 
 
 def test_what_is_no_run_is_named(work_dirs, tmp_path):
     config = str(work_dirs[0] / 'ce.py')
-    with pytest.raises(FileNotFoundError, match='nowhere is neither a work dir'):
+    with pytest.raises(FileNotFoundError, match='nowhere is neither a config nor the folder of a training'):
         find_runs(['nowhere'])
     with pytest.raises(FileNotFoundError, match=r'nowhere\.py is missing'):
         find_runs(['nowhere.py', 'a.pth'])
-    with pytest.raises(ValueError, match='followed by nothing'):
+    with pytest.raises(ValueError, match='got nothing after the config'):
         find_runs([config])
-    with pytest.raises(ValueError, match=r'followed by .*recall-seed0'):
+    with pytest.raises(ValueError, match=r'got .*recall-seed0 after the config'):
         find_runs([config, str(work_dirs[1])])
     with pytest.raises(FileNotFoundError, match='has no config'):
         find_runs([str(tmp_path)])
@@ -170,32 +170,32 @@ def test_what_is_no_run_is_named(work_dirs, tmp_path):
 def test_a_checkpoint_that_is_missing_or_of_another_model_is_named(work_dirs, tmp_path):
     config = work_dirs[0] / 'ce.py'
     with pytest.raises(FileNotFoundError, match=r'nowhere\.pth is missing'):
-        TrainedSegmentor(Run('a', config, tmp_path / 'nowhere.pth'), 'test')
+        TrainedSegmentor(TrainedRun('a', config, tmp_path / 'nowhere.pth'), 'test')
     weights = torch.load(work_dirs[0] / 'iter_2.pth', weights_only=False)['state_dict']
     weights['decode_head.loss_decode.counts'] = torch.zeros(3)
     torch.save(weights, tmp_path / 'weights.pth')
-    TrainedSegmentor(Run('a', config, tmp_path / 'weights.pth'), 'test')
+    TrainedSegmentor(TrainedRun('a', config, tmp_path / 'weights.pth'), 'test')
     del weights['decode_head.conv_seg.bias']
     torch.save(weights, tmp_path / 'other.pth')
     with pytest.raises(ValueError, match=r'other.pth does not fit .*ce.py: 1 names .*decode_head\.conv_seg\.bias'):
-        TrainedSegmentor(Run('a', config, tmp_path / 'other.pth'), 'test')
+        TrainedSegmentor(TrainedRun('a', config, tmp_path / 'other.pth'), 'test')
     weights['decode_head.conv_seg.bias'] = torch.zeros(19)
     torch.save(weights, tmp_path / 'larger.pth')
     with pytest.raises(ValueError, match=r'larger.pth does not fit .*(?s:.)*size mismatch'):
-        TrainedSegmentor(Run('a', config, tmp_path / 'larger.pth'), 'test')
+        TrainedSegmentor(TrainedRun('a', config, tmp_path / 'larger.pth'), 'test')
 
 
 def test_a_config_that_is_of_no_segmentation_is_named(repository, work_dirs, tmp_path):
     checkpoint = work_dirs[0] / 'iter_2.pth'
     (tmp_path / 'empty.py').write_text('x = 1\n')
     with pytest.raises(ValueError, match=r'empty\.py has no model'):
-        TrainedSegmentor(Run('a', tmp_path / 'empty.py', checkpoint), 'test')
+        TrainedSegmentor(TrainedRun('a', tmp_path / 'empty.py', checkpoint), 'test')
     with pytest.raises(ValueError, match='has no val_dataloader'):
-        TrainedSegmentor(Run('a', work_dirs[0] / 'ce.py', checkpoint), 'val', options=dict(val_dataloader=None))
+        TrainedSegmentor(TrainedRun('a', work_dirs[0] / 'ce.py', checkpoint), 'val', options=dict(val_dataloader=None))
     pytest.importorskip('mmpretrain')
     config = repository / 'configs' / 'resnet' / 'resnet18w16_1xb128-ce-10e_cifar10-lt.py'
-    with pytest.raises(ValueError, match='ImageClassifier, which is no segmentation'):
-        TrainedSegmentor(Run('a', config, checkpoint), 'test')
+    with pytest.raises(ValueError, match='of a ImageClassifier; expected a segmentation model'):
+        TrainedSegmentor(TrainedRun('a', config, checkpoint), 'test')
 
 
 def test_runs_with_other_classes_or_images_are_named(work_dirs, segmentors):
@@ -205,9 +205,9 @@ def test_runs_with_other_classes_or_images_are_named(work_dirs, segmentors):
     with pytest.raises(ValueError, match=r'different classes, Sky, Building.* and Sky, Road'):
         check_comparable([*segmentors, fewer])
     half = TrainedSegmentor(first.run, 'test', options={f'{key}.indices': 2})
-    with pytest.raises(ValueError, match='different images, 4 and 2, and 0002 is only in one'):
+    with pytest.raises(ValueError, match='different images, 4 and 2, and 0002 is in one of them alone'):
         check_comparable([*segmentors, half])
-    with pytest.raises(ValueError, match=r'predicts class .* but its data set has 2 classes'):
+    with pytest.raises(ValueError, match=r'got class .* expected the 2 classes'):
         fewer.predict(0)
 
 
@@ -220,21 +220,25 @@ def test_other_labels_of_the_same_image_and_labels_of_no_class_are_named(work_di
     cv2.imwrite(str(label), np.roll(cv2.imread(str(label), 0), 1, axis=1))
     other = TrainedSegmentor(first.run, 'test', options={'test_dataloader.dataset.data_root': f'{tmp_path}/'})
     check_comparable([first, other])
-    with pytest.raises(ValueError, match=r'0000 has other labels in .*ce\.py than in'):
+    with pytest.raises(ValueError, match=r'0000 has different labels in .*ce\.py and'):
         compare_models([first, other], [0])
     options = {'test_dataloader.dataset.ignore_index': 10}
-    with pytest.raises(ValueError, match=r'the labels of .*0000\.jpg have class 255, .* must be 10'):
+    with pytest.raises(
+        ValueError, match=r'got class 255 in the labels of .*0000\.jpg; .* or 10 for an unlabelled pixel'
+    ):
         TrainedSegmentor(first.run, 'test', options=options).predict(0)
 
 
 def test_labels_that_cannot_be_compared_are_named(segmentors):
     run, key = segmentors[0].run, 'test_dataloader.dataset.pipeline'
-    steps = segmentors[0].model.cfg.test_pipeline
+    steps = Config.fromfile(run.config).test_pipeline
     unlabelled = TrainedSegmentor(run, 'test', options={key: [steps[0], steps[1], steps[3]]})
     with pytest.raises(ValueError, match='loads no labels'):
         unlabelled.predict(0)
     resized = TrainedSegmentor(run, 'test', options={key: [steps[0], steps[2], steps[1], steps[3]]})
-    with pytest.raises(ValueError, match=r'0000.jpg: the labels are \(180, 240\), the prediction \(48, 64\)'):
+    with pytest.raises(
+        ValueError, match=r'got labels of size \(180, 240\) and a prediction of size \(48, 64\) for .*0000.jpg'
+    ):
         resized.predict(0)
 
 
@@ -257,7 +261,7 @@ def test_bad_arguments_are_named(repository, work_dirs, monkeypatch):
             show_predictions.main()
         return exited.value.code
 
-    assert 'there is one run' in output(work_dirs[0])
-    assert '--images is 0' in output(*work_dirs, '--images', 0)
-    assert 'Lamp is no class of the data set; it has Sky,' in output(*work_dirs, '--classes', 'Lamp')
+    assert 'got one run' in output(work_dirs[0])
+    assert 'got --images 0' in output(*work_dirs, '--images', 0)
+    assert 'got --classes Lamp; expected classes of the data set: Sky,' in output(*work_dirs, '--classes', 'Lamp')
     assert '9999 is none of the 4 images' in output(*work_dirs, '--select', '9999')

@@ -1,1 +1,1 @@
-"""What a loss costs: time and memory of a forward and backward pass (``tools/analysis_tools/benchmark_losses.py``)."""
+"""The cost of a loss: time and memory of its forward and backward pass, and the time of a whole training step."""

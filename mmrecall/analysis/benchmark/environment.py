@@ -1,5 +1,6 @@
-"""What a measurement depends on beside the code."""
+"""The circumstances of a measurement, and the files that begin with them."""
 
+import json
 import os
 import platform
 import shlex
@@ -11,12 +12,32 @@ from typing import Any
 
 import torch
 
+from mmrecall.io import atomic_write
+
 _TOOLBOXES = ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain')
 _PACKAGES = ('torch', 'numpy', 'mmrecall', *_TOOLBOXES, *(f'onedl-{name}' for name in _TOOLBOXES))
 
 
+def check_arguments(device: str, **numbers: float) -> None:
+    """Check options of a command line.
+
+    Raises:
+        ValueError: a number is not above 0, or the device is ``'cuda'`` without a GPU.
+
+    Example:
+        >>> check_arguments('cpu', rounds=25, max_seconds=0)
+        Traceback (most recent call last):
+        ValueError: got --max-seconds 0; expected a number above 0
+    """
+    for name, number in numbers.items():
+        if not number > 0:
+            raise ValueError(f'got --{name.replace("_", "-")} {number}; expected a number above 0')
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(f'got --device cuda, but PyTorch {torch.__version__} finds no GPU; set --device cpu')
+
+
 def describe_environment(arguments: Sequence[str], device: str) -> dict[str, Any]:
-    """Versions, machine, threads and command."""
+    """Return the command, the date, the versions of the packages, the machine and the number of threads."""
     return {
         'command': shlex.join(['python', *arguments]),
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
@@ -57,8 +78,15 @@ def _processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def environment_markdown(environment: dict[str, Any]) -> str:
-    """Two lines: where it ran, and the command."""
+def write_results(folder: Path, name: str, environment: dict[str, Any], tables: str, **content: Any) -> None:
+    """Write ``NAME.md``, with tables in Markdown, and ``NAME.json``, with other content, both after the environment."""
+    with atomic_write(folder / f'{name}.md') as partial:
+        partial.write_text(f'{_markdown(environment)}\n{tables}', encoding='utf-8')
+    with atomic_write(folder / f'{name}.json') as partial:
+        partial.write_text(json.dumps({**environment, **content}, indent=1) + '\n', encoding='utf-8')
+
+
+def _markdown(environment: dict[str, Any]) -> str:
     machine = environment['machine']
     where = [machine['gpu']] if 'gpu' in machine else []
     where += [f'{machine["processor"]}, {environment["threads"]} of {machine["cores"]} cores']

@@ -1,21 +1,30 @@
-"""Seconds and bytes of a call, on a CPU and on a GPU; PyTorch is all this needs."""
+"""Seconds and bytes of a call on a CPU or a GPU, by PyTorch alone."""
 
+import ctypes
+import os
+import sys
 import time
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 
 Step = Callable[[], object]
 
-# bytes of the buffer that a GPU copies: more than any cache holds
+MEMORY = ('fresh', 'reused')
+# Options and values of glibc's mallopt.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_DEFAULT_MMAPS, _NEVER = 65536, 2**31 - 1
+# Bytes of a buffer that is too large for the cache of a GPU.
 _COPIED = 2**28
 
 
 def peak_bytes(step: Step, device: str = 'cpu') -> int:
-    """The most memory that a call holds at a time beyond what was there before, in bytes.
+    """Return the largest number of bytes that a call holds at a time beyond those held before.
 
-    On a CPU it is what PyTorch allocates, by the profiler's record of every allocation; NumPy's arrays do not count. On
-    a GPU it is what PyTorch's allocator gives out.
+    On a CPU these are PyTorch's allocations as its profiler records them, without NumPy's arrays; on a GPU those of
+    PyTorch's allocator.
 
     Example:
         >>> tensor = torch.zeros(1000)
@@ -26,6 +35,8 @@ def peak_bytes(step: Step, device: str = 'cpu') -> int:
 
 
 def _cpu_peak(step: Step) -> int:
+    # By default, the profiler prints a line at every call.
+    os.environ.setdefault('KINETO_LOG_LEVEL', '9')
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == '[memory]']
@@ -46,11 +57,9 @@ def _gpu_peak(step: Step) -> int:
 
 
 def seconds_of(step: Step, device: str = 'cpu') -> float:
-    """How long a call takes; on a GPU by CUDA events, so the time for which the device waits for the host counts."""
-    return _gpu_seconds(step) if device == 'cuda' else _cpu_seconds(step)
-
-
-def _cpu_seconds(step: Step) -> float:
+    """Return the duration of a call; on a GPU by CUDA events, so the time that it waits for the host counts."""
+    if device == 'cuda':
+        return _gpu_seconds(step)
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
@@ -66,7 +75,7 @@ def _gpu_seconds(step: Step) -> float:
 
 
 def copy_bandwidth(device: str, rounds: int) -> float:
-    """Bytes per second, read and written, of the fastest of several copies of 256 MiB within the device."""
+    """Return the bytes per second, read and written, of the fastest of several copies of 256 MiB on the device."""
     source = torch.zeros(_COPIED, dtype=torch.uint8, device=device)
     copy = torch.empty_like(source)
     copy.copy_(source)
@@ -74,10 +83,43 @@ def copy_bandwidth(device: str, rounds: int) -> float:
 
 
 def roofline_seconds(logits_bytes: int, bandwidth: float) -> float:
-    """The least time of a loss that reads the logits twice and writes their gradient once.
+    """Return the least time of a loss that reads the logits twice and writes their gradient once.
 
     Example:
         >>> roofline_seconds(80_000_000, bandwidth=2.4e12)
         0.0001
     """
     return 3 * logits_bytes / bandwidth
+
+
+def set_memory(memory: str) -> None:
+    """Set the memory of a CPU's large tensors: ``'fresh'``, mapped anew, or ``'reused'``, kept by the allocator.
+
+    A large tensor takes as long to allocate as to fill, unless its memory was never given back.
+
+    Raises:
+        ValueError: ``'reused'`` without the GNU C library.
+    """
+    library = _glibc()
+    if library is None:
+        if memory == 'reused':
+            raise ValueError(
+                "got --memory 'reused'; expected the GNU C library, which has that setting; set --memory fresh"
+            )
+        return
+    library.mallopt(_M_MMAP_MAX, 0 if memory == 'reused' else _DEFAULT_MMAPS)
+    if memory == 'reused':
+        library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def release_memory() -> None:
+    """Give free memory back, so that later allocations are fresh; do nothing without the GNU C library."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    library = ctypes.CDLL(None) if sys.platform == 'linux' else None
+    return library if hasattr(library, 'malloc_trim') and hasattr(library, 'mallopt') else None

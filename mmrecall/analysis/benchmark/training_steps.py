@@ -1,46 +1,40 @@
-"""Whole training steps of several configs, in turns: forward, backward and optimizer, on real batches in memory."""
+"""The time of whole training steps of several configs: forward, backward and optimizer, on batches in memory."""
 
 import itertools
-import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmrecall.analysis.benchmark.measure import Step, seconds_of
-from mmrecall.analysis.benchmark.results import ratios_by_round
+from mmrecall.analysis.benchmark.results import Row, markdown_table, time_figures
+from mmrecall.analysis.benchmark.timing import in_turn
 from mmrecall.engine.hooks import ClassCountsHook, ClassWeightHook
 
 Name = TypeVar('Name', bound=Hashable)
 
 
-class StepRow(NamedTuple):
-    """What one config took."""
+def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_classes: bool = False) -> Step:
+    """Return a call that trains a config's model, from random weights, on the next of its first batches in turn.
 
-    config: str
-    milliseconds: float
-    """Of the fastest round."""
-    ratio: float
-    """Of the fastest rounds, to the first config."""
-    round_ratios: tuple[float, float, float]
-    """10th, 50th and 90th percentile of the ratios to the first config in the same round."""
+    No hook is called but, with ``log_classes``, `ClassWeightHook`, which then logs every step.
 
-
-def make_step(path: Path, device: str, num_batches: int, seed: int, work_dir: Path, log_classes: bool = False) -> Step:
-    """The call that trains a config's model on the next of its first batches, over and over, from random weights.
-
-    What mmengine writes goes to ``work_dir``, which must be there as long as the step is called. No hook is called,
-    but with ``log_classes`` `ClassWeightHook`, which logs every step.
+    Args:
+        path: of the config.
+        device: ``'cpu'`` or ``'cuda'``.
+        num_batches: number of batches.
+        work_dir: folder for mmengine's logs, which must exist as long as the step is called.
+        log_classes: call `ClassWeightHook`.
 
     Raises:
-        ValueError: a config that trains nothing, or whose data set has fewer batches.
+        ValueError: a config without training data or optimizer, or with fewer batches.
     """
     config = Config.fromfile(path)
     if not config.get('train_dataloader') or not config.get('optim_wrapper'):
-        raise ValueError(f'{path} has no train_dataloader or optim_wrapper; give configs that train')
-    # the batches are read before anything is timed
+        raise ValueError(f'{path} has no train_dataloader or no optim_wrapper; expected a config that trains')
+    # Workers would have no use, because all batches are read before a step is timed.
     config.train_dataloader.update(num_workers=0, persistent_workers=False)
     config.train_dataloader.pop('prefetch_factor', None)
     config.merge_from_dict(
@@ -48,7 +42,7 @@ def make_step(path: Path, device: str, num_batches: int, seed: int, work_dir: Pa
             work_dir=str(work_dir / path.stem),
             experiment_name=f'{path.stem}_steps{"_logged" if log_classes else ""}',
             log_level='ERROR',
-            randomness=dict(seed=seed),
+            randomness=dict(seed=0),
         )
     )
     runner = Runner.from_cfg(config)
@@ -59,7 +53,7 @@ def make_step(path: Path, device: str, num_batches: int, seed: int, work_dir: Pa
             hook.before_train(runner)
     batches = list(itertools.islice(runner.train_dataloader, num_batches))
     if len(batches) < num_batches:
-        raise ValueError(f'{path} has {len(batches)} batches of training data; use --batches {len(batches)}')
+        raise ValueError(f'{path} has {len(batches)} batches of training data; set --batches {len(batches)}')
     model = runner.model.to(device).train()
     turn = itertools.cycle(batches)
 
@@ -83,54 +77,49 @@ def _logged(train: Step, runner: Runner) -> Step:
 
 
 def measure_steps(
-    steps: dict[Name, Step], rounds: int, device: str, seed: int, on_step: Callable[[], None] = lambda: None
+    steps: dict[Name, Step], rounds: int, device: str, on_step: Callable[[], None] = lambda: None
 ) -> dict[Name, list[float]]:
-    """Seconds of every step in every round, in an order that changes; a first round is not counted."""
-    order, seconds = random.Random(seed), {name: [] for name in steps}  # type: dict[Name, list[float]]
-    for _ in range(rounds + 1):
-        for name in order.sample(list(steps), len(steps)):
-            seconds[name].append(seconds_of(steps[name], device))
-            on_step()
+    """Return the seconds of every step in every round but a first one, in an order that changes."""
+    seconds: dict[Name, list[float]] = {name: [] for name in steps}
+    for _, name in in_turn(steps, rounds + 1):
+        seconds[name].append(seconds_of(steps[name], device))
+        on_step()
     return {name: found[1:] for name, found in seconds.items()}
 
 
-def step_rows(seconds: dict[str, list[float]]) -> list[StepRow]:
-    """A row for every config.
+def step_rows(seconds: dict[str, list[float]]) -> list[Row]:
+    """Return a row for every config, with the first as the reference.
 
     Example:
-        >>> step_rows({'ce': [0.2, 0.4], 'recall': [0.1, 0.5]})[1][:3]
-        ('recall', 100.0, 0.5)
+        >>> step_rows({'ce': [0.2, 0.4], 'recall': [0.1, 0.5]})[1].ratio
+        0.5
     """
     reference = next(iter(seconds.values()))
-    return [
-        StepRow(
-            name,
-            milliseconds=1000 * min(found),
-            ratio=min(found) / min(reference),
-            round_ratios=ratios_by_round(found, reference),
-        )
-        for name, found in seconds.items()
-    ]
+    return [Row(name, **time_figures(found, reference)) for name, found in seconds.items()]
 
 
-def steps_markdown(rows: Sequence[StepRow]) -> str:
-    """A table of the rows."""
-    lines = ['| config | ms | x the first | by round, median (10-90 %) |', '|---|--:|--:|--:|']
-    for row in rows:
-        low, median, high = row.round_ratios
-        lines.append(
-            f'| {row.config} | {row.milliseconds:.0f} | {row.ratio:.3f} | {median:.3f} ({low:.3f}-{high:.3f}) |'
-        )
-    return '\n'.join(lines) + '\n'
+def steps_markdown(rows: list[Row]) -> str:
+    """Return the rows as a table."""
+    cells = ([row.name, f'{row.milliseconds:.0f}', *row.times(digits=3)] for row in rows)
+    return markdown_table(['config', 'ms', 'x the first', 'by round, median (10-90 %)'], cells)
 
 
-def logging_shares(seconds: dict[str, list[float]], logged: dict[str, list[float]], interval: int) -> dict[str, float]:
-    """What `ClassWeightHook` adds to the time of a config's steps, as a share, if it logs every ``interval``-th.
+def logging_markdown(seconds: dict[str, list[float]], logged: dict[str, list[float]]) -> str:
+    """Return a table of the share that `ClassWeightHook` adds to the time of a step at its default interval.
 
-    The median over the rounds.
+    The share is taken of the median ratio over the rounds.
+
+    Args:
+        seconds: of the steps without the hook, by config.
+        logged: of the steps that the hook logs, by config.
 
     Example:
-        >>> logging_shares({'ce': [0.2, 0.4]}, {'ce': [0.22, 0.44]}, interval=50)
-        {'ce': 0.002}
+        >>> print(logging_markdown({'ce': [0.2, 0.4]}, {'ce': [0.22, 0.44]}), end='')
+        | ClassWeightHook, every 50 steps | share of the time of a step |
+        | --- | --: |
+        | ce | 0.200% |
     """
-    return {name: round((ratios_by_round(logged[name], found)[1] - 1) / interval, 6) for name, found in seconds.items()}
+    interval = ClassWeightHook().interval
+    ratios = {name: time_figures(logged[name], found)['round_ratios'][1] for name, found in seconds.items()}
+    rows = ([name, f'{(ratio - 1) / interval:.3%}'] for name, ratio in ratios.items())
+    return markdown_table([f'ClassWeightHook, every {interval} steps', 'share of the time of a step'], rows)

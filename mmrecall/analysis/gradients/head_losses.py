@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-# what a head of mmseg, and of mmpretrain, calls its loss or losses
+# Attributes of a head of mmseg, and of mmpretrain, that hold its loss or losses.
 _NAMES = ('loss_decode', 'loss_module')
 
 
 class HeadLosses(NamedTuple):
-    """What a head adds up to its loss."""
+    """The losses that a head adds up."""
 
     head: str
     """Name of the head in the model."""
@@ -17,16 +17,33 @@ class HeadLosses(NamedTuple):
     """By their names in the model."""
 
 
-def find_head_losses(model: nn.Module) -> dict[str, HeadLosses]:
-    """The losses of every head, by its name in the model.
+def choose_head_losses(model: nn.Module, source: str, head: str | None = None) -> HeadLosses:
+    """Return the losses of a given head if the model has it, else of the only head, else of ``decode_head``.
 
-    Example:
-        >>> model = nn.Module()
-        >>> model.head = nn.Module()
-        >>> model.head.loss_module = nn.CrossEntropyLoss()
-        >>> find_head_losses(model)
-        {'head': HeadLosses(head='head', losses={'head.loss_module': CrossEntropyLoss()})}
+    Args:
+        model: a model of mmseg or mmpretrain.
+        source: file of the model's config, for errors.
+        head: name of a head in the model.
+
+    Raises:
+        ValueError: a model without such a head, or a head that samples pixels, which its loss alone receives.
     """
+    found = _find_head_losses(model)
+    if not found:
+        raise ValueError(f'no head of the model of {source} has a loss; expected {" or ".join(_NAMES)}')
+    wanted = head if head in found else next(iter(found)) if len(found) == 1 else 'decode_head'
+    if wanted not in found:
+        raise ValueError(f'{source} has several heads with a loss, {", ".join(found)}; choose one with --head')
+    if getattr(model.get_submodule(wanted), 'sampler', None) is not None:
+        raise ValueError(
+            f'the {wanted} of {source} has a sampler of pixels outside of its loss; for OHEM set '
+            'mmrecall.OHEMCrossEntropyLoss, without a sampler'
+        )
+    return found[wanted]
+
+
+def _find_head_losses(model: nn.Module) -> dict[str, HeadLosses]:
+    """Return the losses of every head, by the name of the head in the model."""
     found = {}
     for head, module in model.named_modules():
         for name in _NAMES:
@@ -36,28 +53,3 @@ def find_head_losses(model: nn.Module) -> dict[str, HeadLosses]:
             elif isinstance(loss, nn.Module):
                 found[head] = HeadLosses(head, {f'{head}.{name}': loss})
     return found
-
-
-def choose_head_losses(model: nn.Module, source: str, head: str | None = None) -> HeadLosses:
-    """Those of a head: of the one that is asked for if the model has it, else of the only one, else of ``decode_head``.
-
-    Args:
-        model: a model of mmseg or mmpretrain.
-        source: where it is from, for errors.
-        head: name of a head in the model.
-
-    Raises:
-        ValueError: there is none, or it is not clear which; or the head samples pixels, which only its own loss sees.
-    """
-    found = find_head_losses(model)
-    if not found:
-        raise ValueError(f'{source}: no head of the model has a loss ({" or ".join(_NAMES)})')
-    wanted = head if head in found else next(iter(found)) if len(found) == 1 else 'decode_head'
-    if wanted not in found:
-        raise ValueError(f'{source} has several heads with a loss, {", ".join(found)}; choose one with --head')
-    if getattr(model.get_submodule(wanted), 'sampler', None) is not None:
-        raise ValueError(
-            f'{source}: the {wanted} has a sampler of pixels, outside of its loss; for OHEM take '
-            'mmrecall.OHEMCrossEntropyLoss, without a sampler'
-        )
-    return found[wanted]

@@ -1,1 +1,1 @@
-"""Predictions of trained segmentation models, compared image by image."""
+"""The predictions of trained segmentation models, compared image by image."""

@@ -1,4 +1,4 @@
-"""Where predictions of the same image differ, and how each is wrong."""
+"""The differences between predictions of the same image, and their errors."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,27 +11,27 @@ from mmrecall.evaluation.segmentation import ClassScores, class_scores, confusio
 
 Array = np.ndarray
 
-# enlarged so many times, the window fills the panel of the whole image
+# Ratio of the sides of the image to those of the window.
 _ZOOM = 3
 
 
 class Outcome(IntEnum):
-    """What a prediction makes of one class at one pixel."""
+    """Result of a prediction for one class at one pixel."""
 
     OTHER = 0
-    """True negative: another class is there, and another is predicted."""
+    """True negative: neither the true class nor the predicted one."""
     FOUND = 1
-    """True positive."""
+    """True positive: both the true class and the predicted one."""
     MISSED = 2
-    """False negative: the class is there, another is predicted."""
+    """False negative: the true class, but not the predicted one."""
     WRONG = 3
-    """False positive: another class is there, this one is predicted."""
+    """False positive: the predicted class, but not the true one."""
     IGNORED = 4
-    """Nobody knows what is there, so no prediction is an error."""
+    """No true class, so no prediction is an error."""
 
 
 class Window(NamedTuple):
-    """A part of an image, in pixels."""
+    """Rectangle of an image, in pixels."""
 
     top: int
     left: int
@@ -39,12 +39,12 @@ class Window(NamedTuple):
     width: int
 
     def cut(self, image: Array) -> Array:
-        """That part of an (H, W) or (H, W, 3) array."""
+        """Return the rectangle of an (H, W) or (H, W, 3) array."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def zoom_window(differs: Array) -> Window:
-    """The third of an image, in height and in width, with the most marked pixels; of equals the topmost, then leftmost.
+    """Return the window, a third of the height and the width, with the most marked pixels; the first of equals by rows.
 
     Args:
         differs: (H, W) bool.
@@ -56,7 +56,7 @@ def zoom_window(differs: Array) -> Window:
         Window(top=3, left=5, height=2, width=3)
     """
     height, width = (max(1, round(side / _ZOOM)) for side in differs.shape)
-    # how many are above and to the left of each corner: four of these give the number in a window
+    # With the number of marked pixels above and to the left of each corner, four corners give the number in a window.
     corners = np.pad(differs.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     rows = corners[height:] - corners[:-height]
     marked = rows[:, width:] - rows[:, :-width]
@@ -64,39 +64,17 @@ def zoom_window(differs: Array) -> Window:
     return Window(int(top), int(left), height, width)
 
 
-def class_outcomes(truth: Array, prediction: Array, number: int, ignore_index: int = 255) -> Array:
-    """The `Outcome` of one class at every pixel, uint8.
-
-    Args:
-        truth: integer classes.
-        prediction: integer classes, of the same shape.
-        number: of the class.
-        ignore_index: true class of unlabelled pixels.
-
-    Example:
-        >>> class_outcomes(np.array([0, 1, 1, 0, 255]), np.array([0, 1, 0, 1, 1]), 1)
-        array([0, 1, 2, 3, 4], dtype=uint8)
-    """
-    outcomes = np.full(truth.shape, Outcome.OTHER, np.uint8)
-    true, predicted = truth == number, prediction == number
-    outcomes[true & predicted] = Outcome.FOUND
-    outcomes[true & ~predicted] = Outcome.MISSED
-    outcomes[~true & predicted] = Outcome.WRONG
-    outcomes[truth == ignore_index] = Outcome.IGNORED
-    return outcomes
-
-
 @dataclass(frozen=True)
 class ComparedImage:
-    """One image and what several models predict for it.
+    """Truth of one image and the predictions of several models.
 
     Args:
-        name: of the image.
-        path: of its file.
+        name: name of the image.
+        path: path of its file.
         truth: (H, W) integer classes.
-        predictions: (H, W) integer classes, of each model.
+        predictions: (H, W) integer classes by each model.
         num_classes: C.
-        ignore_index: true class of unlabelled pixels, which count nowhere.
+        ignore_index: number in the truth of unlabelled pixels, which do not count.
 
     Example:
         >>> truth = np.array([[0, 0, 1, 255]])
@@ -107,6 +85,8 @@ class ComparedImage:
         array([0.5, 0. ])
         >>> compared.most_different_classes(1)
         [1]
+        >>> compared.outcomes(np.array([[1, 0, 1, 0]]), 1)
+        array([[3, 0, 1, 4]], dtype=uint8)
     """
 
     name: str
@@ -133,23 +113,29 @@ class ComparedImage:
 
     @cached_property
     def window(self) -> Window:
-        """Where the models differ most, see `zoom_window`."""
+        """Window in which the models differ most, see `zoom_window`."""
         return zoom_window(self.differs)
 
     @cached_property
     def scores(self) -> tuple[ClassScores, ...]:
-        """Scores of each model in this image."""
+        """Scores of each model on this image."""
         return tuple(
             class_scores(confusion_matrix([(self.truth, one)], self.num_classes, self.ignore_index))
             for one in self.predictions
         )
 
     def outcomes(self, prediction: Array, number: int) -> Array:
-        """`class_outcomes` of a class."""
-        return class_outcomes(self.truth, prediction, number, self.ignore_index)
+        """Return the `Outcome` of one class in a prediction at every pixel, (H, W) uint8."""
+        outcomes = np.full(self.truth.shape, Outcome.OTHER, np.uint8)
+        true, predicted = self.truth == number, prediction == number
+        outcomes[true & predicted] = Outcome.FOUND
+        outcomes[true & ~predicted] = Outcome.MISSED
+        outcomes[~true & predicted] = Outcome.WRONG
+        outcomes[self.truth == self.ignore_index] = Outcome.IGNORED
+        return outcomes
 
     def most_different_classes(self, number: int) -> list[int]:
-        """At most so many of the classes that are in the truth, those whose IoU differs most between models first."""
+        """Return up to so many classes of the truth, first those whose IoU differs most between the models."""
         ious = np.stack([score.iou for score in self.scores])
         present = np.flatnonzero(self.scores[0].share > 0)
         differences = ious[:, present].max(0) - ious[:, present].min(0)

@@ -1,4 +1,4 @@
-"""Trained segmentation models and the images they are tested on."""
+"""Trained segmentation models, and the images that they are compared on."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -10,59 +10,59 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
 
 from mmrecall.analysis.display import short_names
 from mmrecall.analysis.predictions.disagreement import ComparedImage
-from mmrecall.analysis.trained_models import model_of
+from mmrecall.analysis.trained_models import build_model
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 from mmrecall.io import load_weights
 from mmrecall.upstream import require
 
-require('mmseg.apis')
+require('mmseg.models')
 
-from mmseg.apis import init_model  # noqa: E402
 from mmseg.models import BaseSegmentor  # noqa: E402
-from mmseg.registry import DATASETS  # noqa: E402
 
 Array = np.ndarray
 
 _LISTED = 5
 
 
-class Run(NamedTuple):
-    """A config and what was trained by it."""
+class TrainedRun(NamedTuple):
+    """Config and checkpoint of a training."""
 
     name: str
-    """As short as tells it from the others."""
+    """As short as the names of all runs are different."""
     config: Path
     checkpoint: Path
 
 
-def find_runs(words: Sequence[str]) -> list[Run]:
-    """Runs from work dirs, and from configs each followed by a checkpoint, in their order.
+def find_runs(words: Sequence[str]) -> list[TrainedRun]:
+    """Return the runs of work dirs, and of configs each followed by a checkpoint, in their order.
 
     Args:
-        words: of a command line. A work dir stands for the config that mmengine saved in it and the newest checkpoint.
+        words: arguments of a command line. A work dir stands for the config that mmengine saved in it and the newest
+            checkpoint.
 
     Raises:
         FileNotFoundError: a path, or the config or checkpoint of a work dir, is missing.
-        ValueError: a work dir has several configs, a config is not followed by a checkpoint, or a run is given twice.
+        ValueError: a work dir with several configs, a config without a checkpoint after it, or a run given twice.
     """
     labels, pairs = [], []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
+    left = list(words)
+    while left:
+        word = left.pop(0)
         if Path(word).is_dir():
             pairs.append(_of_work_dir(Path(word)))
             labels.append(Path(word).resolve().as_posix())
         else:
-            pairs.append(_config_and_checkpoint(word, rest.pop(0) if rest else None))
+            pairs.append(_config_and_checkpoint(word, left.pop(0) if left else None))
             labels.append(_without_suffix(Path(word)))
     if len(set(labels)) < len(labels):
         labels = [f'{label}{_without_suffix(checkpoint)}' for label, (_, checkpoint) in zip(labels, pairs, strict=True)]
     if len(set(labels)) < len(labels):
-        raise ValueError(f'a run is given twice: {" ".join(words)}; give each once')
-    return [Run(name, *pair) for name, pair in zip(short_names(labels), pairs, strict=True)]
+        raise ValueError(f'got a run twice in {" ".join(words)}; expected different runs')
+    return [TrainedRun(name, *pair) for name, pair in zip(short_names(labels), pairs, strict=True)]
 
 
 def _without_suffix(path: Path) -> str:
@@ -70,7 +70,7 @@ def _without_suffix(path: Path) -> str:
 
 
 def _of_work_dir(work_dir: Path) -> tuple[Path, Path]:
-    advice = 'give CONFIG CHECKPOINT in its place'
+    advice = 'give CONFIG CHECKPOINT instead'
     configs = sorted(work_dir.glob('*.py'))
     if not configs:
         raise FileNotFoundError(f'the work dir {work_dir} has no config (*.py), which mmengine saves there; {advice}')
@@ -80,41 +80,49 @@ def _of_work_dir(work_dir: Path) -> tuple[Path, Path]:
     last = work_dir / 'last_checkpoint'
     if not last.is_file():
         raise FileNotFoundError(f'{last} is missing, in which mmengine names the newest checkpoint; {advice}')
-    # it names the place of the training, from which the work dir may have been moved
+    # The path in it is that of the training, after which the work dir may have been moved.
     return configs[0], work_dir / Path(last.read_text().strip()).name
 
 
 def _config_and_checkpoint(config: str, checkpoint: str | None) -> tuple[Path, Path]:
     if not config.endswith(CONFIG_SUFFIXES):
-        raise FileNotFoundError(f'{config} is neither a work dir that is there nor a config')
+        raise FileNotFoundError(f'{config} is neither a config nor the folder of a training')
     if not Path(config).is_file():
         raise FileNotFoundError(f'the config {config} is missing')
     if checkpoint is None or checkpoint.endswith(CONFIG_SUFFIXES) or Path(checkpoint).is_dir():
-        found = 'nothing' if checkpoint is None else checkpoint
-        raise ValueError(f'the config {config} is followed by {found}; give its checkpoint there')
+        raise ValueError(f'got {checkpoint or "nothing"} after the config {config}; expected its checkpoint')
     return Path(config), Path(checkpoint)
 
 
 class TrainedSegmentor:
-    """A model of mmseg with its weights, and the images of a split of its config.
+    """Model of mmseg with its weights, and the images of a split of its config.
 
     Args:
-        run: config and checkpoint; nothing that the checkpoint holds is run, see `read_checkpoint`.
+        run: config and checkpoint; no code in the checkpoint is run, see `read_checkpoint`.
         split: ``'val'`` or ``'test'``.
         device: ``'cpu'`` or ``'cuda'``.
-        options: what overrides the config.
+        options: settings that override those of the config.
+
+    Attributes:
+        classes: names of the classes, in the order of their numbers.
+        palette: (C, 3) uint8 RGB.
+        image_paths: paths of all images.
 
     Raises:
-        FileNotFoundError: the checkpoint, or a file of the data set, is missing.
-        ValueError: the config is not of a segmentation, has no such split or no class names, or the checkpoint's
-            weights are not of this model.
+        FileNotFoundError: the checkpoint or a file of the data set is missing.
+        ValueError: a config of another kind of model, without such a split or without class names, or a checkpoint of
+            another model.
     """
 
-    def __init__(self, run: Run, split: str, device: str = 'cpu', options: dict[str, Any] | None = None) -> None:
+    def __init__(self, run: TrainedRun, split: str, device: str = 'cpu', options: dict[str, Any] | None = None) -> None:
         self.run = run
         config = Config.fromfile(run.config)
         config.merge_from_dict(options or {})
-        self.model = _build_model(config, run, device)
+        self.model = build_model(config).to(device).eval()
+        if not isinstance(self.model, BaseSegmentor):
+            raise ValueError(
+                f'got {run.config} of a {type(self.model).__name__}; expected a segmentation model of mmseg'
+            )
         load_weights(self.model, run.checkpoint, run.config)
         loader = config.get(f'{split}_dataloader') or {}
         if 'dataset' not in loader:
@@ -124,94 +132,88 @@ class TrainedSegmentor:
         if not self.classes:
             raise ValueError(f'the {split} data set of {run.config} has no class names; set its metainfo.classes')
         self.palette = np.array(self.dataset.metainfo['palette'], np.uint8)
-        # of a data set of data sets, 255 as everywhere in mmseg
+        # A concatenation of data sets has no such attribute; 255 is mmseg's default.
         self.ignore_index = getattr(self.dataset, 'ignore_index', 255)
+        self.image_paths = [self.dataset.get_data_info(index)['img_path'] for index in range(len(self.dataset))]
 
-    def image_paths(self) -> list[str]:
-        """Of every image."""
-        return [self.dataset.get_data_info(index)['img_path'] for index in range(len(self.dataset))]
-
+    @property
     def image_names(self) -> list[str]:
-        """Path of every image below the folder of all, without its suffix."""
-        paths = self.image_paths()
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
-        return [Path(os.path.relpath(path, folder)).with_suffix('').as_posix() for path in paths]
+        """Path of every image below the common folder, without its suffix."""
+        folder = os.path.commonpath([os.path.dirname(path) for path in self.image_paths])
+        return [Path(os.path.relpath(path, folder)).with_suffix('').as_posix() for path in self.image_paths]
+
+    def class_numbers(self, names: Iterable[str]) -> list[int]:
+        """Return the numbers of classes.
+
+        Raises:
+            ValueError: a name that is no class.
+        """
+        for name in names:
+            if name not in self.classes:
+                raise ValueError(f'got --classes {name}; expected classes of the data set: {", ".join(self.classes)}')
+        return [self.classes.index(name) for name in names]
 
     @torch.no_grad()
     def predict(self, index: int) -> tuple[Array, Array]:
-        """True and predicted classes of an image, each (H, W) int32, as in mmseg's test.
+        """Return true and predicted classes of an image, each (H, W) int32, as in mmseg's test.
 
         Raises:
-            ValueError: the image has no labels, or of another size, or with a class that the data set has not; or such
-                a class is predicted.
+            ValueError: labels that are missing or of another size, or a class in the labels or the prediction that the
+                data set does not have.
         """
         sample = self.model.test_step(pseudo_collate([self.dataset[index]]))[0]
         if 'gt_sem_seg' not in sample:
-            raise ValueError(f'{self.run.config}: the test pipeline loads no labels, so no error can be shown')
-        truth, prediction = (self._numpy(data) for data in (sample.gt_sem_seg, sample.pred_sem_seg))
+            raise ValueError(f'the test pipeline of {self.run.config} loads no labels; add LoadAnnotations to it')
+        truth, prediction = (
+            found.data[0].cpu().numpy().astype(np.int32) for found in (sample.gt_sem_seg, sample.pred_sem_seg)
+        )
         if truth.shape != prediction.shape:
             raise ValueError(
-                f'{sample.img_path}: the labels are {truth.shape}, the prediction {prediction.shape}; in the test '
-                'pipeline, load the labels after the resize, as mmseg does'
+                f'got labels of size {truth.shape} and a prediction of size {prediction.shape} for {sample.img_path}; '
+                'load the labels after the resize in the test pipeline, as mmseg does'
             )
         labels = truth[truth != self.ignore_index]
         if labels.size and labels.max() >= len(self.classes):
             raise ValueError(
-                f'the labels of {sample.img_path} have class {labels.max()}, but the data set has {len(self.classes)} '
-                f'classes; what is no class must be {self.ignore_index}'
+                f'got class {labels.max()} in the labels of {sample.img_path}; expected the {len(self.classes)} '
+                f'classes of the data set, or {self.ignore_index} for an unlabelled pixel'
             )
         if prediction.max() >= len(self.classes):
             raise ValueError(
-                f'{self.run.checkpoint} predicts class {prediction.max()}, but its data set has {len(self.classes)} '
-                f'classes; is {self.run.config} its config?'
+                f'got class {prediction.max()} from {self.run.checkpoint}; expected the {len(self.classes)} classes of '
+                f'the data set of {self.run.config}'
             )
         return truth, prediction
-
-    @staticmethod
-    def _numpy(data: Any) -> Array:
-        return data.data[0].cpu().numpy().astype(np.int32)
-
-
-def _build_model(config: Config, run: Run, device: str) -> BaseSegmentor:
-    if 'model' not in config:
-        raise ValueError(f'{run.config} has no model; give the config of a segmentation')
-    config.model = model_of(config)
-    model = init_model(config, device=device)
-    if not isinstance(model, BaseSegmentor):
-        raise ValueError(f'{run.config} has a {type(model).__name__}, which is no segmentation model of mmseg')
-    return model
 
 
 def check_comparable(segmentors: Sequence[TrainedSegmentor]) -> None:
     """Check that models have the same classes, and the same images in the same order.
 
     Raises:
-        ValueError: they have not; names the configs and what differs.
+        ValueError: a difference, with the configs.
     """
     first, *others = segmentors
-    names = first.image_names()
     for other in others:
         configs = f'{first.run.config} and {other.run.config}'
         if other.classes != first.classes:
             raise ValueError(
-                f'{configs} have different classes, {", ".join(first.classes)} and {", ".join(other.classes)}; only '
-                'runs with the same classes can be compared'
+                f'{configs} have different classes, {", ".join(first.classes)} and {", ".join(other.classes)}; '
+                'expected the same'
             )
-        theirs = other.image_names()
+        names, theirs = first.image_names, other.image_names
         if theirs != names:
             differs = sorted(set(names) ^ set(theirs))
-            found = f'{differs[0]} is only in one of them' if differs else 'their order differs'
+            found = f'{differs[0]} is in one of them alone' if differs else 'their order differs'
             raise ValueError(
-                f'{configs} have different images, {len(names)} and {len(theirs)}, and {found}; only runs with the '
-                'same images can be compared'
+                f'{configs} have different images, {len(names)} and {len(theirs)}, and {found}; expected the same'
             )
 
 
 def find_images(wanted: Sequence[str], paths: Sequence[str]) -> list[int]:
-    """Numbers of images by their names, or by as much of the end of their paths as is needed; suffixes may be left out.
+    """Return the numbers of images by their names, or by the ends of their paths, with or without suffix.
 
     Raises:
-        ValueError: no image, or several, with such a name; names similar ones.
+        ValueError: no image of such a name, for which similar names are given, or several.
 
     Example:
         >>> find_images(['b/1', '2.png'], ['a/1.png', 'b/1.png', 'b/2.png'])
@@ -242,33 +244,31 @@ def compare_models(
     kept: int | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> list[ComparedImage]:
-    """Predict images with several models; those on which they differ most come first, of equals the earlier.
-
-    The names of the images are those of the first model's data set.
+    """Predict images with several models and return those on which they differ most; of equals, the first.
 
     Args:
-        segmentors: that pass `check_comparable`.
-        images: their numbers.
-        kept: at most so many are returned, and kept in memory; by default all.
-        on_image: called after each.
+        segmentors: models that pass `check_comparable`; the first gives the names of the images.
+        images: numbers of the images.
+        kept: number of images to return and to keep in memory; by default all.
+        on_image: called after each image.
 
     Raises:
-        ValueError: see `TrainedSegmentor.predict`; or an image has other labels for one model than for another.
+        ValueError: an error of `TrainedSegmentor.predict`, or an image with different labels for two models.
     """
     first = segmentors[0]
-    names, paths = first.image_names(), first.image_paths()
+    names = first.image_names
     compared: list[ComparedImage] = []
     for number in images:
         truths, predictions = zip(*(segmentor.predict(number) for segmentor in segmentors), strict=True)
         for segmentor, truth in zip(segmentors, truths, strict=True):
             if not np.array_equal(truth, truths[0]):
                 raise ValueError(
-                    f'{names[number]} has other labels in {segmentor.run.config} than in {first.run.config}; only runs '
-                    'with the same labels can be compared'
+                    f'{names[number]} has different labels in {segmentor.run.config} and {first.run.config}; expected '
+                    'the same'
                 )
-        compared.append(
-            ComparedImage(names[number], paths[number], truths[0], predictions, len(first.classes), first.ignore_index)
+        image = ComparedImage(
+            names[number], first.image_paths[number], truths[0], predictions, len(first.classes), first.ignore_index
         )
-        compared = sorted(compared, key=lambda one: -one.disagreement)[:kept]
+        compared = sorted([*compared, image], key=lambda one: -one.disagreement)[:kept]
         on_image()
     return compared

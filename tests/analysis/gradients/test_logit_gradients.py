@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from oracle import random_batch
 
-from mmrecall.analysis.gradients.logit_gradients import class_pushes, gradient_by_class
+from mmrecall.analysis.gradients import class_gradients, gradient_by_class
 from mmrecall.functional import class_statistics, recall_cross_entropy
 
 
@@ -19,23 +19,23 @@ def mean_probabilities(logits, target):
     """P_k^(c) as ``[c][k]``, and the number of samples of each c, by a loop."""
     classes, pairs = range(logits.shape[1]), oracle.labelled(logits, target, 255)
     rows = [[oracle.probabilities(row) for row, label in pairs if label == c] for c in classes]
-    support = [len(own) for own in rows]
+    support = [len(row) for row in rows]
     return [[sum(p[k] for p in rows[c]) / support[c] for k in classes] for c in classes], support
 
 
 @pytest.mark.parametrize('shape', [(40, 3), (2, 5, 6, 7)])
 def test_recall_loss_has_the_two_terms_of_equation_8_for_any_number_of_classes(shape):
     logits, target = random_batch(shape, seed=4)
-    pushes = class_pushes(gradient_by_class(summed(recall_cross_entropy), logits, target, ignore_index=255))
+    found = class_gradients(gradient_by_class(summed(recall_cross_entropy), logits, target, ignore_index=255))
     mean, _ = mean_probabilities(logits, target)
     support, _, hits = oracle.counts(logits, target, 255)
     missed = [n - hit for n, hit in zip(support, hits, strict=True)]
     classes = range(shape[1])
     assert min(missed) > 0
-    recall = [missed[k] * (mean[k][k] - 1) for k in classes]
-    precision = [sum(missed[c] * mean[c][k] for c in classes if c != k) for k in classes]
-    assert [-push for push in pushes.recall.tolist()] == pytest.approx(recall)
-    assert pushes.precision.tolist() == pytest.approx(precision)
+    positive = [missed[k] * (1 - mean[k][k]) for k in classes]
+    negative = [sum(missed[c] * mean[c][k] for c in classes if c != k) for k in classes]
+    assert found.positive.tolist() == pytest.approx(positive)
+    assert found.negative.tolist() == pytest.approx(negative)
 
 
 def test_cross_entropy_has_the_number_of_samples_in_place_of_false_negatives():
@@ -48,12 +48,12 @@ def test_cross_entropy_has_the_number_of_samples_in_place_of_false_negatives():
 
 def test_two_classes_have_the_false_positives_of_the_paper():
     logits, target = random_batch((400, 2), ignored=0, seed=3)
-    pushes = class_pushes(gradient_by_class(summed(recall_cross_entropy), logits, target))
+    found = class_gradients(gradient_by_class(summed(recall_cross_entropy), logits, target))
     statistics = class_statistics(logits, target)
     false_positives = (statistics.predicted - statistics.true_positives).double()
     mean, _ = mean_probabilities(logits, target)
     other = torch.tensor([mean[1][0], mean[0][1]]).double()
-    torch.testing.assert_close(pushes.precision, false_positives * other)
+    torch.testing.assert_close(found.negative, false_positives * other)
 
 
 def test_rows_of_a_sigmoid_loss_do_not_sum_to_zero():
@@ -64,26 +64,26 @@ def test_rows_of_a_sigmoid_loss_do_not_sum_to_zero():
     assert gradient.sum(dim=1).abs().min() > 1e-3
 
 
-def test_the_pushes_are_the_whole_gradient_of_a_logit():
+def test_both_gradients_are_the_whole_gradient_of_a_logit():
     logits, target = random_batch((2, 4, 30))
-    pushes = class_pushes(gradient_by_class(summed(F.cross_entropy), logits, target, ignore_index=255))
+    found = class_gradients(gradient_by_class(summed(F.cross_entropy), logits, target, ignore_index=255))
     leaf = logits.clone().requires_grad_()
     summed(F.cross_entropy)(leaf, target).backward()
-    torch.testing.assert_close(pushes.precision - pushes.recall, leaf.grad.sum(dim=(0, 2)))
+    torch.testing.assert_close(found.negative - found.positive, leaf.grad.sum(dim=(0, 2)))
 
 
-def test_a_batch_of_ignored_labels_pushes_nothing():
+def test_a_batch_of_ignored_labels_has_no_gradient():
     logits = torch.randn(2, 3, 4)
     target = torch.full((2, 4), 255)
     gradient = gradient_by_class(summed(recall_cross_entropy), logits, target, ignore_index=255)
     assert gradient.tolist() == [[0] * 3] * 3
 
 
-def test_a_class_without_samples_is_only_pushed_down():
+def test_a_class_without_samples_has_a_negative_gradient_alone():
     logits, target = torch.zeros(4, 3), torch.tensor([0, 0, 1, 1])
-    pushes = class_pushes(gradient_by_class(F.cross_entropy, logits, target))
-    assert pushes.recall[2] == 0
-    assert pushes.precision[2] == pytest.approx(1 / 3)
+    found = class_gradients(gradient_by_class(F.cross_entropy, logits, target))
+    assert found.positive[2] == 0
+    assert found.negative[2] == pytest.approx(1 / 3)
 
 
 def test_the_logits_stay_as_they_are_also_where_no_gradient_is_asked_for():
@@ -116,10 +116,10 @@ def test_what_has_no_gradient_by_class_is_refused(arguments, error, message):
         gradient_by_class(*arguments)
 
 
-def test_pushes_need_a_square():
+def test_the_gradients_of_classes_need_a_square():
     with pytest.raises(ValueError, match=r'shape \(2, 3\)'):
-        class_pushes(torch.zeros(2, 3))
-    assert math.isclose(class_pushes(-torch.eye(2)).recall.sum(), 2)
+        class_gradients(torch.zeros(2, 3))
+    assert math.isclose(class_gradients(-torch.eye(2)).positive.sum(), 2)
 
 
 def test_thousands_of_classes_are_summed_as_by_a_loop():

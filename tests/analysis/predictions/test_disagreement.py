@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from mmrecall.analysis.predictions.disagreement import ComparedImage, Outcome, class_outcomes, zoom_window
+from mmrecall.analysis.predictions.disagreement import ComparedImage, Outcome, zoom_window
 
 
-def made_maps(predictions=3, num_classes=5, size=(30, 42)):
+def random_maps(predictions=3, num_classes=5, size=(30, 42)):
     """Truth with unlabelled pixels and predictions that are partly right."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, num_classes, size)
@@ -19,9 +19,9 @@ def compared(truth, predictions, num_classes=5, ignore_index=255):
 
 
 def test_outcomes_equal_a_loop_over_the_pixels():
-    truth, (prediction, *_) = made_maps()
+    truth, (prediction, *_) = random_maps()
     for number in range(5):
-        found = class_outcomes(truth, prediction, number)
+        found = compared(truth, (prediction,)).outcomes(prediction, number)
         for place in np.ndindex(truth.shape):
             if truth[place] == 255:
                 expected = Outcome.IGNORED
@@ -33,7 +33,7 @@ def test_outcomes_equal_a_loop_over_the_pixels():
 
 
 def test_outcomes_add_up_to_the_scores():
-    truth, predictions = made_maps()
+    truth, predictions = random_maps()
     image = compared(truth, predictions)
     for prediction, scores in zip(predictions, image.scores, strict=True):
         for number in range(5):
@@ -61,7 +61,7 @@ def test_the_window_is_the_first_of_those_with_the_most_marked_pixels(size, shar
 
 
 def test_disagreement_is_the_share_of_labelled_pixels_with_different_predictions():
-    truth, predictions = made_maps()
+    truth, predictions = random_maps()
     places = [place for place in np.ndindex(truth.shape) if truth[place] != 255]
     different = [place for place in places if len({one[place] for one in predictions}) > 1]
     image = compared(truth, predictions)
@@ -70,7 +70,7 @@ def test_disagreement_is_the_share_of_labelled_pixels_with_different_predictions
 
 
 def test_what_is_predicted_for_unlabelled_pixels_changes_nothing():
-    truth, predictions = made_maps()
+    truth, predictions = random_maps()
     others = tuple(np.where(truth == 255, number, one) for number, one in enumerate(predictions))
     before, after = compared(truth, predictions), compared(truth, others)
     np.testing.assert_array_equal(before.differs, after.differs)
@@ -81,7 +81,7 @@ def test_what_is_predicted_for_unlabelled_pixels_changes_nothing():
 
 
 def test_an_image_without_labels_has_no_disagreement_and_no_scores():
-    truth, predictions = made_maps()
+    truth, predictions = random_maps()
     image = compared(np.full_like(truth, 255), predictions)
     assert image.disagreement == 0
     assert np.isnan(image.scores[0].mean_iou)
@@ -90,7 +90,7 @@ def test_an_image_without_labels_has_no_disagreement_and_no_scores():
 
 
 def test_another_ignored_class_is_ignored_as_well():
-    truth, predictions = made_maps()
+    truth, predictions = random_maps()
     as_seven = compared(np.where(truth == 255, 7, truth), predictions, ignore_index=7)
     assert as_seven.disagreement == compared(truth, predictions).disagreement
 

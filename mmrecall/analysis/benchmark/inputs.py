@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# what mmseg ignores, and PyTorch, which goes where 255 is a class
+# mmseg ignores 255, which is a class of some inputs; PyTorch ignores -100.
 _IGNORED, _NEVER_A_CLASS = 255, -100
-# of the pixels; no label of a classifier is ignored
+# Share of the pixels; mmpretrain's losses cannot ignore a label.
 _IGNORED_SHARE = 0.1
-# pixels along the side of a patch with one label
+# Side in pixels of a patch with one label.
 _PATCH = 16
 
 SHAPES = {
@@ -20,19 +20,19 @@ SHAPES = {
     'places-lt': (128, 365),
     'inaturalist': (128, 8142),
 }
-# of a GPU alone
+# By default, these are measured on a GPU alone.
 LARGE_SHAPES = {'cityscapes-1024': (4, 19, 1024, 1024)}
 
 
-class Batch(NamedTuple):
-    """What a head hands to its loss."""
+class LossInput(NamedTuple):
+    """The arguments that a head passes to its loss, with the class counts of the training set."""
 
     logits: Tensor
     """(N, C) or (N, C, H, W)."""
     target: Tensor
-    """(N,) or (N, H, W) int64; some pixels are ignored, no sample of a classifier is."""
+    """(N,) or (N, H, W) int64; a tenth of the pixels is ignored, and no sample of a classifier."""
     counts: list[int]
-    """Training samples of every class, for the losses that want them."""
+    """Training samples of every class, for the losses that need them."""
 
     @property
     def dense(self) -> bool:
@@ -46,49 +46,46 @@ class Batch(NamedTuple):
 
 
 def read_shapes(names: list[str] | None, device: str) -> dict[str, tuple[int, ...]]:
-    """Shapes by name or as 4x19x512x512 (or 128x365), by default all that are meant for the device.
+    """Return the shapes of names or of sizes such as 4x19x512x512 or 128x365; by default all shapes for the device.
 
     Raises:
-        ValueError: neither a name nor such a shape.
+        ValueError: a text that is neither a name nor a shape with at least two classes.
 
     Example:
         >>> read_shapes(['places-lt', '2x4x16x16'], 'cpu')
         {'places-lt': (128, 365), '2x4x16x16': (2, 4, 16, 16)}
     """
-    if names is None:
-        return {**SHAPES, **LARGE_SHAPES} if device == 'cuda' else dict(SHAPES)
-    return {name: _read_shape(name) for name in names}
-
-
-def _read_shape(name: str) -> tuple[int, ...]:
     known = {**SHAPES, **LARGE_SHAPES}
-    if name in known:
-        return known[name]
-    if not re.fullmatch(r'\d+x\d+(x\d+x\d+)?', name):
-        raise ValueError(
-            f'--shapes {name!r} is unknown; give {", ".join(known)}, or sizes like 4x19x512x512 or 128x365'
-        )
-    shape = tuple(map(int, name.split('x')))
+    if names is None:
+        return known if device == 'cuda' else dict(SHAPES)
+    return {name: known[name] if name in known else _read_sizes(name, known) for name in names}
+
+
+def _read_sizes(text: str, known: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+    shape = tuple(map(int, text.split('x'))) if re.fullmatch(r'\d+x\d+(x\d+x\d+)?', text) else (0, 0)
     if min(shape) < 1 or shape[1] < 2:
-        raise ValueError(f'--shapes {name!r} has nothing to measure; every size must be at least 1, the classes 2')
+        raise ValueError(
+            f'got --shapes {text!r}; expected {", ".join(known)}, or sizes such as 4x19x512x512 or 128x365, all '
+            'positive, with at least 2 classes'
+        )
     return shape
 
 
-def make_batch(shape: tuple[int, ...], dtype: torch.dtype, device: str, seed: int = 0) -> Batch:
-    """Labels with a long tail (100 : 1), in patches if they are pixels, and logits of which most are right."""
-    generator = torch.Generator().manual_seed(seed)
+def make_input(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> LossInput:
+    """Return labels with a long tail (100 : 1), in patches if they are pixels, and logits of which most are right."""
+    generator = torch.Generator().manual_seed(0)
     num_classes = shape[1]
     counts = [round(10_000 * 100 ** (-number / (num_classes - 1))) for number in range(num_classes)]
     target = _labels(shape, torch.tensor(counts).double(), generator)
     logits = torch.randn(shape, generator=generator)
-    # classes share the luck of a sample, so the more there are, the higher must the right one stand out
+    # The maximum of random logits grows with their number, so the right logit has to grow as well.
     height = 0.5 + (2 * torch.tensor(float(num_classes)).log()).sqrt()
     logits.scatter_add_(1, target.unsqueeze(1), height.expand(target.unsqueeze(1).shape))
-    batch = Batch(logits.to(device, dtype), target.to(device), counts)
-    if batch.dense:
+    found = LossInput(logits.to(device, dtype), target.to(device), counts)
+    if found.dense:
         ignored = torch.rand(target.shape, generator=generator) < _IGNORED_SHARE
-        batch.target.masked_fill_(ignored.to(device), batch.ignore_index)
-    return batch
+        found.target.masked_fill_(ignored.to(device), found.ignore_index)
+    return found
 
 
 def _labels(shape: tuple[int, ...], shares: Tensor, generator: torch.Generator) -> Tensor:

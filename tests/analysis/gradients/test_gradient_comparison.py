@@ -47,20 +47,20 @@ def config_of(root, name, loss, more=''):
 def trained(tmp_path):
     """A config, and a checkpoint of it."""
     pytest.importorskip('mmpretrain')
-    from mmrecall.analysis.gradients.class_gradients import _build
+    from mmrecall.analysis.trained_models import build_model
 
     synthetic_data.image_folder(tmp_path / 'images')
     # the class counts are 4, 4 and 2
     for number in (2, 3):
         (tmp_path / 'images' / '2' / f'{number}.png').unlink()
     config = config_of(tmp_path, 'net-ce-1k', CROSS_ENTROPY)
-    model = _build(config)
+    model = build_model(config)
     torch.save(model.state_dict(), tmp_path / 'net.pth')
     return config, tmp_path / 'net.pth'
 
 
 def comparison(*arguments, **options):
-    from mmrecall.analysis.gradients.class_gradients import GradientComparison
+    from mmrecall.analysis.gradients.comparison import GradientComparison
 
     return GradientComparison(*arguments, **options)
 
@@ -69,9 +69,9 @@ def logits_and_labels(config, checkpoint, batches):
     """Of the first batches, by the model itself."""
     from mmengine.runner import Runner
 
-    from mmrecall.analysis.gradients.class_gradients import _build
+    from mmrecall.analysis.trained_models import build_model
 
-    model = _build(config).eval()
+    model = build_model(config).eval()
     model.load_state_dict(torch.load(checkpoint))
     for data, _ in zip(Runner.build_dataloader(config.val_dataloader), range(batches), strict=False):
         data = model.data_preprocessor(data)
@@ -79,30 +79,30 @@ def logits_and_labels(config, checkpoint, batches):
         yield model(data['inputs']).detach(), labels
 
 
-def pushes_by_a_loop(loss, logits, labels):
+def gradients_by_a_loop(loss, logits, labels):
     leaf = logits.clone().requires_grad_()
     loss(leaf, labels).backward()
-    recall, precision = [0.0] * CLASSES, [0.0] * CLASSES
+    positive, negative = [0.0] * CLASSES, [0.0] * CLASSES
     for row, label in zip(leaf.grad.tolist(), labels.tolist(), strict=True):
         for k, slope in enumerate(row):
             if k == label:
-                recall[k] -= slope
+                positive[k] -= slope
             else:
-                precision[k] += slope
-    return recall, precision
+                negative[k] += slope
+    return positive, negative
 
 
-def test_the_pushes_are_those_of_the_models_logits_and_counts_are_those_of_the_training_set(trained, tmp_path):
+def test_the_gradients_are_those_at_the_models_logits_and_counts_are_those_of_the_training_set(trained, tmp_path):
     config, checkpoint = trained
     balanced = config_of(tmp_path, 'net-balanced-softmax-1k', BALANCED)
     found = comparison(config, checkpoint, [balanced], split='val').measure(2)
     prior = torch.tensor([4, 4, 2]).log()
     losses = {'ce': F.cross_entropy, 'balanced-softmax': lambda x, y: F.cross_entropy(x + prior, y)}
-    assert list(found.pushes) == list(losses)
+    assert list(found.gradients) == list(losses)
     batches = list(logits_and_labels(config, checkpoint, 2))
     for name, loss in losses.items():
-        by_batch = [pushes_by_a_loop(loss, *batch) for batch in batches]
-        for term, both in zip(found.pushes[name], zip(*by_batch, strict=True), strict=True):
+        by_batch = [gradients_by_a_loop(loss, *batch) for batch in batches]
+        for term, both in zip(found.gradients[name], zip(*by_batch, strict=True), strict=True):
             expected = [sum(values) / 2 for values in zip(*both, strict=True)]
             assert term.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-7)
     assert found.statistics.support.tolist() == [4, 4, 0]
@@ -112,16 +112,18 @@ def test_the_pushes_are_those_of_the_models_logits_and_counts_are_those_of_the_t
 
 def test_in_training_data_the_model_normalises_by_the_batch(trained):
     config, checkpoint = trained
-    by_split = [comparison(config, checkpoint, split=split).measure().pushes['net-ce-1k'] for split in ('train', 'val')]
-    assert not torch.allclose(by_split[0].recall, by_split[1].recall)
+    by_split = [
+        comparison(config, checkpoint, split=split).measure().gradients['net-ce-1k'] for split in ('train', 'val')
+    ]
+    assert not torch.allclose(by_split[0].positive, by_split[1].positive)
 
 
 def test_one_losss_step_does_not_move_anothers_state(trained, tmp_path):
     config, checkpoint = trained
     running = config_of(tmp_path, 'net-recall-1k', RUNNING_RECALL)
-    alone = comparison(running, checkpoint, split='val').measure().pushes['net-recall-1k']
-    second = comparison(config, checkpoint, [running], split='val').measure().pushes['recall']
-    torch.testing.assert_close(alone.recall, second.recall)
+    alone = comparison(running, checkpoint, split='val').measure().gradients['net-recall-1k']
+    second = comparison(config, checkpoint, [running], split='val').measure().gradients['recall']
+    torch.testing.assert_close(alone.positive, second.positive)
 
 
 def test_a_running_recall_is_the_checkpoints_or_named_as_fresh(trained, tmp_path):
@@ -135,7 +137,7 @@ def test_a_running_recall_is_the_checkpoints_or_named_as_fresh(trained, tmp_path
     kept = comparison(config, checkpoint, [running], split='val')
     assert kept.fresh == {'ce': [], 'recall': []}
     # weights 1 - R / 2 before, and 1 / 2 - R / 2 after, in the class that the first batch has
-    ratio = kept.measure().pushes['recall'].recall[0] / fresh.measure().pushes['recall'].recall[0]
+    ratio = kept.measure().gradients['recall'].positive[0] / fresh.measure().gradients['recall'].positive[0]
     assert ratio < 0.51
 
 
@@ -143,7 +145,7 @@ def test_a_running_recall_is_the_checkpoints_or_named_as_fresh(trained, tmp_path
     ('more', 'options', 'message'),
     [
         ('', dict(split='test'), 'has no test_dataloader'),
-        ('', dict(head='decode_head'), '--head is decode_head, which is none; a head of'),
+        ('', dict(head='decode_head'), 'got --head decode_head; expected a head with a loss, such as head'),
         ('model.head.num_classes = 4', {}, 'does not fit'),
         ('model.backbone.depth = 34', {}, 'only in one of them'),
         ("model.head.loss = dict(type='mmrecall.RecallLoss', num_classes=5)", {}, '5 classes'),
@@ -161,16 +163,16 @@ def test_what_cannot_be_measured_is_said(more, options, message, trained, tmp_pa
 
 def test_too_many_batches_and_the_same_config_twice_are_said(trained):
     config, checkpoint = trained
-    with pytest.raises(ValueError, match='are 3 batches; use --batches 3'):
+    with pytest.raises(ValueError, match='have 3 batches; set --batches 3'):
         comparison(config, checkpoint, split='val').measure(4)
-    with pytest.raises(ValueError, match='two configs have the same name'):
+    with pytest.raises(ValueError, match='two configs of the same name'):
         comparison(config, checkpoint, [config])
 
 
 def test_a_config_of_the_other_toolbox_is_named(trained, tmp_path):
     config, checkpoint = trained
     other = config_of(tmp_path, 'other', CROSS_ENTROPY, "default_scope = 'mmseg'")
-    with pytest.raises(ValueError, match=r'other\.py is a config of mmseg, .*\.py of mmpretrain'):
+    with pytest.raises(ValueError, match=r'got .*other\.py of mmseg; expected a config of mmpretrain'):
         comparison(config, checkpoint, [other])
 
 
@@ -205,7 +207,7 @@ def test_several_heads_no_head_and_a_sampler_are_refused():
     two = model_with(first=nn.CrossEntropyLoss(), second=nn.CrossEntropyLoss())
     with pytest.raises(ValueError, match=r'a\.py has several heads with a loss, first, second; choose one with --head'):
         choose_head_losses(two, 'a.py')
-    with pytest.raises(ValueError, match='no head of the model has a loss'):
+    with pytest.raises(ValueError, match=r'no head of the model of a\.py has a loss'):
         choose_head_losses(nn.Linear(1, 1), 'a.py')
     sampling = model_with(decode_head=nn.CrossEntropyLoss())
     sampling.decode_head.sampler = object()

@@ -1,0 +1,177 @@
+"""The losses that are measured: this package's, and as baselines those of PyTorch, mmseg and mmpretrain."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmrecall import losses
+from mmrecall.analysis.benchmark.inputs import LossInput
+from mmrecall.analysis.benchmark.measure import Step
+from mmrecall.functional.backends import reference
+from mmrecall.functional.recall import recall_weights
+from mmrecall.functional.statistics import ClassStatistics
+from mmrecall.upstream import require
+
+REFERENCE = 'F.cross_entropy'
+NAIVE = 'naive recall'
+
+# Options of a loss with these values get the class counts of the input, and the number of classes.
+COUNTS, CLASSES = object(), object()
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Candidate(NamedTuple):
+    """A loss to be measured, or a copy of the logits to compare it with."""
+
+    name: str
+    group: str
+    """``'PyTorch'``, ``'mmrecall'``, ``'mmseg'`` or ``'mmpretrain'``."""
+    make_step: Callable[[LossInput], Step]
+    """Function that returns the call to be timed: a forward and a backward pass over the input."""
+
+    def fits(self, given: LossInput) -> bool:
+        """Return whether it takes such a shape; mmseg's losses take (N, C, H, W) and mmpretrain's (N, C)."""
+        return self.group != ('mmpretrain' if given.dense else 'mmseg')
+
+
+def all_candidates() -> list[Candidate]:
+    """Return every loss of class scores and class indices.
+
+    Other losses of the toolboxes take other arguments: mmseg's BoundaryLoss (edges), SiLogLoss (depth) and KLDivLoss (a
+    second set of scores), and mmpretrain's for self-supervised training and regression.
+    """
+    return [
+        Candidate(REFERENCE, 'PyTorch', _steps(_with_ignored(F.cross_entropy))),
+        Candidate('copy of the logits', 'PyTorch', lambda given: given.logits.clone),
+        Candidate(NAIVE, 'PyTorch', _steps(_with_ignored(naive_recall))),
+        Candidate('plain recall', 'mmrecall', _steps(_with_ignored(plain_recall))),
+        *_losses_of_this_package(),
+        _module('mmseg', 'CrossEntropyLoss'),
+        _module('mmseg', 'CrossEntropyLoss', avg_non_ignore=True),
+        _module('mmseg', 'CrossEntropyLoss', class_weight=COUNTS),
+        _module('mmseg', 'FocalLoss'),
+        _module('mmseg', 'DiceLoss', use_sigmoid=False),
+        _module('mmseg', 'TverskyLoss'),
+        _module('mmseg', 'LovaszLoss', reduction='none'),
+        _module('mmseg', 'LovaszLoss', per_image=True),
+        _module('mmseg', 'HuasdorffDisstanceLoss'),
+        _module('mmseg', 'OhemCrossEntropy'),
+        Candidate(
+            'mmseg.OhemCrossEntropy, called directly',
+            'mmseg',
+            _steps(lambda given: _loss_class('mmseg', 'OhemCrossEntropy')()),
+        ),
+        _module('mmpretrain', 'CrossEntropyLoss'),
+        _module('mmpretrain', 'CrossEntropyLoss', class_weight=COUNTS),
+        _module('mmpretrain', 'FocalLoss'),
+        _module('mmpretrain', 'AsymmetricLoss'),
+        _module('mmpretrain', 'LabelSmoothLoss', dict(label_smooth_val=0.1)),
+        _module('mmpretrain', 'SeesawLoss', dict(num_classes=CLASSES)),
+    ]
+
+
+def choose_candidates(patterns: Sequence[str] | None) -> list[Candidate]:
+    """Return the losses whose names match a pattern of the shell, and always the reference, F.cross_entropy.
+
+    Raises:
+        ValueError: a pattern that no name matches.
+
+    Example:
+        >>> [candidate.name for candidate in choose_candidates(['mmrecall.Soft*Dice*', 'naive*'])]
+        ['F.cross_entropy', 'naive recall', 'mmrecall.SoftDiceLoss']
+    """
+    everything = all_candidates()
+    if patterns is None:
+        return everything
+    for pattern in patterns:
+        if not any(fnmatchcase(one.name, pattern) for one in everything):
+            names = ', '.join(repr(one.name) for one in everything)
+            raise ValueError(f'got --losses {pattern!r}; expected a name, or a pattern such as "mmseg.*", of {names}')
+    return [one for one in everything if any(fnmatchcase(one.name, pattern) for pattern in (REFERENCE, *patterns))]
+
+
+def _losses_of_this_package() -> Iterator[Candidate]:
+    """Yield every variant of every loss of logits, with the counts and the number of classes that it needs."""
+    for name in losses.__all__:
+        cls = getattr(losses, name)
+        if not (isinstance(cls, type) and issubclass(cls, losses.BaseLoss)) or cls is losses.BaseLoss:
+            continue
+        if name != cls.__name__:  # A loss may have a second name.
+            continue
+        for options in cls.variants:
+            needed = dict(class_counts=COUNTS) if 'class_counts' in inspect.signature(cls).parameters else {}
+            if 'alpha' in options:
+                needed['num_classes'] = CLASSES
+            # A scheme of class weights is no part of the name, because every variant of such a loss has one.
+            shown = {key: value for key, value in options.items() if key != 'class_weight'}
+            yield _module('mmrecall', name, {**options, **needed}, **shown)
+
+
+def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """Compute the recall loss with PyTorch's functions: argmax, two counts, a weighted cross entropy."""
+    num_classes = logits.shape[1]
+    valid = target != ignore_index
+    hits = valid & (logits.argmax(dim=1) == target)
+    support = torch.bincount(target[valid], minlength=num_classes)
+    true_positives = torch.bincount(target[hits], minlength=num_classes)
+    weights = (1 - true_positives / support.clamp(min=1)).to(logits.dtype)
+    return F.cross_entropy(logits, target, weights, ignore_index=ignore_index, reduction='sum') / valid.sum()
+
+
+def plain_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """Compute the recall loss by the reference backend, which is used where the fused pass is not possible."""
+    loss_sum, support, true_positives, _ = reference.class_sums(logits, target, ignore_index)
+    weights = recall_weights(ClassStatistics(support, None, true_positives))
+    return torch.dot(weights.to(loss_sum.dtype), loss_sum) / support.sum()
+
+
+def _with_ignored(function: Callable[..., Tensor]) -> Callable[[LossInput], Loss]:
+    return lambda given: partial(function, ignore_index=given.ignore_index)
+
+
+def _steps(build: Callable[[LossInput], Loss]) -> Callable[[LossInput], Step]:
+    """Return a function that makes the step of the loss that ``build`` returns for an input."""
+
+    def make_step(given: LossInput) -> Step:
+        loss = build(given)
+        logits = given.logits.detach().requires_grad_()
+
+        def step() -> None:
+            value = loss(logits, given.target)
+            # A loss may have several values, of which mmengine takes the mean.
+            torch.autograd.grad(value.mean() if value.ndim else value, logits)
+
+        return step
+
+    return make_step
+
+
+def _module(group: str, name: str, hidden: dict[str, Any] | None = None, **shown: Any) -> Candidate:
+    """Return a loss of a package, with options that its name shows and others."""
+    options = {**shown, **(hidden or {})}
+
+    def build(given: LossInput) -> Loss:
+        values = {COUNTS: given.counts, CLASSES: len(given.counts)}
+        loss = _loss_class(group, name)(**{key: values.get(value, value) for key, value in options.items()})
+        loss = loss.to(given.logits.device)
+        # The arguments are those of mmseg's decode heads, and of mmpretrain's classification heads.
+        if given.dense:
+            return lambda logits, target: loss(logits, target, weight=None, ignore_index=given.ignore_index)
+        return lambda logits, target: loss(logits, target, avg_factor=len(target))
+
+    parts = [key if value is COUNTS else f'{key}={value!r}' for key, value in shown.items()]
+    return Candidate(f'{group}.{name}' + (f'({", ".join(parts)})' if parts else ''), group, _steps(build))
+
+
+def _loss_class(group: str, name: str) -> type[torch.nn.Module]:
+    if group != 'mmrecall':
+        require(f'{group}.models')
+    return getattr(importlib.import_module(f'{group}.models.losses'), name)
