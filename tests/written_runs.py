@@ -1,4 +1,4 @@
-"""Work dirs whose logs the real writers have written: mmengine's visualizer and logger, mmseg's metric."""
+"""Work dirs with logs by the real writers: mmengine's visualizer and logger, mmseg's metric."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ _NUMBER = itertools.count()
 
 
 def segmentation_config(loss=CE, seed=0, lr=0.1, workers=2, root='data/CamVid', classes=CLASSES, hooks=()):
-    """What mmengine resolves a config to, in short."""
+    """Return the parts of a resolved config of mmseg that the report reads."""
 
     def loader(split):
         return dict(
@@ -37,7 +37,7 @@ def segmentation_config(loss=CE, seed=0, lr=0.1, workers=2, root='data/CamVid', 
 
 
 def classification_config(head, seed=0, data='cifar10-lt'):
-    """The same of mmpretrain; validated and tested on one list."""
+    """Return the same of mmpretrain, validated and tested on one list."""
 
     def loader(part):
         return dict(dataset=dict(type='mmrecall.LongTailList', data_root=f'data/{data}', ann_file=f'{part}.txt'))
@@ -53,7 +53,7 @@ def classification_config(head, seed=0, data='cifar10-lt'):
 
 
 class Start:
-    """One start of a training: what it logs is written at once."""
+    """One start of a training, whose logs are written at once."""
 
     def __init__(self, work_dir, config, time='20260101_000000'):
         self.folder = work_dir / time
@@ -74,13 +74,13 @@ class Start:
 
 
 def new_logger(path):
-    """mmengine's logger, as its runner makes it; the current one from now on."""
+    """Return mmengine's logger as its runner makes it; it is the current one from now on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return MMLogger.get_instance(f'written {next(_NUMBER)}', logger_name='mmengine', log_file=str(path))
 
 
 def log_table(classes=CLASSES, seed=0, iou_metrics=('mIoU',)):
-    """Metrics, IoU and Acc by class of random maps; mmseg's metric writes its table to the current log."""
+    """Return metrics, IoU and Acc by class of random maps; mmseg's metric writes its table to the current log."""
     from mmseg.evaluation import IoUMetric
 
     generator = torch.Generator().manual_seed(seed)
@@ -99,7 +99,7 @@ def log_table(classes=CLASSES, seed=0, iou_metrics=('mIoU',)):
 
 
 def write_test(work_dir, classes=CLASSES, seed=0, metrics=None, time='20260102_000000', checkpoint='work/iter_10.pth'):
-    """What tools/test.py leaves; the metrics, IoU and Acc by class."""
+    """Write the files of tools/test.py; return metrics, IoU and Acc by class."""
     folder = work_dir / 'test' / time
     logger = new_logger(folder / f'{time}.log')
     logger.info(f'Load checkpoint from {checkpoint}')
@@ -111,7 +111,7 @@ def write_test(work_dir, classes=CLASSES, seed=0, metrics=None, time='20260102_0
 
 
 def write_run(work_dir, config, classes=CLASSES, tested=0, metrics=None):
-    """A training of ten iterations, with a test; ``tested`` is the seed of its result, None for no test."""
+    """Write a training of ten iterations, with a test; ``tested`` is the seed of its result, None for no test."""
     start = Start(work_dir, config)
     for step in (5, 10):
         start.train(step)

@@ -4,7 +4,7 @@ import pytest
 from commands import run
 
 pytest.importorskip('mmseg')
-pytest.importorskip('pandas')
+pytest.importorskip('seaborn')
 
 from written_runs import RECALL, classification_config, segmentation_config, write_run
 

@@ -2,8 +2,8 @@
 
 Writes a page that opens from disk without a network, and its figures and tables as PNG, SVG and CSV beside it: mean
 accuracy against mean IoU with the quadrants of a reference loss, every class, class weights over iterations and against
-the share of the class, many/medium/few-shot accuracy, training curves, mean and deviation over seeds, how the configs
-differ, versions, commands. What cannot be read or compared is named. See docs/report.md.
+the share of the class, many/medium/few-shot accuracy, training curves, mean and deviation over seeds, differences
+between the configs, versions, commands. Names the runs that cannot be read or compared. See docs/report.md.
 
 Example: python tools/analysis_tools/compare_runs.py work_dirs/camvid --reference SoftmaxFocalLoss
 """
@@ -21,7 +21,7 @@ from rich.table import Table
 
 
 def main() -> None:
-    """Parse the arguments, read, write, print."""
+    """Write the report, and print its main table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'work_dirs', metavar='WORK_DIR', type=Path, nargs='+', help='of a run, or a folder with runs below it'
@@ -37,31 +37,28 @@ def main() -> None:
         from mmrecall.analysis.report import write_report
 
         with Progress(console=errors, transient=True) as bar:
+            command = shlex.join(['python', *sys.argv])
             report = write_report(
-                arguments.work_dirs, arguments.out, arguments.reference, arguments.title, shlex.join(_command()), bar
+                arguments.work_dirs, arguments.out, arguments.reference, arguments.title, command, bar
             )
     except (ImportError, OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
     for one in report.skipped:
         errors.print(f'Skipped: {one.work_dir}: {one.reason}', markup=False, highlight=False, soft_wrap=True)
-    for problem in report.problems:
-        errors.print(f'Note: {problem}', markup=False, highlight=False, soft_wrap=True)
+    for note in report.notes:
+        errors.print(f'Note: {note}', markup=False, highlight=False, soft_wrap=True)
     _print(report)
     print(f'Written: {report.page}')
-
-
-def _command() -> list[str]:
-    return ['python', *sys.argv]
 
 
 def _print(report) -> None:
     from mmrecall.analysis.display import print_table
     from mmrecall.analysis.report.page import as_table
-    from mmrecall.analysis.report.result_figures import MAIN_METRICS, summary_table
+    from mmrecall.analysis.report.tables import MAIN_METRICS
 
     if not report.comparison.metrics:
         return
-    summary = summary_table(report.comparison)
+    summary = report.comparison.summary()
     shown = ['seeds', *(name for metric in MAIN_METRICS for name in (metric, f'{metric} std'))]
     content = as_table(summary[[name for name in shown if name in summary]])
     table = Table(title=report.comparison.kind, box=box.SIMPLE_HEAD, padding=(0, 1))

@@ -1,12 +1,11 @@
-"""One report for a set of runs (``tools/analysis_tools/compare_runs.py``): read from their logs, nothing is run."""
+"""One report for a set of runs, from their logs (``tools/analysis_tools/compare_runs.py``)."""
 
 try:
     import jinja2  # noqa: F401
     import pandas  # noqa: F401
+    import seaborn  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        f'the report needs {error.name}, which is not installed: pip install "mmrecall[report]"'
-    ) from error
+    raise ImportError(f'got no {error.name}; the report needs it: pip install "mmrecall[report]"') from error
 
 from mmrecall.analysis.report.report import write_report
 

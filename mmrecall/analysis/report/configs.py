@@ -1,5 +1,6 @@
-"""What runs are called, and how their configs differ."""
+"""The labels of runs, and the differences between their configs."""
 
+import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from mmrecall import losses
 from mmrecall.analysis.report.runs import Run
 from mmrecall.losses import BaseLoss
 
-# what decides how a model comes out; the rest of a config says where files are and what is written down
+# Keys that decide how a model comes out; the others say where files are and what is logged.
 _TRAINING = (
     'model',
     'data_preprocessor',
@@ -30,23 +31,23 @@ _WITHOUT_EFFECT = (
     'train_dataloader.pin_memory',
     'train_dataloader.prefetch_factor',
 )
-# arguments that name a loss whether or not another run has them otherwise
+# Arguments that are part of the name of a loss even where all runs share them.
 _ALWAYS_NAMED = ('class_weight', 'alpha', 'metric', 'loss', 'first_stage')
 _NEVER_NAMED = ('type', 'num_classes', 'in_channels', 'loss_name', 'class_counts')
-# mmpretrain's heads with a cross entropy by default
+# Heads by their names, since a report is made without mmpretrain. Heads whose default loss is a cross entropy:
 _HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead', 'FeatureLossClsHead')
-# heads that train otherwise than others with the same loss
+# Heads that train in another way than others with the same loss:
 _METHODS = ('BBNHead',)
-
-
+# The head whose option alpha is that of the running recall:
+_HEAD_WITH_ALPHA = 'SDNHead'
 _CHECKPOINTS = ('.pth', '.pt')
 _SEED = re.compile(r'[-_.]?seed[-_]?\d+')
 
 
 def flatten(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """The values of nested dicts and lists of dicts with their dotted names.
+    """Yield the values of nested dicts and lists of dicts with their dotted names.
 
-    Of paths only the last part; of a checkpoint's the run too, whose work dir it lies in, whatever its seed.
+    Of a path, only the last part; of that of a checkpoint also the work dir, without its seed.
 
     Example:
         >>> dict(flatten(dict(model=dict(loss=[dict(type='A')]), file='a/b.txt', load_from='a/ce-seed0/b.pth')))
@@ -73,7 +74,7 @@ def _without_place(path: str) -> str:
 
 
 def training_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """All that decides how a model comes out, but for the seed."""
+    """Return the settings that decide how a model comes out, without the seed."""
     chosen = {name: config[name] for name in _TRAINING if config.get(name) is not None}
     hooks = [hook for hook in chosen.pop('custom_hooks', []) if _short(hook.get('type', '')) != 'ClassWeightHook']
     chosen |= dict(custom_hooks=hooks) if hooks else {}
@@ -81,14 +82,14 @@ def training_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def dataset_settings(dataset: dict[str, Any]) -> dict[str, Any]:
-    """What a data set is, whatever is done to its images."""
+    """Return the settings of a data set without its transforms."""
     return {key: value for key, value in flatten(dataset) if 'pipeline' not in key.split('.')}
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
-    """What each run is called: by its loss, and by what distinguishes it from the others; the same but for the seed.
+    """Return the label of every run: its loss, and what distinguishes it from the others.
 
-    Runs whose training settings differ in the seed alone have one label.
+    Runs whose training settings differ in the seed alone have the same label.
     """
     settings = [training_settings(run.config) for run in runs]
     kinds: list[dict[str, Any]] = []
@@ -103,11 +104,10 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
 
 
 def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The type of the loss without its scope, and its arguments; the head where the head has no loss of its own.
+    """Return the type of the loss without its scope, and its arguments.
 
-    The head too where it makes another training of the same loss.
-
-    Of a second stage the head and its first stage, which say more than the loss.
+    The head stands for its loss where it has none of its own, and beside it where it makes another training of the
+    same loss. A second stage is its head and its first stage, which say more than the loss.
     """
     model = config['model']
     head = model.get('decode_head') or model['head']
@@ -134,17 +134,34 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def is_cross_entropy(config: dict[str, Any]) -> bool:
-    """Whether a run is trained with plain cross entropy."""
+    """Return whether a config trains with plain cross entropy."""
     kind, arguments = loss_of(config)
-    loss = loss_class(kind)
+    loss = _loss_class(kind)
     if loss is not None:
         return loss.is_plain_config(arguments)
     given = arguments.get('class_weight') is not None or arguments.get('use_sigmoid')
     return kind == 'CrossEntropyLoss' and not given
 
 
-def loss_class(name: str) -> type[BaseLoss] | None:
-    """Return the loss of logits of this package with this name; None if it is another one's."""
+def alpha_of(config: dict[str, Any]) -> tuple[str, float] | None:
+    """Return the loss or head and its weight of the batch in the running recall; 1 is the recall of the batch.
+
+    None for a loss without a running recall.
+    """
+    kind, arguments = loss_of(config)
+    loss = _loss_class(kind)
+    if arguments.get('metric', 'recall') != 'recall':
+        return None
+    if kind == _HEAD_WITH_ALPHA:
+        alpha = arguments.get('alpha')
+    else:
+        options = inspect.signature(loss).parameters if loss else {}
+        alpha = arguments.get('alpha', options['alpha'].default) if 'alpha' in options else None
+    return None if alpha is None else (kind, float(alpha))
+
+
+def _loss_class(name: str) -> type[BaseLoss] | None:
+    """Return the loss of this package with this name, if there is one."""
     loss = getattr(losses, name, None)
     return loss if isinstance(loss, type) and issubclass(loss, BaseLoss) else None
 
@@ -154,7 +171,7 @@ def _short(name: Any) -> str:
 
 
 def _label(loss: tuple[str, dict[str, Any]], losses: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """The type and the arguments that are always named; where another loss is called so too, what they differ in."""
+    """Return the type and the arguments that are always named; of losses alike, also what they differ in."""
     kind, arguments = loss
     alike = [others for name, others in losses if (name, _always(others)) == (kind, _always(arguments))]
     told = {key for key in differing(alike) if key in arguments} | set(_always(arguments))
@@ -168,13 +185,13 @@ def _always(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value of a config, shortened."""
+    """Return a value of a config as text, shortened."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else f'{text[:57]}…'
 
 
 def _told_apart(labels: list[str], kinds: Sequence[dict[str, Any]]) -> list[str]:
-    """Add to equal labels what the configs differ in."""
+    """Return the labels, equal ones with what their configs differ in."""
     alike = defaultdict(list)
     for place, label in enumerate(labels):
         alike[label].append(place)
@@ -191,7 +208,7 @@ def _told_apart(labels: list[str], kinds: Sequence[dict[str, Any]]) -> list[str]
 
 
 def differing(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """The names of what not all of them have, or have otherwise."""
+    """Return the names of the settings that are not the same in all."""
     keys = dict.fromkeys(key for one in settings for key in one)
     missing = object()
     return [key for key in keys if any(one.get(key, missing) != settings[0].get(key, missing) for one in settings)]

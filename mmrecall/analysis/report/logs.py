@@ -1,8 +1,9 @@
-"""The files that mmengine writes: scalars.json and the text log."""
+"""The two files that mmengine logs to, read: scalars.json and the text log."""
 
 import json
 import re
-import sys
+from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,122 +12,102 @@ import numpy as np
 import pandas as pd
 
 TIMESTAMP = re.compile(r'\d{8}_\d{6}')
-
-QUANTITIES = (
-    'class_recall',
-    'class_running_recall',
-    'class_share',
-    'class_weight',
-    'would_be_recall_weight',
-    'would_be_focal_weight',
-)
+# Quantities of every class, logged by ClassWeightHook: name in the log, and name here. Older logs have the last two.
+_QUANTITIES = {
+    'class_recall': 'class_recall',
+    'class_running_recall': 'class_running_recall',
+    'class_share': 'class_share',
+    'class_weight': 'class_weight',
+    'hypothetical_recall_weight': 'hypothetical_recall_weight',
+    'hypothetical_focal_weight': 'hypothetical_focal_weight',
+    'would_be_recall_weight': 'hypothetical_recall_weight',
+    'would_be_focal_weight': 'hypothetical_focal_weight',
+}
 _TIMES = ('data_time', 'time', 'step', 'memory')
 _PREFIX = re.compile(r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
 _ENVIRONMENT = re.compile(r' {4}(\S[^:]*): (.+)')
 
 
 class ClassValues:
-    """A quantity of every class over the iterations; a class that a line does not name is NaN there."""
+    """A quantity of every class over the iterations, in 24 bytes a value: there may be thousands of classes."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, int] = {}
-        self._rows: dict[int, np.ndarray] = {}
+        self._steps, self._columns, self._values = array('q'), array('q'), array('d')
+        self._names: dict[str, int] = {}
 
     def add(self, step: int, name: str, value: float) -> None:
         """Take the value of a class."""
-        column = self._columns.setdefault(sys.intern(name), len(self._columns))
-        row = self._rows.get(step)
-        if row is None or len(row) <= column:
-            grown = np.full(max(2 * column, len(self._columns), 8), np.nan)
-            if row is not None:
-                grown[: len(row)] = row
-            row = self._rows[step] = grown
-        row[column] = value
+        self._steps.append(step)
+        self._columns.append(self._names.setdefault(name, len(self._names)))
+        self._values.append(value)
 
     def frame(self) -> pd.DataFrame:
-        """A row per iteration, a column per class."""
-        table = np.full((len(self._rows), len(self._columns)), np.nan)
-        for place, row in enumerate(self._rows.values()):
-            width = min(len(row), table.shape[1])
-            table[place, :width] = row[:width]
-        return pd.DataFrame(table, index=list(self._rows), columns=list(self._columns)).sort_index()
+        """Return a row per iteration and a column per class; NaN where the log has no value."""
+        steps, rows = np.unique(np.asarray(self._steps), return_inverse=True)
+        # One class after the other in memory, as they are read.
+        table = np.full((len(self._names), len(steps)), np.nan)
+        table[np.asarray(self._columns), rows] = self._values
+        return pd.DataFrame(table.T, index=steps, columns=list(self._names))
 
 
 class Scalars(NamedTuple):
-    """What scalars.json holds, by iteration."""
+    """The contents of scalars.json, by iteration."""
 
     training: pd.DataFrame
     validation: pd.DataFrame
     classes: dict[tuple[str, str], pd.DataFrame]
     """By quantity and module of the loss."""
 
-    def _map(self, change: Any) -> 'Scalars':
-        classes = {key: change(frame) for key, frame in self.classes.items()}
-        return Scalars(change(self.training), change(self.validation), classes)
-
     def continued_by(self, later: 'Scalars') -> 'Scalars':
-        """Join with a later start, whose word counts from its first iteration on."""
+        """Return these scalars up to the first iteration of a later start, then those of the later start."""
         starts = [frame.index[0] for frame in (later.training, *later.classes.values()) if len(frame)]
-        before = self._map(lambda frame: frame[frame.index < min(starts, default=np.inf)])
+        first = min(starts, default=np.inf)
+
+        def joined(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+            return pd.concat([before[before.index < first], after])
+
         empty = pd.DataFrame()
-        classes = {
-            key: pd.concat([before.classes.get(key, empty), later.classes.get(key, empty)])
-            for key in {**before.classes, **later.classes}
-        }
-        return Scalars(
-            pd.concat([before.training, later.training]), pd.concat([before.validation, later.validation]), classes
-        )
+        keys = {**self.classes, **later.classes}
+        classes = {key: joined(self.classes.get(key, empty), later.classes.get(key, empty)) for key in keys}
+        return Scalars(joined(self.training, later.training), joined(self.validation, later.validation), classes)
 
 
 def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
-    """Read a scalars.json of mmengine's LocalVisBackend.
+    """Return the contents of a scalars.json of mmengine's LocalVisBackend, and what could not be read.
 
-    The step of a validation is the epoch in trainings by epochs; here it is the iteration of the last line before it.
+    Lines are read one by one, not by ``pandas.read_json``: that refuses the whole file for one line that was cut off,
+    and makes a column for every class and quantity, most of it empty.
 
     Args:
-        path: of the file.
-        begin: iteration that a validation has before which there is no line.
-
-    Returns:
-        What it holds, and what could not be read.
+        path: the file.
+        begin: iteration of a validation that has no line of the training before it. (The step of a validation is the
+            epoch in trainings by epochs; here it is the iteration of the last line before it.)
 
     Raises:
         ValueError: its lines have no step: another program wrote it.
     """
-    training, validation, problems = {}, {}, []
-    classes: dict[tuple[str, str], ClassValues] = {}
-    unknown, unreadable = 0, []
+    training, validation, classes = {}, {}, defaultdict(ClassValues)
+    unreadable, without_step = [], 0
     for number, line in enumerate(_lines(path), 1):
         try:
             record = json.loads(line)
         except ValueError:
             unreadable.append(number)
             continue
-        if not isinstance(record, dict) or not all(isinstance(record.get(key, 0), int) for key in ('step', 'iter')):
-            unknown += 1
-            continue
-        if 'step' not in record:
-            unknown += 1
-            continue
-        step = record['step']
-        if next(iter(record)).partition('/')[0] in QUANTITIES:
-            _add_classes(classes, step, record)
+        if not _has_step(record):
+            without_step += 1
+        elif next(iter(record)).partition('/')[0] in _QUANTITIES:
+            _add_classes(classes, record)
         elif 'iter' in record:
             begin = record['iter']
             training[begin] = _numbers(record)
         elif 'time' in record:
-            # an epoch, which is never above the iteration, or the iteration itself
-            validation[max(begin, step)] = _numbers(record)
-    if unknown and not (training or validation or classes):
-        raise ValueError(f'{path}: its lines have no step, so another version than mmengine 0.10 wrote it')
-    if unknown:
-        problems.append(f'{path}: {unknown} lines without a step are left out')
-    if len(unreadable) == 1:
-        problems.append(f'{path}: line {unreadable[0]} is no JSON, perhaps cut off; the line is left out')
-    elif unreadable:
-        problems.append(f'{path}: {len(unreadable)} lines, the first is line {unreadable[0]}, are no JSON and left out')
+            # The step is the iteration, or the epoch, which is never above it.
+            validation[max(begin, record['step'])] = _numbers(record)
+    if without_step and not (training or validation or classes):
+        raise ValueError(f'{path}: got lines without a step; expected those of mmengine 0.10')
     frames = {key: values.frame() for key, values in classes.items()}
-    return Scalars(_frame(training), _frame(validation), frames), problems
+    return Scalars(_frame(training), _frame(validation), frames), _problems(path, unreadable, without_step)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -134,12 +115,16 @@ def _lines(path: Path) -> Iterator[str]:
         yield from (line for line in file if line.strip())
 
 
-def _add_classes(classes: dict[tuple[str, str], ClassValues], step: int, record: dict[str, Any]) -> None:
+def _has_step(record: Any) -> bool:
+    return isinstance(record, dict) and isinstance(record.get('step'), int) and isinstance(record.get('iter', 0), int)
+
+
+def _add_classes(classes: dict[tuple[str, str], ClassValues], record: dict[str, Any]) -> None:
     for key, value in record.items():
-        quantity, _, rest = key.partition('/')
-        if quantity in QUANTITIES and isinstance(value, int | float):
+        logged, _, rest = key.partition('/')
+        if logged in _QUANTITIES and isinstance(value, int | float):
             module, _, name = rest.partition('/')
-            classes.setdefault((quantity, module), ClassValues()).add(step, name, value)
+            classes[_QUANTITIES[logged], module].add(record['step'], name, value)
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
@@ -150,8 +135,17 @@ def _frame(rows: dict[int, dict[str, float]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient='index').sort_index()
 
 
+def _problems(path: Path, unreadable: list[int], without_step: int) -> list[str]:
+    problems = [f'{path}: {without_step} lines without a step are left out'] if without_step else []
+    if len(unreadable) == 1:
+        problems.append(f'{path}: line {unreadable[0]} is no JSON, perhaps cut off; the line is left out')
+    elif unreadable:
+        problems.append(f'{path}: {len(unreadable)} lines, the first is line {unreadable[0]}, are no JSON and left out')
+    return problems
+
+
 def read_test_metrics(path: Path) -> dict[str, float]:
-    """Read what tools/test.py has measured, from its TIME.json.
+    """Return the metrics of a test, from the TIME.json of tools/test.py.
 
     Raises:
         ValueError: it is cut off.
@@ -163,18 +157,18 @@ def read_test_metrics(path: Path) -> dict[str, float]:
 
 
 class Log(NamedTuple):
-    """What a text log holds beside the scalars."""
+    """The contents of a text log that scalars.json has not."""
 
     environment: dict[str, str]
     tables: list[pd.DataFrame]
-    """mmseg's results by class: a row per class, IoU, Acc, …; one table per evaluation, the last one last."""
+    """mmseg's results by class: a row per class, IoU, Acc, …; one table per evaluation, in their order."""
     checkpoint: str | None
     """The last that was loaded."""
     problems: list[str]
 
 
 def read_log(path: Path) -> Log:
-    """Read the text log of one start, of a training or a test."""
+    """Return the contents of the text log of one start, of a training or a test."""
     environment: dict[str, str] = {}
     tables, problems, checkpoint = [], [], None
     lines = _lines(path)
@@ -203,7 +197,7 @@ def _read_environment(lines: Iterator[str]) -> dict[str, str]:
 
 
 def _read_table(lines: Iterator[str]) -> pd.DataFrame | None:
-    """The rows of a PrettyTable; a class name may hold a bar, the numbers after it do not."""
+    """Return the next PrettyTable; None if it is cut off."""
     borders, rows = 0, []
     for line in lines:
         text = _PREFIX.sub('', line).strip()
@@ -222,6 +216,7 @@ def _as_frame(rows: list[str]) -> pd.DataFrame | None:
     if not rows:
         return None
     head = [cell.strip() for cell in rows[0].split('|')]
+    # A class name may contain a bar; the numbers after it do not.
     cells = [[cell.strip() for cell in row.rsplit('|', len(head) - 1)] for row in rows[1:]]
     try:
         numbers = [[float(cell) for cell in row[1:]] for row in cells]

@@ -9,11 +9,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from mmrecall.analysis.report.style import Drawn
+from mmrecall.analysis.report.figures import Figure
 from mmrecall.io import atomic_write
 
 _MOST_ROWS = 120
 _NOTHING = '-'
+# The template writes it; the page of an earlier report is known by it.
+_SIGN = 'This report, by mmrecall '
+_FILE = re.compile(r'href="([\w-]+\.(?:png|svg|csv))"')
 
 
 class Table(NamedTuple):
@@ -24,22 +27,11 @@ class Table(NamedTuple):
     numeric: list[bool]
     """By column."""
     left_out: int
-    """Rows that are in the CSV alone."""
-
-
-class Figure(NamedTuple):
-    """A figure as a page shows it."""
-
-    name: str
-    title: str
-    caption: str
-    svg: Markup
-    width: int
-    table: Table
+    """Number of rows that are in the CSV alone."""
 
 
 def as_table(frame: pd.DataFrame, decimals: int = 2) -> Table:
-    """Numbers with so many decimals; a deviation behind its mean.
+    """Return the frame as text, numbers with so many decimals.
 
     A column ``X std`` is shown in column X, as mean ± deviation; the index is a column if it has a name.
     """
@@ -54,47 +46,45 @@ def as_table(frame: pd.DataFrame, decimals: int = 2) -> Table:
 
 
 def _cell(value: Any, spread: float | None, decimals: int) -> str:
-    if value is None or value is pd.NA or value != value:
+    if pd.isna(value):
         return _NOTHING
     if not isinstance(value, float):
         return str(value)
     if value.is_integer() and spread is None and abs(value) >= 1000:
         return f'{value:.0f}'
     shown = _number(value, decimals)
-    return shown if spread is None or spread != spread else f'{shown} ± {_number(spread, decimals)}'
+    return shown if pd.isna(spread) else f'{shown} ± {_number(spread, decimals)}'
 
 
 def _number(value: float, decimals: int) -> str:
     return f'{value:.{decimals}f}' if abs(value) >= 10 ** (1 - decimals) or value == 0 else f'{value:.3g}'
 
 
-def as_figure(drawn: Drawn) -> Figure:
-    """What the page needs of a figure."""
-    # the library escapes what it writes
-    svg = Markup(drawn.svg())
-    return Figure(drawn.name, drawn.title, drawn.caption, svg, round(drawn.width), as_table(drawn.table))
-
-
 def _breakable(text: str) -> Markup:
-    """Let long names break where a reader would."""
+    """Return text that breaks within long names, where a reader would break them."""
     parts = re.split(r'(?<=[_=./])|(?<=[a-z])(?=[A-Z])', str(text))
     return Markup('<wbr>').join(parts)
 
 
-def write_page(path: Path, figures: Sequence[Drawn], **sections: Any) -> None:
+def files_of(page: Path) -> set[str]:
+    """Return the names of the files that an earlier report in this place has written; none if it is another's page."""
+    text = page.read_text(encoding='utf-8', errors='replace') if page.is_file() else ''
+    return set(_FILE.findall(text)) if _SIGN in text else set()
+
+
+def write_page(path: Path, figures: Sequence[Figure], **sections: Any) -> None:
     """Write the page.
 
     Args:
         path: of the HTML.
         figures: in their order.
-        sections: what the template names.
+        sections: values that the template names; tables as frames.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader('mmrecall.analysis.report', '.'), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters['breakable'] = _breakable
+    environment.filters |= dict(breakable=_breakable, as_table=as_table)
     template = environment.get_template('page.html.jinja')
-    text = template.render(figures=[as_figure(drawn) for drawn in figures], **sections)
     with atomic_write(path) as partial:
-        partial.write_text(text, encoding='utf-8')
+        partial.write_text(template.render(figures=figures, sign=_SIGN, **sections), encoding='utf-8')

@@ -1,50 +1,32 @@
-"""From work dirs to a folder with the report."""
+"""The report: from work dirs to a folder with a page, figures and tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pandas as pd
 from rich.progress import Progress
 
 from mmrecall import __version__
-from mmrecall.analysis.report import curves, result_figures, weights
-from mmrecall.analysis.report.choice import Skipped, comparable, find_work_dirs, read_runs
-from mmrecall.analysis.report.configs import is_cross_entropy
-from mmrecall.analysis.report.page import as_table, write_page
-from mmrecall.analysis.report.style import Drawn
-from mmrecall.analysis.report.tables import Comparison, commands, compare, config_differences, versions
+from mmrecall.analysis.report.figures import FIGURES, Figure
+from mmrecall.analysis.report.figures.style import first_names, styled
+from mmrecall.analysis.report.notes import notes_on
+from mmrecall.analysis.report.page import files_of, write_page
+from mmrecall.analysis.report.selection import Skipped, comparable, find_work_dirs, read_runs
+from mmrecall.analysis.report.tables import Comparison, compare, config_differences, runs_table, versions
 from mmrecall.io import atomic_write
-
-_FIGURES: tuple[Callable[[Comparison], Drawn | None], ...] = (
-    result_figures.draw_trade_off,
-    result_figures.draw_metrics,
-    lambda comparison: result_figures.draw_classes(comparison, 'Acc'),
-    lambda comparison: result_figures.draw_classes(comparison, 'IoU'),
-    weights.draw_weight_maps,
-    weights.draw_weight_lines,
-    weights.draw_weight_shares,
-    curves.draw_alpha_curves,
-    curves.draw_curves,
-)
-
-
-_NAMES = {
-    'trade-off', 'metrics', 'classes-acc', 'classes-iou', 'weights-map', 'weights-lines', 'weights-share',
-    'curves-alpha', 'curves',
-}  # fmt: skip
 
 
 class Report(NamedTuple):
-    """What was written."""
+    """The page that was written, and what is in it."""
 
     page: Path
     comparison: Comparison
     skipped: list[Skipped]
-    problems: list[str]
-    """What could be read in part only."""
+    notes: list[str]
+    """What could be read in part only, or misleads."""
 
 
+@styled
 def write_report(
     paths: Sequence[Path],
     out: Path,
@@ -55,13 +37,15 @@ def write_report(
 ) -> Report:
     """Read runs and write ``index.html`` with its figures and tables.
 
+    The files of an earlier report in the same folder that this one does not have are removed.
+
     Args:
         paths: work dirs, or folders with work dirs below.
         out: folder to write to.
         reference: label of the loss that the others are compared with; by default plain cross entropy.
         title: of the page.
-        command: that the page shows as its own.
-        bar: shows what is being done.
+        command: shown on the page as the one that made it.
+        bar: shows the progress.
 
     Raises:
         ValueError: nothing can be reported, with the reasons; or no run has the label ``reference``.
@@ -73,144 +57,68 @@ def write_report(
     work_dirs, skipped = find_work_dirs(paths)
     reading = bar.add_task('reading', total=len(work_dirs))
     runs, unread = read_runs(work_dirs, lambda: bar.advance(reading))
-    chosen, others = comparable(runs)
+    selected, others = comparable(runs)
     skipped += unread + others
-    if not chosen:
+    if not selected:
         reasons = ''.join(f'\n  {one.work_dir}: {one.reason}' for one in skipped)
         raise ValueError(f'there is no run to report{reasons}')
-    comparison = compare(chosen, reference)
-    drawing = bar.add_task('drawing', total=len(_FIGURES))
+    comparison = compare(selected, reference)
+    figures = _draw(comparison, bar)
+    report = Report(out / 'index.html', comparison, skipped, notes_on(comparison))
+    earlier = files_of(report.page)
+    written = _write(report, figures, title, command)
+    for name in earlier - written:
+        (out / name).unlink(missing_ok=True)
+    return report
+
+
+def _draw(comparison: Comparison, bar: Progress) -> list[Figure]:
+    drawing = bar.add_task('drawing', total=len(FIGURES))
     figures = []
-    for draw in _FIGURES:
-        drawn = draw(comparison)
-        if drawn is not None:
-            drawn.write(out)
-            figures.append(drawn)
+    for draw in FIGURES:
+        figures.append(draw(comparison))
         bar.advance(drawing)
-    _remove_others(out, figures)
-    problems = [problem for one in comparison.runs for problem in one.run.problems] + _missing(comparison)
-    _write(out, comparison, figures, skipped, problems, title, command)
-    return Report(out / 'index.html', comparison, skipped, problems)
+    return [figure for figure in figures if figure is not None]
 
 
-def _remove_others(out: Path, figures: Sequence[Drawn]) -> None:
-    """Figures of an earlier report in the same folder, which this one has not."""
-    for name in _NAMES - {drawn.name for drawn in figures}:
-        for suffix in ('png', 'svg', 'csv'):
-            (out / f'{name}.{suffix}').unlink(missing_ok=True)
-
-
-def _missing(comparison: Comparison) -> list[str]:
-    """What a reader would look for in vain."""
-    found = []
-    for run, result in (one.chosen for one in comparison.runs):
-        if run.unfinished():
-            found.append(f'{run.work_dir}: still in training, or broken off, at {run.unfinished()}')
-        if result is None:
-            of = ', '.join(one.source for one in run.results)
-            reason = f'its results ({of}) are of other images than those of most' if of else 'no test or validation yet'
-            found.append(f'{run.work_dir}: {reason}; it is only in the figures of the training')
-    found += _same_seed(comparison) + _other_checkpoints(comparison)
-    plain = list(dict.fromkeys(one.label for one in comparison.runs if is_cross_entropy(one.run.config)))
-    if len(plain) > 1 and comparison.reference in plain:
-        found.append(
-            f'several labels are plain cross entropy; the reference is {comparison.reference}, not: '
-            f'{"; ".join(label for label in plain if label != comparison.reference)}'
-        )
-    if comparison.reference is None:
-        labels = '; '.join(comparison.labels)
-        found.append(f'no run of plain cross entropy: choose what to compare with by --reference, one of: {labels}')
-    elif comparison.reference not in set(comparison.results['label']):
-        found.append(f'the reference, {comparison.reference}, has no result: no quadrants and no minority classes')
-    if not any(one.run.scalars.classes for one in comparison.runs):
-        found.append('no log has class weights (ClassWeightHook writes them): there are no figures of them')
-    return found
-
-
-def _same_seed(comparison: Comparison) -> list[str]:
-    """Runs that tell less than their number."""
-    places: dict[tuple[str, int | None], list[str]] = {}
-    for one in comparison.runs:
-        if one.run.seed is not None:
-            places.setdefault((one.label, one.run.seed), []).append(str(one.run.work_dir))
-    return [
-        f'{label}, seed {seed}: {len(same)} runs with the same settings, each counts as a seed ({", ".join(same)})'
-        for (label, seed), same in places.items()
-        if len(same) > 1
-    ]
-
-
-def _other_checkpoints(comparison: Comparison) -> list[str]:
-    """Seeds that were evaluated at different ends."""
-    found: dict[str, set[str]] = {}
-    for one in comparison.runs:
-        if one.chosen.result is not None:
-            found.setdefault(one.label, set()).add(f'{one.chosen.result.source} of {one.chosen.result.of}')
-    return [
-        f'{label}: its seeds were not evaluated alike ({"; ".join(sorted(ends))})'
-        for label, ends in found.items()
-        if len(ends) > 1
-    ]
-
-
-def runs_table(comparison: Comparison) -> pd.DataFrame:
-    """Every run with its metrics and where it lies."""
-    rows: list[dict[str, Any]] = []
-    results = comparison.results.set_index('work_dir')
-    for one in comparison.runs:
-        work_dir = str(one.run.work_dir)
-        row = dict(loss=one.label, seed=one.run.seed, evaluated='not yet', iterations=one.run.last_step())
-        if work_dir in results.index:
-            row |= results.loc[work_dir].drop(['label', 'seed']).to_dict()
-        rows.append(row | {'work dir': work_dir})
-    return pd.DataFrame(rows).set_index('loss')
-
-
-def _facts(comparison: Comparison) -> list[tuple[str, str]]:
-    results = comparison.results
-    sources = results['evaluated'].str.partition(',')[0].value_counts() if len(results) else {}
-    said = {'test': 'test (tools/test.py)', 'validation': 'the last validation of the training'}
-    evaluated = ', '.join(f'{count} by {said[source]}' for source, count in sources.items()) or 'none yet'
-    facts = [
-        ('Task', comparison.kind),
-        ('Runs', f'{len(comparison.runs)}, of {len(comparison.labels)} losses or settings'),
-        ('Results', evaluated),
-        ('Reference', comparison.reference or 'none'),
-    ]
-    if comparison.minority:
-        total = comparison.classes['class'].nunique()
-        facts.append(
-            (
-                'Minority classes',
-                f'{result_figures.minority_names(comparison)} ({len(comparison.minority)} of {total}; IoU below 80)',
-            )
-        )
-    return facts
-
-
-def _write(
-    out: Path, comparison: Comparison, figures: list[Drawn], skipped: list[Skipped], problems: list[str], title: str,
-    command: str,
-) -> None:  # fmt: skip
-    summary = result_figures.summary_table(comparison) if comparison.metrics else pd.DataFrame()
-    runs, configs = runs_table(comparison), config_differences(comparison)
+def _write(report: Report, figures: list[Figure], title: str, command: str) -> set[str]:
+    """Write all files, the page last; return the names of the others."""
+    out, comparison = report.page.parent, report.comparison
+    written = {name for figure in figures for name in figure.write(out)}
+    summary, runs, configs = comparison.summary(), runs_table(comparison), config_differences(comparison)
     for name, frame in (('summary', summary), ('runs', runs), ('configs', configs.set_index('label'))):
         with atomic_write(out / f'{name}.csv', flush=False) as partial:
             frame.to_csv(partial)
+        written.add(f'{name}.csv')
     write_page(
-        out / 'index.html',
+        report.page,
         figures,
         title=title,
         facts=_facts(comparison),
-        skipped=skipped,
-        problems=problems,
-        summary=as_table(summary),
-        configs=as_table(configs),
-        differing=list(dict.fromkeys(configs['setting'])),
+        skipped=report.skipped,
+        notes=report.notes,
+        summary=summary,
+        configs=configs,
         base=comparison.labels[0],
-        runs=as_table(runs),
-        versions=as_table(versions(comparison.runs)),
-        commands=commands(comparison.runs).to_dict('records'),
+        runs=runs,
+        versions=versions(comparison),
+        trainings=comparison.runs,
         command=command,
         version=__version__,
     )
+    return written
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
+    sources = comparison.results['evaluated'].str.partition(',')[0].value_counts() if len(comparison.results) else {}
+    said = {'test': 'test (tools/test.py)', 'validation': 'the last validation of the training'}
+    facts = {
+        'Task': comparison.kind,
+        'Runs': f'{len(comparison.runs)}, of {len(comparison.labels)} losses or settings',
+        'Results': ', '.join(f'{count} by {said[source]}' for source, count in sources.items()) or 'none yet',
+        'Reference': comparison.reference or 'none',
+    }
+    if minority := comparison.minority:
+        total = comparison.classes['class'].nunique()
+        facts['Minority classes'] = f'{first_names(minority)} ({len(minority)} of {total}; IoU below 80)'
+    return facts

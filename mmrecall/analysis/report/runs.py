@@ -1,4 +1,4 @@
-"""A run as its work dir holds it."""
+"""A run, read from its work dir."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ SEGMENTATION, CLASSIFICATION = 'segmentation', 'classification'
 
 
 class Result(NamedTuple):
-    """What an evaluation has found."""
+    """The metrics of an evaluation."""
 
     source: str
     """``'test'`` or ``'validation'``."""
@@ -30,7 +30,7 @@ class Result(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What the logs of a training and of its tests hold."""
+    """The logs of a training and of its tests."""
 
     work_dir: Path
     kind: str
@@ -46,17 +46,17 @@ class Run(NamedTuple):
 
     @property
     def seed(self) -> int | None:
-        """What the config sets, else what mmengine has drawn."""
+        """The seed in the config, else the one that mmengine has drawn."""
         seed = (self.config.get('randomness') or {}).get('seed')
         drawn = self.environment.get('seed', '')
         return int(drawn) if seed is None and drawn.isdecimal() else seed
 
     def last_step(self) -> int | None:
-        """The last iteration that is in the log."""
+        """Return the last iteration in the log."""
         return int(self.scalars.training.index[-1]) if len(self.scalars.training) else None
 
     def unfinished(self) -> str:
-        """How far the training has come if it has not reached its end; else empty."""
+        """Return how far the training has come if it has not reached its end; else an empty text."""
         schedule = self.config.get('train_cfg') or {}
         training = self.scalars.training
         if training.empty:
@@ -64,45 +64,44 @@ class Run(NamedTuple):
         if 'epoch' in training and training['epoch'].iloc[-1] < schedule.get('max_epochs', 0):
             return f'epoch {training["epoch"].iloc[-1]:.0f} of {schedule["max_epochs"]}'
         logger = (self.config.get('default_hooks') or {}).get('logger') or {}
-        # the last iterations may be fewer than the interval of the log
+        # The last iterations may be fewer than the interval of the log.
         if training.index[-1] + logger.get('interval', 10) <= schedule.get('max_iters', 0):
             return f'iteration {training.index[-1]} of {schedule["max_iters"]}'
         return ''
 
 
 def starts(folder: Path) -> list[Path]:
-    """The folders of a work dir that mmengine made, one per start, in the order of time."""
+    """Return the folders that mmengine made in a work dir, one per start, in the order of time."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if TIMESTAMP.fullmatch(path.name) and path.is_dir())
 
 
 def old_logs(folder: Path) -> list[Path]:
-    """Logs of MMCV 1.x."""
+    """Return the logs of MMCV 1.x in a folder."""
     return sorted(folder.glob('*.log.json'))
 
 
 def read_run(work_dir: Path) -> Run:
-    """Read a work dir of tools/train.py, and of tools/test.py in it or in its folder ``test``.
+    """Return the run in a work dir of tools/train.py, with the tests of tools/test.py in it or in its folder ``test``.
 
-    Nothing in it is run; configs are read as plain values.
+    Nothing in it is executed; configs are read as plain values.
 
     Raises:
-        ValueError: there is no run that can be read; says why.
+        ValueError: there is no run that can be read, with the reason.
     """
     logged = [start for start in starts(work_dir) if _scalars_file(start).is_file()]
     if not logged:
         raise ValueError(_nothing_to_read(work_dir))
     problems: list[str] = []
     config = _read_config(work_dir, logged[-1])
-    scalars, log_problems = _read_starts(logged)
-    problems += log_problems
+    scalars = _read_starts(logged, problems)
     if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
         raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
     validation, environment = _read_validation(work_dir, logged, scalars, config, problems)
     test = _read_test(work_dir, config, logged[-1].name, problems)
     results = [result for result in (test, validation) if result is not None]
-    kind, command = _kind(config), _command(work_dir, config)
+    kind, command = _kind(config), _command(work_dir)
     return Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
 
 
@@ -135,20 +134,20 @@ def _kind(config: dict[str, Any]) -> str:
     raise ValueError('its model has neither a decode_head nor a head: no segmentation or classification')
 
 
-def _read_starts(logged: list[Path]) -> tuple[Scalars, list[str]]:
-    joined, problems = None, []
-    for start in logged:
-        begin = 0 if joined is None or joined.training.empty else int(joined.training.index[-1])
+def _read_starts(logged: list[Path], problems: list[str]) -> Scalars:
+    joined = Scalars(pd.DataFrame(), pd.DataFrame(), {})
+    for number, start in enumerate(logged):
+        begin = 0 if joined.training.empty else int(joined.training.index[-1])
         scalars, found = read_scalars(_scalars_file(start), begin)
         problems += found
-        joined = scalars if joined is None else joined.continued_by(scalars)
-    return joined, problems
+        joined = joined.continued_by(scalars) if number else scalars
+    return joined
 
 
 def _read_validation(
     work_dir: Path, logged: list[Path], scalars: Scalars, config: dict[str, Any], problems: list[str]
 ) -> tuple[Result | None, dict[str, str]]:
-    """The last validation, and the environment of the last start."""
+    """Return the last validation, and the environment of the last start."""
     tables, environment = [], {}
     for start in logged:
         path = start / f'{start.name}.log'
@@ -163,13 +162,12 @@ def _read_validation(
         return None, environment
     iteration = scalars.validation.index[-1]
     metrics = scalars.validation.iloc[-1].dropna().to_dict()
-    dataset = _dataset(config, 'val_dataloader')
-    classes = _of_these_metrics(tables, metrics, f'{work_dir}: the last validation', problems)
-    return Result('validation', f'iteration {iteration}', metrics, classes, dataset), environment
+    classes = _table_of(metrics, tables, f'{work_dir}: the last validation', problems)
+    return Result('validation', f'iteration {iteration}', metrics, classes, _dataset(config, 'val')), environment
 
 
 def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: list[str]) -> Result | None:
-    """The last test that has ended, since the training was started for the last time."""
+    """Return the last test that has ended since the last start of the training."""
     tests = [start for folder in (work_dir, work_dir / 'test') for start in starts(folder)]
     for start in sorted(tests, key=lambda path: path.name, reverse=True):
         path = start / f'{start.name}.json'
@@ -190,21 +188,21 @@ def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: l
             log = read_log(path.with_suffix('.log'))
             problems += log.problems
             of = Path(log.checkpoint).name if log.checkpoint else of
-            classes = _of_these_metrics(log.tables, metrics, str(path), problems)
+            classes = _table_of(metrics, log.tables, str(path), problems)
         dumped = start / 'vis_data' / 'config.py'
         own = read_literals(dumped.read_text(encoding='utf-8'), str(dumped)) if dumped.is_file() else config
-        return Result('test', of, metrics, classes, _dataset(own, 'test_dataloader'))
+        return Result('test', of, metrics, classes, _dataset(own, 'test'))
     return None
 
 
-def _of_these_metrics(
-    tables: Sequence[pd.DataFrame], metrics: dict[str, float], source: str, problems: list[str]
+def _table_of(
+    metrics: dict[str, float], tables: Sequence[pd.DataFrame], source: str, problems: list[str]
 ) -> pd.DataFrame | None:
-    """The last table by class whose means are those that were logged; the others are of other evaluations."""
+    """Return the last table by class whose means are these metrics; the others are of other evaluations."""
     if 'mIoU' not in metrics:
         return None
     for table in reversed(tables):
-        # both are rounded to 0.01
+        # Both are rounded to 0.01.
         if all(
             abs(np.nanmean(table[column]) - metrics[f'm{column}']) <= 0.02
             for column in ('IoU', 'Acc')
@@ -218,13 +216,12 @@ def _of_these_metrics(
     return None
 
 
-def _dataset(config: dict[str, Any], name: str) -> dict[str, Any]:
-    loader = config.get(name) or {}
-    return loader.get('dataset') or {}
+def _dataset(config: dict[str, Any], split: str) -> dict[str, Any]:
+    return (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
 
 
-def _command(work_dir: Path, config: dict[str, Any]) -> str:
-    """The command that Slurm was given, or one that trains by the config that was kept."""
+def _command(work_dir: Path) -> str:
+    """Return the command that Slurm was given, or one that trains by the config in the work dir."""
     script = work_dir / 'slurm_command.sh'
     if script.is_file():
         last_line = script.read_text(encoding='utf-8').strip().rpartition('\n')[2]
@@ -238,5 +235,6 @@ def _counts(work_dir: Path) -> LabelCounts | None:
         try:
             return LabelCounts.read(path)
         except ValueError:
-            continue  # a count that was cut off is made again by the training, and only orders the classes here
+            # The training makes a count that was cut off again; here it only orders the classes.
+            continue
     return None

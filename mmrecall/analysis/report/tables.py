@@ -1,38 +1,46 @@
-"""What the runs have found, as tables."""
+"""The results of the runs, as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mmrecall.analysis.report.choice import Chosen
 from mmrecall.analysis.report.configs import differing, is_cross_entropy, labels_of, shown, training_settings
-from mmrecall.analysis.report.runs import SEGMENTATION, Result, Run
+from mmrecall.analysis.report.runs import Result, Run
+from mmrecall.analysis.report.selection import Selected
 
-# Tables II and III of the paper: a class is a minority class if the reference's IoU is below
+# A class is a minority class if the reference's IoU is below this (tables II and III of the paper).
 MINORITY_IOU = 80
-RARE_ACCURACY, RARE_IOU = 'mAcc, minority', 'mIoU, minority'
+MINORITY_ACCURACY, MINORITY_MEAN_IOU = 'mAcc, minority', 'mIoU, minority'
+MAIN_METRICS = {
+    'mAcc': 'mean accuracy (recall), %',
+    'mIoU': 'mean IoU, %',
+    'aAcc': 'pixel accuracy, %',
+    MINORITY_ACCURACY: 'mean accuracy of minority classes, %',
+    MINORITY_MEAN_IOU: 'mean IoU of minority classes, %',
+    'shot/top1': 'top-1 accuracy, %',
+    'shot/many': 'accuracy of many-shot classes, %',
+    'shot/medium': 'accuracy of medium-shot classes, %',
+    'shot/few': 'accuracy of few-shot classes, %',
+    'accuracy/top1': 'top-1 accuracy, %',
+}
 _VERSIONS = ('Python', 'PyTorch', 'TorchVision', 'OpenCV', 'MMEngine', 'GPU 0', 'CUDA available', 'GPU number')
 
 
-class Labelled(NamedTuple):
-    """A run, its result, and what it is called."""
+class LabelledRun(NamedTuple):
+    """A run with its label and its result."""
 
     label: str
-    chosen: Chosen
-
-    @property
-    def run(self) -> Run:
-        """What was read."""
-        return self.chosen.run
+    run: Run
+    result: Result | None
 
 
 class Comparison(NamedTuple):
-    """All that is known of a set of runs."""
+    """The runs that are compared, and their results."""
 
     kind: str
-    runs: list[Labelled]
+    runs: list[LabelledRun]
     reference: str | None
     labels: list[str]
     """In the order of the runs, the reference first."""
@@ -47,73 +55,76 @@ class Comparison(NamedTuple):
     """Of every class among the labels of the training, the largest first; None where no log tells."""
 
     def summary(self) -> pd.DataFrame:
-        """Over the seeds of each label."""
-        found = self.results.groupby('label')[self.metrics].agg(['mean', 'std', 'count'])
-        return found.reindex([label for label in self.labels if label in found.index])
+        """Return a row per label: the number of seeds; of a metric the mean (``mIoU``) and deviation (``mIoU std``).
 
-    def class_means(self, column: str) -> pd.DataFrame:
-        """A row per class, a column per label; the mean over the seeds."""
-        means = self.classes.pivot_table(index='class', columns='label', values=column, sort=False, dropna=False)
-        return means.reindex(index=self.class_order(), columns=[one for one in self.labels if one in means])
+        A metric that not all of the seeds have is followed by a column with the number of seeds that have it.
+        """
+        if not self.metrics:
+            return pd.DataFrame()
+        groups = self.results.groupby('label')
+        found = groups[self.metrics].agg(['mean', 'std', 'count'])
+        found = found.reindex([label for label in self.labels if label in found.index])
+        columns = {'seeds': groups.size().reindex(found.index)}
+        for metric in self.metrics:
+            columns[metric] = found[metric, 'mean']
+            columns[f'{metric} std'] = found[metric, 'std']
+            if (found[metric, 'count'] < columns['seeds']).any():
+                columns[f'seeds with {metric}'] = found[metric, 'count'].astype(int)
+        return pd.DataFrame(columns).rename_axis('loss')
 
-    def class_deviations(self, column: str) -> pd.DataFrame:
-        """As `class_means`, the standard deviation."""
+    def by_class(self, column: str, over_seeds: str = 'mean') -> pd.DataFrame:
+        """Return a row per class and a column per label, with the mean or ``std`` over the seeds."""
         found = self.classes.pivot_table(
-            index='class', columns='label', values=column, sort=False, dropna=False, aggfunc='std'
+            index='class', columns='label', values=column, sort=False, dropna=False, aggfunc=over_seeds
         )
-        return found.reindex(index=self.class_order(), columns=[one for one in self.labels if one in found])
+        names = self.ordered(dict.fromkeys(self.classes['class']))
+        return found.reindex(index=names, columns=[label for label in self.labels if label in found])
 
-    def class_order(self) -> list[str]:
-        """The most frequent class first where that is known, else as the data set has them."""
-        names = list(dict.fromkeys(self.classes['class'])) if len(self.classes) else []
-        if self.shares is None:
-            return names
-        return [*(name for name in self.shares.index if name in names), *(n for n in names if n not in self.shares)]
+    def ordered(self, classes: Collection[str]) -> list[str]:
+        """Return the classes, the most frequent first where that is known, else as they are."""
+        known = [] if self.shares is None else [name for name in self.shares.index if name in classes]
+        return known + [name for name in classes if self.shares is None or name not in self.shares.index]
 
 
-def compare(chosen: Sequence[Chosen], reference: str | None = None) -> Comparison:
-    """Make tables of comparable runs.
+def compare(selected: Sequence[Selected], reference: str | None = None) -> Comparison:
+    """Return the comparison of the runs that `comparable` has selected.
 
     Args:
-        chosen: of `comparable`.
+        selected: runs with their results.
         reference: label that the others are compared with; by default that of plain cross entropy, if there is one.
 
     Raises:
         ValueError: no run has that label; lists those that there are.
     """
-    labels = labels_of([one.run for one in chosen])
-    runs = [Labelled(label, one) for label, one in zip(labels, chosen, strict=True)]
+    labels = labels_of([one.run for one in selected])
+    runs = [LabelledRun(label, *one) for label, one in zip(labels, selected, strict=True)]
     reference = _reference(runs, reference)
     order = list(dict.fromkeys(([reference] if reference else []) + sorted(labels, key=str.lower)))
     runs.sort(key=lambda one: (order.index(one.label), one.run.seed is None, one.run.seed or 0))
-    kind = chosen[0].run.kind
     classes = _class_results(runs)
     minority = _minority(classes, reference)
-    results, metrics = _results(runs, classes, minority)
-    shares = _shares(runs)
-    return Comparison(kind, runs, reference, order, results, metrics, classes, minority, shares)
+    results, metrics = _results(runs, minority)
+    return Comparison(runs[0].run.kind, runs, reference, order, results, metrics, classes, minority, _shares(runs))
 
 
-def _reference(runs: Sequence[Labelled], wanted: str | None) -> str | None:
+def _reference(runs: Sequence[LabelledRun], wanted: str | None) -> str | None:
     labels = list(dict.fromkeys(one.label for one in runs))
     if wanted is None:
         plain = [one for one in runs if is_cross_entropy(one.run.config)]
-        # with a result, where one has it
-        return next((one.label for one in sorted(plain, key=lambda one: one.chosen.result is None)), None)
+        # Preferably a run with a result.
+        return next((one.label for one in sorted(plain, key=lambda one: one.result is None)), None)
     if wanted not in labels:
-        raise ValueError(f'no run is called {wanted!r}; --reference is one of: {"; ".join(labels)}')
+        raise ValueError(f'got --reference {wanted!r}; expected one of: {"; ".join(labels)}')
     return wanted
 
 
-def _class_results(runs: Sequence[Labelled]) -> pd.DataFrame:
-    parts = [pd.DataFrame(columns=['label', 'seed', 'class'])]
-    for label, (run, result) in runs:
-        if result is not None and result.classes is not None:
-            part = result.classes.rename_axis('class').reset_index()
-            part.insert(0, 'seed', run.seed)
-            part.insert(0, 'label', label)
-            parts.append(part)
-    return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
+def _class_results(runs: Sequence[LabelledRun]) -> pd.DataFrame:
+    parts = [
+        result.classes.rename_axis('class').reset_index().assign(label=label, seed=run.seed)
+        for label, run, result in runs
+        if result is not None and result.classes is not None
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=['label', 'seed', 'class'])
 
 
 def _minority(classes: pd.DataFrame, reference: str | None) -> list[str]:
@@ -123,11 +134,9 @@ def _minority(classes: pd.DataFrame, reference: str | None) -> list[str]:
     return list(means.index[means < MINORITY_IOU])
 
 
-def _results(
-    runs: Sequence[Labelled], classes: pd.DataFrame, minority: Sequence[str]
-) -> tuple[pd.DataFrame, list[str]]:
+def _results(runs: Sequence[LabelledRun], minority: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     rows = []
-    for label, (run, result) in runs:
+    for label, run, result in runs:
         if result is None:
             continue
         row: dict[str, Any] = dict(label=label, seed=run.seed, evaluated=f'{result.source}, {result.of}')
@@ -136,26 +145,26 @@ def _results(
             rare = result.classes.loc[[name for name in minority if name in result.classes.index]]
             row |= {
                 name: float(np.nanmean(rare[column]))
-                for name, column in ((RARE_ACCURACY, 'Acc'), (RARE_IOU, 'IoU'))
+                for name, column in ((MINORITY_ACCURACY, 'Acc'), (MINORITY_MEAN_IOU, 'IoU'))
                 if column in rare
             }
         rows.append(row)
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=['label', 'seed', 'evaluated', 'work_dir'])
-    first = [name for name in ('mAcc', 'mIoU', 'aAcc', RARE_ACCURACY, RARE_IOU) if name in frame]
-    known = ['label', 'seed', 'evaluated', 'work_dir', *first]
-    return frame, first + [name for name in frame if name not in known]
+    known = ['label', 'seed', 'evaluated', 'work_dir']
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=known)
+    first = [name for name in ('mAcc', 'mIoU', 'aAcc', MINORITY_ACCURACY, MINORITY_MEAN_IOU) if name in frame]
+    return frame, first + [name for name in frame if name not in (*known, *first)]
 
 
 def _over_all_classes(result: Result) -> dict[str, float]:
-    """The metrics without mmseg's means that leave out the classes of which nothing was predicted, the worst ones."""
+    """Return the metrics without those means of mmseg that leave out classes never predicted, the worst ones."""
     classes = pd.DataFrame() if result.classes is None else result.classes
     affected = [name for name in ('Fscore', 'Precision', 'Dice') if name in classes and classes[name].isna().any()]
     left_out = {f'm{name}' for name in affected}
     return {name: value for name, value in result.metrics.items() if name not in left_out}
 
 
-def _shares(runs: Sequence[Labelled]) -> pd.Series | None:
-    """Share of every class among the labels of the training, in percent: by a run's class counts, else as logged."""
+def _shares(runs: Sequence[LabelledRun]) -> pd.Series | None:
+    """Return the share of every class among the labels, in percent: by a run's class counts, else as logged."""
     counts = next((one.run.counts for one in runs if one.run.counts is not None), None)
     if counts is not None:
         return _sorted_shares(pd.Series(counts.counts, counts.classes, dtype=float))
@@ -169,7 +178,7 @@ def _shares(runs: Sequence[Labelled]) -> pd.Series | None:
 
 
 def _draws_by_class(run: Run) -> bool:
-    """Whether the batches have other shares than the data."""
+    """Return whether the batches have other shares than the data."""
     sampler = (run.config.get('train_dataloader') or {}).get('sampler') or {}
     return 'strategy' in sampler or str(sampler.get('type')).endswith('BilateralSampler')
 
@@ -178,9 +187,22 @@ def _sorted_shares(numbers: pd.Series) -> pd.Series:
     return (100 * numbers / numbers.sum()).sort_values(ascending=False, kind='stable')
 
 
+def runs_table(comparison: Comparison) -> pd.DataFrame:
+    """Return a row per run with its metrics and its work dir."""
+    rows: list[dict[str, Any]] = []
+    results = comparison.results.set_index('work_dir')
+    for label, run, _ in comparison.runs:
+        work_dir = str(run.work_dir)
+        row = dict(loss=label, seed=run.seed, evaluated='not yet', iterations=run.last_step())
+        if work_dir in results.index:
+            row |= results.loc[work_dir].drop(['label', 'seed']).to_dict()
+        rows.append(row | {'work dir': work_dir})
+    return pd.DataFrame(rows).set_index('loss')
+
+
 def config_differences(comparison: Comparison) -> pd.DataFrame:
-    """What each label trains with otherwise than the reference (or the first): label, setting, value, reference."""
-    settings = {one.label: _settings(one.run) for one in reversed(comparison.runs)}
+    """Return the settings that a label has otherwise than the reference (or the first): label, setting, both values."""
+    settings = {label: training_settings(run.config) for label, run, _ in reversed(comparison.runs)}
     base = comparison.labels[0]
     rows = []
     for label in comparison.labels[1:]:
@@ -190,25 +212,11 @@ def config_differences(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=['label', 'setting', 'value', base])
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    return training_settings(run.config)
-
-
-def versions(runs: Sequence[Labelled]) -> pd.DataFrame:
-    """A row per environment, with the number of runs."""
-    rows = [{name: one.run.environment.get(name, '').partition(' (')[0] for name in _VERSIONS} for one in runs]
-    # mmengine counts the processes, on a CPU too
+def versions(comparison: Comparison) -> pd.DataFrame:
+    """Return a row per environment, with the number of runs."""
+    environments = [one.run.environment for one in comparison.runs]
+    rows = [{name: found.get(name, '').partition(' (')[0] for name in _VERSIONS} for found in environments]
+    # mmengine counts processes under this name, on a CPU too.
     frame = pd.DataFrame(rows).rename(columns={'GPU number': 'processes'})
     frame = frame[[name for name in frame if frame[name].any()]]
     return frame.groupby(list(frame), sort=False).size().rename('runs').reset_index() if len(frame.columns) else frame
-
-
-def commands(runs: Sequence[Labelled]) -> pd.DataFrame:
-    """How each run was trained."""
-    rows = [(one.label, one.run.seed, one.run.command) for one in runs]
-    return pd.DataFrame(rows, columns=['label', 'seed', 'command'])
-
-
-def is_segmentation(comparison: Comparison) -> bool:
-    """Whether there are accuracy and IoU, not shots."""
-    return comparison.kind == SEGMENTATION

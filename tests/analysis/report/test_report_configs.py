@@ -1,7 +1,7 @@
 import pytest
 
 pytest.importorskip('mmengine')
-pytest.importorskip('pandas')
+pytest.importorskip('seaborn')
 
 from types import SimpleNamespace
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip('mmseg')
-pytest.importorskip('pandas')
+pytest.importorskip('seaborn')
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from written_runs import CE, RECALL, Start, segmentation_config, write_run, write_test
 
 from mmrecall.analysis.report import write_report
-from mmrecall.analysis.report.placement import place_names
+from mmrecall.analysis.report.figures import FIGURES
+from mmrecall.analysis.report.figures.placement import place_names
 
 AWKWARD = ('a|b', '<b>"bus"</b>', "it's $x$", 'über/unter')
 TITLE = '<script>alert("x")</script>'
@@ -61,7 +61,7 @@ def report(tmp_path_factory):
             for step in (10, 20, 30):
                 start.train(step, **{'decode.acc_seg': 50.0 + step})
                 quantities = (
-                    ('class_weight',) if loss is not CE else ('would_be_recall_weight', 'would_be_focal_weight')
+                    ('class_weight',) if loss is not CE else ('hypothetical_recall_weight', 'hypothetical_focal_weight')
                 )
                 for quantity in (*quantities, 'class_share'):
                     start.weights(step, quantity, dict(zip(AWKWARD, (0.1, 0.2, 0.3, 0.4), strict=True)))
@@ -141,7 +141,8 @@ def test_all_that_the_page_names_is_there(report):
 def test_every_figure_has_its_table_and_its_files(report):
     written, page, _ = report
     figures = [attributes['href'][:-4] for _, attributes in page.tags if attributes.get('href', '').endswith('.png')]
-    assert len(figures) == 9
+    # all of them, since the logs have all that they draw
+    assert len(figures) == len(FIGURES)
     for name in figures:
         assert len(page.tables[name]) > 1, name
         ElementTree.parse(written.page.parent / f'{name}.svg')
@@ -171,13 +172,37 @@ def test_an_old_report_gives_way_to_the_new_one(tmp_path):
     assert not list((tmp_path / 'out').glob('*.partial'))
 
 
+def test_figures_that_only_an_earlier_report_has_are_removed_and_files_of_others_stay(tmp_path):
+    out = tmp_path / 'out'
+    start = write_run(tmp_path / 'ce', segmentation_config())
+    start.weights(5, 'class_weight', dict(road=1.0))
+    write_report([tmp_path / 'ce'], out)
+    assert (out / 'weights-map.png').exists()
+    for name in ('mine.png', 'classes-iou-mine.svg', 'weights-lines.txt'):
+        (out / name).touch()
+    write_run(tmp_path / 'without', segmentation_config())
+    write_report([tmp_path / 'without'], out)
+    names = {path.name for path in out.iterdir()}
+    assert {'mine.png', 'classes-iou-mine.svg', 'weights-lines.txt', 'curves.png', 'runs.csv'} <= names
+    assert not any(name.startswith('weights-') for name in names - {'weights-lines.txt'})
+
+
+def test_what_another_page_in_the_folder_names_stays(tmp_path):
+    write_run(tmp_path / 'ce', segmentation_config())
+    (tmp_path / 'index.html').write_text('<a href="photo.png">')
+    (tmp_path / 'photo.png').touch()
+    write_report([tmp_path / 'ce'], tmp_path)
+    assert (tmp_path / 'photo.png').exists()
+    assert 'photo.png' not in (tmp_path / 'index.html').read_text()
+
+
 def test_runs_that_have_no_result_yet_are_reported_by_their_curves(tmp_path):
     write_run(tmp_path / 'ce', segmentation_config(), tested=None)
     report = write_report([tmp_path / 'ce'], tmp_path / 'out')
     text = report.page.read_text()
     assert 'No run has a result yet' in text
     assert 'id="curves"' in text
-    assert any('no test or validation yet' in problem for problem in report.problems)
+    assert any('no test or validation yet' in problem for problem in report.notes)
 
 
 def test_nothing_to_report_says_why(tmp_path):
@@ -195,7 +220,6 @@ def test_names_beside_points_cover_no_other_name(seed):
     axis = figure.subplots()
     axis.plot(*points.T, 'o')
     axis.margins(0.2)
-    FigureCanvasAgg(figure).draw()
     place_names(axis, list(map(tuple, points)), [f'Loss number {n}\nalpha={n}' for n in range(14)], ['#0072B2'] * 14)
     texts = [child for child in axis.get_children() if isinstance(child, Annotation)]
     boxes = [text.get_window_extent() for text in texts]

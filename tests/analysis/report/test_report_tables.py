@@ -1,18 +1,22 @@
 import statistics
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip('mmseg')
-pytest.importorskip('pandas')
+pytest.importorskip('seaborn')
 
+import pandas as pd
+from matplotlib.figure import Figure
+from seaborn.utils import relative_luminance
 from written_runs import CE, RECALL, Start, classification_config, segmentation_config, write_run, write_test
 
-from mmrecall.analysis.report.choice import comparable, find_work_dirs, read_runs
-from mmrecall.analysis.report.curves import alphas_of, draw_alpha_curves, draw_curves
-from mmrecall.analysis.report.result_figures import draw_metrics, draw_trade_off, summary_table
+from mmrecall.analysis.report.figures.curves import alphas_of, draw_alpha_curves, draw_curves
+from mmrecall.analysis.report.figures.results import _draw_heat_map, draw_iou_by_class, draw_metrics, draw_trade_off
+from mmrecall.analysis.report.figures.weights import draw_weight_lines, draw_weight_maps, draw_weight_shares
+from mmrecall.analysis.report.selection import comparable, find_work_dirs, read_runs
 from mmrecall.analysis.report.tables import _over_all_classes, compare, config_differences
-from mmrecall.analysis.report.weights import draw_weight_lines, draw_weight_maps, draw_weight_shares
 
 
 def comparison_of(folder, reference=None):
@@ -33,7 +37,7 @@ def two_losses(tmp_path):
 
 def test_mean_and_deviation_are_over_the_seeds_of_a_loss(two_losses):
     folder, found = two_losses
-    table = summary_table(comparison_of(folder))
+    table = comparison_of(folder).summary()
     assert list(table.index) == ['CrossEntropyLoss', 'RecallLoss']
     assert table['seeds'].tolist() == [3, 1]
     for metric in ('mIoU', 'mAcc', 'aAcc'):
@@ -64,7 +68,7 @@ def test_a_class_is_a_minority_class_where_the_references_iou_is_below_80(two_lo
 def test_the_reference_is_cross_entropy_or_what_is_asked_for(two_losses):
     assert comparison_of(two_losses[0]).reference == 'CrossEntropyLoss'
     assert comparison_of(two_losses[0], 'RecallLoss').reference == 'RecallLoss'
-    with pytest.raises(ValueError, match=r"called 'focal'; --reference is one of: .*CrossEntropyLoss; .*RecallLoss"):
+    with pytest.raises(ValueError, match=r"--reference 'focal'; expected one of: .*CrossEntropyLoss; .*RecallLoss"):
         comparison_of(two_losses[0], 'focal')
 
 
@@ -76,11 +80,40 @@ def test_without_cross_entropy_there_is_no_reference(tmp_path):
     assert draw_trade_off(comparison) is not None
 
 
+def test_the_drawn_points_are_the_means_of_the_table(two_losses):
+    figure = draw_metrics(comparison_of(two_losses[0]))
+    for axis, metric in zip(figure.drawing.axes, ('mAcc', 'mIoU', 'aAcc'), strict=False):
+        drawn = {(x, y) for line in axis.lines for x, y in zip(*map(tuple, line.get_data()), strict=True)}
+        for place, mean in enumerate(figure.table[metric]):
+            assert any((x, y) == pytest.approx((mean, place)) for x, y in drawn), (metric, place)
+
+
+@pytest.mark.parametrize('reference', [True, False])
+def test_the_numbers_of_the_heat_map_are_those_of_the_table_and_a_missing_one_is_a_dash(reference, two_losses):
+    comparison = comparison_of(two_losses[0])
+    comparison.classes.loc[(comparison.classes['class'] == 'pole'), 'IoU'] = np.nan
+    comparison = comparison if reference else comparison._replace(reference=None)
+    figure = draw_iou_by_class(comparison)
+    expected = [[f'{figure.table.loc[name, label]:.1f}' for label in comparison.labels] for name in ('road', 'bus')]
+    drawn = np.reshape([text.get_text() for text in figure.drawing.axes[0].texts], (3, 2)).tolist()
+    assert drawn == [expected[0], ['-', '-'], expected[1]]
+
+
+def test_the_numbers_of_the_heat_map_can_be_read_on_all_colours():
+    axis = Figure().subplots()
+    values = pd.DataFrame(dict(reference=50.0, other=np.linspace(0, 100, 41)))
+    _draw_heat_map(axis, values, SimpleNamespace(reference='reference', minority=[]))
+    for text, color in zip(axis.texts, axis.collections[0].get_facecolors(), strict=True):
+        dark, light = sorted(relative_luminance(one) for one in (text.get_color(), color))
+        # The least that WCAG asks for.
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, text.get_text()
+
+
 def test_a_metric_that_some_seeds_lack_says_how_many_have_it(tmp_path):
     write_run(tmp_path / 'a', segmentation_config(), tested=0)
     write_run(tmp_path / 'b', segmentation_config(seed=1), tested=None)
     write_test(tmp_path / 'b', metrics=dict(mIoU=50.0, mAcc=60.0, aAcc=70.0, extra=1.0))
-    table = summary_table(comparison_of(tmp_path))
+    table = comparison_of(tmp_path).summary()
     assert table['seeds with extra'].tolist() == [1]
     assert 'seeds with mIoU' not in table
 
@@ -135,11 +168,11 @@ def test_class_weights_are_means_over_seeds_ordered_by_share(tmp_path):
     assert list(draw_weight_lines(comparison).table.index) == ['road', 'pole', 'bus']
 
 
-def test_the_ratio_of_the_would_be_weights_is_recall_over_focal(tmp_path):
+def test_the_ratio_of_the_hypothetical_weights_is_recall_over_focal(tmp_path):
     recall, focal = dict(road=0.1, pole=0.9, bus=0.6), dict(road=0.4, pole=0.6, bus=0.3)
-    weighed(tmp_path / 'ce', CE, 0, dict(would_be_recall_weight=recall, would_be_focal_weight=focal))
+    weighed(tmp_path / 'ce', CE, 0, dict(hypothetical_recall_weight=recall, hypothetical_focal_weight=focal))
     table = draw_weight_shares(comparison_of(tmp_path)).table
-    ratio = table['CrossEntropyLoss, would-be recall weight, over focal']
+    ratio = table['CrossEntropyLoss, hypothetical recall weight, over focal']
     assert ratio.to_dict() == pytest.approx(dict(road=0.25, pole=1.5, bus=2.0))
     assert table['% of labels'].to_dict() == pytest.approx(dict(road=85, pole=10, bus=5))
 
@@ -193,7 +226,7 @@ def test_means_that_leave_out_the_classes_never_predicted_are_left_out(two_losse
     folder, _ = two_losses
     work = folder / 'mmrecall.RecallLoss-0'
     comparison = comparison_of(folder)
-    result = next(one.chosen.result for one in comparison.runs if one.run.work_dir == work)
+    result = next(one.result for one in comparison.runs if one.run.work_dir == work)
     result.classes['Fscore'] = [50.0, float('nan'), 40.0]
     result.metrics['mFscore'] = 45.0
     assert 'mFscore' not in _over_all_classes(result)

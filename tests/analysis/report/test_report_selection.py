@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('mmseg')
-pytest.importorskip('pandas')
+pytest.importorskip('seaborn')
 
 from written_runs import (
     RECALL,
@@ -14,16 +14,16 @@ from written_runs import (
     write_run,
 )
 
-from mmrecall.analysis.report.choice import comparable, find_work_dirs, read_runs
+from mmrecall.analysis.report.selection import comparable, find_work_dirs, read_runs
 
 
-def choose(*paths):
-    """Names of the work dirs that are reported, and reasons by the name of those that are not."""
+def select(*paths):
+    """Return the names of the work dirs that are reported, and reasons by the name of those that are not."""
     work_dirs, missing = find_work_dirs(paths)
     runs, unread = read_runs(work_dirs)
-    chosen, others = comparable(runs)
+    selected, others = comparable(runs)
     skipped = {Path(one.work_dir).name: one.reason for one in (*missing, *unread, *others)}
-    return [one.run.work_dir.name for one in chosen], skipped
+    return [one.run.work_dir.name for one in selected], skipped
 
 
 def test_runs_are_found_below_a_folder_and_once(tmp_path):
@@ -36,8 +36,8 @@ def test_runs_are_found_below_a_folder_and_once(tmp_path):
 
 def test_a_folder_that_is_missing_or_without_logs_is_named(tmp_path):
     (tmp_path / 'empty').mkdir()
-    chosen, skipped = choose(tmp_path / 'empty', tmp_path / 'missing')
-    assert not chosen
+    selected, skipped = select(tmp_path / 'empty', tmp_path / 'missing')
+    assert not selected
     assert skipped == {'empty': 'there are no logs in it or below it', 'missing': 'there is no such folder'}
 
 
@@ -45,8 +45,8 @@ def test_a_run_of_runs_tsv_that_has_not_begun_is_named(tmp_path):
     write_run(tmp_path / 'ce' / 'seed_0', segmentation_config())
     rows = [f'{seed}\tce.py\t{seed}\t/elsewhere/ce/seed_{seed}\tpython' for seed in (0, 1)]
     (tmp_path / 'runs.tsv').write_text('task\tconfig\tseed\twork_dir\tcommand\n' + '\n'.join(rows) + '\n')
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['seed_0']
+    selected, skipped = select(tmp_path)
+    assert selected == ['seed_0']
     assert skipped == {'seed_1': 'in runs.tsv, but not begun'}
 
 
@@ -54,8 +54,8 @@ def test_of_segmentation_and_classification_the_fewer_are_named(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / f's{seed}', segmentation_config(seed=seed))
     write_run(tmp_path / 'c', classification_config(dict(type='LinearClsHead')), metrics={'shot/top1': 50.0})
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['s0', 's1']
+    selected, skipped = select(tmp_path)
+    assert selected == ['s0', 's1']
     assert skipped == {'c': 'not comparable with most of the runs: kind: classification here, segmentation there'}
 
 
@@ -63,8 +63,8 @@ def test_another_data_set_is_named_and_another_place_of_the_same_is_not(tmp_path
     write_run(tmp_path / 'here', segmentation_config())
     write_run(tmp_path / 'there', segmentation_config(root='/scratch/CamVid/'))
     write_run(tmp_path / 'other', segmentation_config(root='data/CamVid-night'))
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['here', 'there']
+    selected, skipped = select(tmp_path)
+    assert selected == ['here', 'there']
     assert 'data set, data_root: CamVid-night here, CamVid there' in skipped['other']
 
 
@@ -72,8 +72,8 @@ def test_other_class_names_are_named(tmp_path):
     for number in (0, 1):
         write_run(tmp_path / f'run{number}', segmentation_config())
     write_run(tmp_path / 'other', segmentation_config(), classes=('road', 'pole', 'tram'))
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['run0', 'run1']
+    selected, skipped = select(tmp_path)
+    assert selected == ['run0', 'run1']
     assert 'tram' in skipped['other']
 
 
@@ -81,16 +81,16 @@ def test_a_log_of_mmcv_1_is_named(tmp_path):
     write_run(tmp_path / 'new', segmentation_config())
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / '20210101_000000.log.json').write_text('{"mode": "train"}\n')
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['new']
+    selected, skipped = select(tmp_path)
+    assert selected == ['new']
     assert 'MMCV 1.x' in skipped['old']
 
 
 def test_an_empty_log_is_named(tmp_path):
     write_run(tmp_path / 'whole', segmentation_config())
     write_run(tmp_path / 'empty', segmentation_config()).scalars.write_text('{"lr": 0.')
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['whole']
+    selected, skipped = select(tmp_path)
+    assert selected == ['whole']
     assert 'no line that can be read' in skipped['empty']
 
 
@@ -105,8 +105,8 @@ def test_a_validation_of_other_images_is_not_compared_with_tests(tmp_path):
     validated(tmp_path / 'validated', segmentation_config())
     validated(tmp_path / 'elsewhere', segmentation_config(root='data/other'))
     runs, _ = read_runs(find_work_dirs([tmp_path])[0])
-    chosen, skipped = comparable(runs)
-    results = {one.run.work_dir.name: one.result and one.result.source for one in chosen}
+    selected, skipped = comparable(runs)
+    results = {one.run.work_dir.name: one.result and one.result.source for one in selected}
     # it is trained on the same images, so its curves are compared
     assert results == dict(tested0='test', tested1='test', validated=None)
     assert 'img_path: val here, test there' in skipped[0].reason
@@ -118,7 +118,7 @@ def test_a_validation_of_the_same_images_is(tmp_path):
     start = Start(tmp_path / 'validated', classification_config(head, seed=1))
     start.train(10)
     start.validate(1, {'shot/top1': 40.0})
-    assert choose(tmp_path) == (['tested', 'validated'], {})
+    assert select(tmp_path) == (['tested', 'validated'], {})
 
 
 def test_where_most_are_validated_alone_a_tested_run_takes_part_with_its_validation(tmp_path):
@@ -127,8 +127,8 @@ def test_where_most_are_validated_alone_a_tested_run_takes_part_with_its_validat
     start = write_run(tmp_path / 'tested', segmentation_config())
     start.validate(10, log_table()[0])
     runs, _ = read_runs(find_work_dirs([tmp_path])[0])
-    chosen, skipped = comparable(runs)
-    assert [one.result.source for one in chosen] == ['validation'] * 3
+    selected, skipped = comparable(runs)
+    assert [one.result.source for one in selected] == ['validation'] * 3
     assert not skipped
 
 
@@ -136,6 +136,6 @@ def test_a_run_without_a_result_stays_for_its_curves(tmp_path):
     write_run(tmp_path / 'done', segmentation_config())
     write_run(tmp_path / 'running', segmentation_config(RECALL), tested=None)
     write_run(tmp_path / 'elsewhere', segmentation_config(root='data/other'), tested=None)
-    chosen, skipped = choose(tmp_path)
-    assert chosen == ['done', 'running']
+    selected, skipped = select(tmp_path)
+    assert selected == ['done', 'running']
     assert list(skipped) == ['elsewhere']
