@@ -65,7 +65,7 @@ class LDAMLoss(BaseLoss):
         **common: Any,
     ) -> None:
         if class_counts is None:
-            raise ValueError("got class_counts=None; the margins are computed from them; give a list, a file, or 'auto'")
+            raise ValueError("got class_counts=None; the margins depend on them; give a list, a file, or 'auto'")
         super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
         self.normalizer = weighted.default_normalizer(normalizer, class_weight)
         check_choice('normalizer', self.normalizer, NORMALIZERS)

@@ -28,8 +28,8 @@ class WeightedCrossEntropyLoss(BaseLoss):
             `mmrecall.functional`), one weight per class, a dict of class index or name to weight (others are 1), or a
             file with either; all ones if left out.
         class_counts: training samples (pixels or images) of every class, for the schemes: a list; the result of
-            `count_classes`; the file that ``tools/analysis_tools/class_statistics.py`` writes; or ``'auto'``, counted before
-            training by `mmrecall.engine.ClassCountsHook`, which needs ``num_classes``.
+            `count_classes`; the file that ``tools/analysis_tools/class_statistics.py`` writes; or ``'auto'``, counted
+            before training by `mmrecall.engine.ClassCountsHook`, which needs ``num_classes``.
         beta: of ``'effective_number'``, in [0, 1); by default (N - 1) / N with N the sum of the counts.
         normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples
             (PyTorch's weighted mean of class indices), the default with class weights; ``'valid'`` samples, the
@@ -78,8 +78,8 @@ class WeightedCrossEntropyLoss(BaseLoss):
         self._fixed_weights = FixedClassWeights(class_weight, counts, classes, beta)
         if counts is not None and not self._fixed_weights.is_scheme:
             raise ValueError(
-                f'got class_counts and class_weight={class_weight!r}, which does not use them; set class_weight to one of '
-                f'{", ".join(map(repr, SCHEMES))}, or leave class_counts out'
+                f'got class_counts and class_weight={class_weight!r}, which does not use them; set class_weight to one '
+                f'of {", ".join(map(repr, SCHEMES))}, or leave class_counts out'
             )
         self.class_weight = class_weight
         self.beta = beta
