@@ -45,6 +45,9 @@ def tversky_loss(
     Salehi et al., MLMI 2017; Table I of the recall-loss paper with probabilities for predictions. The counts are of
     the whole batch, sums of softmax probabilities over the samples that are not ignored.
 
+    For soft labels t, TP_c is the sum of p_c t_c, which is smaller than that of t_c where t_c is a share: the loss is
+    above 0 even for probabilities that equal the labels (0.5 for soft Dice with two classes of share 0.5).
+
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
         target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.

@@ -9,6 +9,8 @@ REDUCTIONS = ('mean', 'sum', 'none')
 NORMALIZERS = ('valid', 'all', 'weight')
 AVERAGED_CLASSES = ('present', 'all')
 FLOATING_POINT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# the classes of a sample share a mass of 1, which is rounded in bfloat16
+_LARGEST_MASS = 1.01
 # of what PyTorch takes as a number
 _LARGEST = 2**63
 
@@ -125,15 +127,17 @@ def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 def count_invalid_labels(
     target: Tensor, num_classes: int, ignore_index: int, num_valid: Tensor | None = None
 ) -> Tensor:
-    """Number of labels that are neither a class nor ignored; for soft labels, negative, NaN or infinite entries.
+    """Count the labels that are neither a class nor ignored.
 
-    The number of valid class indices, if it is known, saves time.
+    Of soft labels, those that are negative, NaN or infinite, and the samples with a mass above 1. The number of valid
+    class indices, if it is known, saves time.
 
     Returns:
         An int64 scalar on the target's device; nothing is read back to the host.
     """
     if is_soft(target):
-        return (~((target >= 0) & (target < float('inf')))).count_nonzero()
+        is_mass = (target >= 0) & (target < float('inf'))
+        return (~is_mass).count_nonzero() + _has_excess_mass(target).count_nonzero()
     # long first: a uint8 label compared with -100 would be compared with 156
     target = target.long()
     if num_valid is not None:
@@ -143,20 +147,34 @@ def count_invalid_labels(
 
 
 def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) -> str:
-    """The message for labels that `count_invalid_labels` found (reads values back to the host)."""
-    count = int(count_invalid_labels(target, num_classes, ignore_index))
+    """Return the message for labels that `count_invalid_labels` found (reads values back to the host)."""
     if is_soft(target):
-        bad = target[~((target >= 0) & (target < float('inf')))]
-        return (
-            f'target holds {count} soft label(s) that are negative, NaN or infinite, the first is {bad[0].item()}; '
-            'label masses must be finite and at least 0'
-        )
+        return _describe_invalid_masses(target)
+    count = int(count_invalid_labels(target, num_classes, ignore_index))
     target = target.long()
     outside = target[((target < 0) | (target >= num_classes)) & (target != ignore_index)]
     return (
         f'target holds {count} label(s) outside [0, {num_classes}), from {int(outside.min())} to '
         f'{int(outside.max())}, that are not ignore_index={ignore_index}; set num_classes to the number of classes, '
         'reduce_zero_label=True if label 0 means unlabelled, or ignore_index to the label to leave out'
+    )
+
+
+def _has_excess_mass(target: Tensor) -> Tensor:
+    return target.sum(dim=1, dtype=torch.float32) > _LARGEST_MASS
+
+
+def _describe_invalid_masses(target: Tensor) -> str:
+    bad = target[~((target >= 0) & (target < float('inf')))]
+    if bad.numel():
+        return (
+            f'target holds {bad.numel()} soft label(s) that are negative, NaN or infinite, the first is '
+            f'{bad[0].item()}; label masses must be finite and at least 0'
+        )
+    return (
+        f'target holds {int(_has_excess_mass(target).count_nonzero())} sample(s) whose soft labels add up to more than '
+        f'1, the most to {target.sum(dim=1, dtype=torch.float32).max().item():g}; the classes of a softmax exclude one '
+        'another; for samples with several classes at once (multi-label) use a loss with a sigmoid'
     )
 
 

@@ -76,7 +76,8 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
         (C,) float64; 0 for a class without samples.
 
     Raises:
-        TypeError, ValueError: counts that are no tensor, negative, not finite, or all 0; beta outside [0, 1).
+        TypeError, ValueError: counts that are no tensor, negative, not finite, or all 0; counts that add up to less than 1,
+            without a beta; beta outside [0, 1).
 
     Example:
         >>> import torch
@@ -89,6 +90,11 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
     if beta is not None and not 0 <= beta < 1:
         raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
     counts = counts.double()
+    if beta is None and counts.sum() < 1:
+        raise ValueError(
+            f'got class counts that add up to {counts.sum():g}, {counts.tolist()}; expected numbers of samples, which '
+            'add up to at least 1; pass the counts instead of their shares, or set beta'
+        )
     one_minus_beta = 1 / counts.sum() if beta is None else torch.tensor(1 - beta, dtype=torch.float64)
     # 1 - beta^n loses everything to rounding for beta near 1
     denominator = -torch.expm1(counts * torch.log1p(-one_minus_beta))

@@ -43,7 +43,8 @@ class BaseLoss(nn.Module):
 
     Shape:
         - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32.
-        - target: (N, ...) integers in [0, C) or ignored, or (N, C, ...) floating-point soft labels, at least 0.
+        - target: (N, ...) integers in [0, C) or ignored, or (N, C, ...) soft labels: at least 0, of a sample at most 1
+          in all. Integers of this shape are one-hot labels.
         - output: a scalar, or one value a sample for ``reduction='none'`` (never scaled by the number of ranks).
 
     Raises:
@@ -74,6 +75,8 @@ class BaseLoss(nn.Module):
         **unknown: Any,
     ) -> None:
         super().__init__()
+        # MMEngine leaves the mark where the config that is inherited from has no loss to delete
+        unknown.pop('_delete_', None)
         if unknown:
             raise TypeError(_describe_unknown(type(self), unknown))
         if num_classes is not None:
@@ -131,6 +134,8 @@ class BaseLoss(nn.Module):
 
         ``weight`` is (N, ...) and scales the loss only; keywords that the loss does not know are ignored.
         """
+        if self.takes_soft_labels and _is_one_hot(logits, target):
+            target = target.to(full_precision_of(logits.dtype))
         batch = Batch(
             logits,
             target,
@@ -255,6 +260,13 @@ class BaseLoss(nn.Module):
         ignore_index = self.ignore_index if ignore_index is None else ignore_index
         labels = target[bad & valid_labels(target, logits.shape[1], ignore_index)].long()
         return torch.bincount(labels, minlength=logits.shape[1]) > 0
+
+
+def _is_one_hot(logits: Tensor, target: Tensor) -> bool:
+    # mmpretrain's data preprocessor makes them with to_onehot=True
+    if not (isinstance(logits, Tensor) and isinstance(target, Tensor)) or target.shape != logits.shape:
+        return False
+    return not (target.is_floating_point() or target.is_complex())
 
 
 def refuse_fixed_options(cls: type[BaseLoss], options: Mapping[str, Any]) -> None:

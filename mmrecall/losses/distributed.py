@@ -103,6 +103,9 @@ class LabelCheck:
         """Check this batch, or in training on a GPU the one before and remember this one."""
         refusals = torch.zeros_like(sums.num_samples) if sums.refusals is None else sums.refusals
         if not target.is_cuda or not is_training_step:
+            # inside torch.func.vmap no value can be read
+            if torch._C._are_functorch_transforms_active() and _is_in_vmap(sums.invalid_labels):
+                return
             _raise_for(float(sums.invalid_labels), float(refusals), target, num_classes, ignore_index)
             return
         self.raise_pending()
@@ -121,6 +124,10 @@ class LabelCheck:
     def __getstate__(self) -> dict:
         # events cannot be pickled, and a copy has seen no batch
         return {'_pending': None}
+
+
+def _is_in_vmap(tensor: Tensor) -> bool:
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.class_sums import is_compiling
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite, is_soft
@@ -87,6 +88,7 @@ class RecallLoss(BaseLoss):
         self.class_weight = class_weight
         self.normalizer = normalizer
         self.classes = classes
+        self._moved = False
         self.register_buffer('recall', torch.zeros(self.num_classes, dtype=torch.float32) if alpha < 1 else None)
         if self.num_classes is not None:
             # a wrong option is named here, not in the first step
@@ -129,7 +131,7 @@ class RecallLoss(BaseLoss):
         if self.recall is None:
             weights = self._batch_weights(weighted.statistics_of(sums))
         else:
-            if self.is_training_step:
+            if self._should_move():
                 self._move_recall(sums)
             weights = 1 - self.recall.to(full_precision_of(batch.logits.dtype))
         return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
@@ -140,7 +142,23 @@ class RecallLoss(BaseLoss):
     def _batch_weights(self, statistics: ClassStatistics) -> Tensor:
         return recall_weights(statistics, self.metric, self.fn_floor, self.tversky_weights)
 
+    def _should_move(self) -> bool:
+        """Return whether this call moves the running recall: one call per training step does.
+
+        Activation checkpointing repeats the forward pass inside the backward pass. With ``use_reentrant=True`` its
+        first pass runs without gradients, and the repeated one moves the recall.
+        """
+        if is_compiling():
+            return self.is_training_step
+        if torch._C._current_graph_task_id() == -1:
+            self._moved = self.is_training_step
+            return self._moved
+        return self.is_training_step and not self._moved
+
     def _move_recall(self, sums: Sums) -> None:
+        if self.recall.dtype != torch.float32:
+            # FSDP's buffer_dtype and load_state_dict(assign=True) bring other types, in which small steps are lost
+            self.recall = self.recall.float()
         support, true_positives, present = sums.counts
         batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(self.recall)
         unusable = sums.nonfinite + sums.invalid_labels

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from mmrecall.analysis.benchmark.measure import peak_bytes
@@ -383,3 +384,25 @@ def test_a_step_holds_little_more_than_the_gradient(name, monkeypatch):
     peak = peak_bytes(lambda: loss(logits, target).backward())
     # the same measure sees what the steps cost
     assert (peak <= 1.25 * logits.numel() * logits.element_size()) == (name != 'plain')
+
+
+def test_forward_mode_gives_the_directional_derivative():
+    logits, target = made((4, 3, 5))
+    direction = torch.randn(logits.shape, dtype=logits.dtype)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(logits.detach(), direction)
+        tangent = forward_ad.unpack_dual(recall_cross_entropy(dual, target, ignore_index=255)).tangent
+    (gradient,) = torch.autograd.grad(recall_cross_entropy(logits, target, ignore_index=255), logits)
+    torch.testing.assert_close(tangent, (gradient * direction).sum())
+
+
+def test_gradients_for_several_vectors_at_once_are_those_one_by_one():
+    logits, target = made((4, 3, 5))
+    vectors = torch.randn(6, 3, dtype=logits.dtype)
+
+    def losses():
+        return class_sums(logits, target, 255).loss_sum
+
+    together = torch.autograd.grad(losses(), logits, vectors, is_grads_batched=True)[0]
+    apart = torch.stack([torch.autograd.grad(losses(), logits, vector)[0] for vector in vectors])
+    torch.testing.assert_close(together, apart)

@@ -52,7 +52,7 @@ def test_gradcheck_with_ignored_samples_and_sample_weights():
 
 def test_soft_labels_gradcheck():
     logits, _ = random_batch((2, 3, 4), 0)
-    soft = torch.rand(2, 3, 4, dtype=torch.float64)
+    soft = torch.rand(2, 3, 4, dtype=torch.float64) / 3
     logits.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: class_losses(x, soft)[1], logits)
 
@@ -175,6 +175,12 @@ BAD = {
     'negative soft label': (torch.zeros(1, 2), torch.tensor([[1.0, -0.5]]), ValueError, '-0.5'),
     'NaN soft label': (torch.zeros(1, 2), torch.tensor([[1.0, float('nan')]]), ValueError, 'nan'),
     'infinite soft label': (torch.zeros(1, 2), torch.tensor([[1.0, float('inf')]]), ValueError, 'inf'),
+    'several classes at once': (
+        torch.zeros(2, 4),
+        torch.tensor([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]]),
+        ValueError,
+        r'1 sample\(s\) whose soft labels add up to more than 1, the most to 2; .*multi-label',
+    ),
     'numpy logits': (torch.zeros(2, 3).numpy(), torch.tensor([0, 1]), TypeError, 'logits must be a tensor'),
 }
 
@@ -213,3 +219,10 @@ def test_counts_and_sums_equal_a_loop_for_any_shape(sizes, batch, num_classes, i
         if label != 255:
             expected[label] -= log_probability(row, label)
     torch.testing.assert_close(loss_sum.double(), torch.tensor(expected).double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_rounded_shares_of_a_mix_of_images_are_no_more_than_one(dtype):
+    shares = torch.rand(2000, 7, dtype=torch.float64)
+    soft = (shares / shares.sum(dim=1, keepdim=True)).to(dtype)
+    class_statistics(torch.zeros(2000, 7), soft)

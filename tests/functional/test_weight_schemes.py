@@ -92,3 +92,11 @@ def test_bad_options_are_named():
         median_frequency_weights(torch.tensor([5, 2]), torch.tensor([4, 9]))
     with pytest.raises(ValueError, match='image_totals'):
         median_frequency_weights(torch.tensor([5, 2]), torch.tensor([9]))
+
+
+def test_shares_instead_of_counts_are_named():
+    shares = torch.tensor([0.5, 0.3, 0.1])
+    with pytest.raises(ValueError, match=r'add up to 0\.9.*expected numbers of samples'):
+        effective_number_weights(shares)
+    assert effective_number_weights(shares, beta=0.5).isfinite().all()
+    torch.testing.assert_close(effective_number_weights(torch.tensor([1.0, 0.0])), torch.tensor([2.0, 0.0]).double())

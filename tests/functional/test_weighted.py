@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from oracle import random_batch
 
-from mmrecall.functional import weighted_cross_entropy
+from mmrecall.functional import recall_cross_entropy, weighted_cross_entropy
 
 WEIGHT = torch.tensor([0.5, 2.0, 0.0, 1.25], dtype=torch.float64)
 
@@ -45,3 +45,23 @@ def test_weights_of_another_length_or_sign_are_named():
         weighted_cross_entropy(logits, target, torch.ones(4))
     with pytest.raises(ValueError, match='class_weight must lie between 0'):
         weighted_cross_entropy(logits, target, -torch.ones(3))
+
+
+@pytest.mark.parametrize('loss', [weighted_cross_entropy, recall_cross_entropy])
+def test_a_nan_weight_of_an_ignored_sample_with_soft_labels_has_no_effect(loss):
+    logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    soft = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.3, 0.5]])
+    weight = torch.tensor([1.0, float('nan'), 2.0, 1.0])
+    kept = torch.tensor([0, 2, 3])
+    value, expected = loss(logits, soft, sample_weight=weight), loss(logits[kept], soft[kept], sample_weight=weight[kept])
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(one, logits)[0] for one in (value, expected)))
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+@pytest.mark.parametrize('soft', [True, False])
+def test_float64_sample_weights_leave_the_type_of_the_loss(reduction, soft):
+    logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
+    target = F.one_hot(target, 3).float() if soft else target
+    weight = torch.ones(4, dtype=torch.float64)
+    assert weighted_cross_entropy(logits, target, sample_weight=weight, reduction=reduction).dtype == torch.float32

@@ -238,10 +238,11 @@ def class_indices(draw, shape, num_classes, ignored, values, strange):
 def soft_labels(draw, shape, values, strange):
     if strange:
         return draw(strange_targets(shape))
-    target = torch.rand(shape, generator=values).to(draw(st.sampled_from(FLOATS)))
+    # the classes of a sample share a mass of 1
+    target = (torch.rand(shape, generator=values) / shape[1]).to(draw(st.sampled_from(FLOATS)))
     masks = {'all': target >= 0, 'one class': target == target.amax(1, keepdim=True) if len(target) else target > 1}
-    kept = masks.get(draw(st.sampled_from(['all', 'one class', 'some'])), target > 0.7)
-    scale = draw(st.sampled_from([1, 0, 10, 1e-4]))
+    kept = masks.get(draw(st.sampled_from(['all', 'one class', 'some'])), target > 0.7 / shape[1])
+    scale = draw(st.sampled_from([1, 0, 1e-4]))
     return draw(laid_out(torch.where(kept, scale * target, 0)))
 
 
@@ -249,7 +250,7 @@ def soft_labels(draw, shape, values, strange):
 def with_a_wrong_label(draw, target):
     if not isinstance(target, Tensor) or not target.numel() or target.dtype not in (*INTEGERS, *FLOATS):
         return target
-    floats, unsigned, signed = (-1.0, float('nan'), float('inf')), (7, 254), (7, 127, -1, -128)
+    floats, unsigned, signed = (-1.0, 2.0, float('nan'), float('inf')), (7, 254), (7, 127, -1, -128)
     target = target.clone().contiguous()
     wrong = floats if target.is_floating_point() else unsigned if target.dtype == torch.uint8 else signed
     target.view(-1)[0] = draw(st.sampled_from(wrong))

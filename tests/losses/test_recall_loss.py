@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import random_batch
+from torch.utils.checkpoint import checkpoint
 
 from mmrecall.functional import recall_cross_entropy
 from mmrecall.losses import RecallLoss
@@ -330,3 +331,25 @@ def test_running_recall_equals_a_loop_over_any_batches(batches, num_classes, ign
         assert value.item() == pytest.approx(
             oracle.recall_loss(logits, target, 255, recall=expected), rel=1e-4, abs=1e-5
         )
+
+
+@pytest.mark.parametrize('use_reentrant', [True, False])
+def test_activation_checkpointing_moves_the_running_recall_once(use_reentrant):
+    features, target = torch.randn(64, 8, requires_grad=True), torch.randint(4, (64,))
+    head = torch.nn.Linear(8, 4)
+    plain, checkpointed = (RecallLoss(alpha=0.5, num_classes=4) for _ in range(2))
+    for _ in range(3):
+        (expected,) = torch.autograd.grad(plain(head(features), target), head.weight)
+        head.zero_grad()
+        checkpoint(lambda x: checkpointed(head(x), target), features, use_reentrant=use_reentrant).backward()
+        torch.testing.assert_close(head.weight.grad, expected)
+        torch.testing.assert_close(checkpointed.recall, plain.recall)
+
+
+def test_a_recall_that_was_assigned_in_half_precision_moves_in_float32():
+    loss = RecallLoss(alpha=0.001, num_classes=3)
+    loss.load_state_dict({'recall': torch.tensor([0.5, 0.5, 0.5], dtype=torch.float16)}, assign=True)
+    logits, target = batch_with_recall([1, 1, 1], [0, 0, 0])
+    for _ in range(100):
+        loss(logits, target)
+    torch.testing.assert_close(loss.recall, torch.full((3,), 1 - 0.5 * 0.999**100))

@@ -229,6 +229,28 @@ class TestEveryLoss:
         with pytest.raises(TypeError, match=r"has no option 'no_such_option'; it takes .*loss_weight.*_delete_=True"):
             make(name, no_such_option=1)
 
+    def test_a_delete_mark_that_mmengine_leaves_is_taken_away(self, name):
+        logits, target = random_batch((2, CLASSES, 6), 0.2)
+        marked = make(name, _delete_=True)(logits, target, ignore_index=255)
+        torch.testing.assert_close(marked, make(name)(logits, target, ignore_index=255))
+
+    @pytest.mark.parametrize('dtype', [torch.long, torch.int32, torch.bool])
+    def test_integer_one_hot_labels_are_class_indices(self, name, dtype):
+        logits, target = random_batch((40, CLASSES), 0)
+        one_hot = torch.nn.functional.one_hot(target, CLASSES).to(dtype)
+        if name in WITHOUT_SOFT_LABELS:
+            with pytest.raises((TypeError, ValueError), match='target'):
+                make(name)(logits, one_hot)
+        else:
+            torch.testing.assert_close(make(name)(logits, one_hot), make(name)(logits, target))
+
+    def test_vmap_over_batches_is_a_loop_over_them(self, name):
+        logits, target = random_batch((24, CLASSES), 0)
+        logits, target = logits.reshape(3, 8, CLASSES), target.reshape(3, 8)
+        loss = make(name).eval()
+        found = torch.func.vmap(loss)(logits, target)
+        torch.testing.assert_close(found, torch.stack([loss(*batch) for batch in zip(logits, target, strict=True)]))
+
     def test_the_ignored_label_may_be_the_losss_own_or_the_callers(self, name):
         logits, target = random_batch((2, CLASSES, 6, 5), 0.2)
         expected = make(name)(logits, target, ignore_index=255)

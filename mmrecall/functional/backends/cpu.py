@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums, full_precision, full_precision_of, labels_with_ignore_bin
@@ -35,6 +36,8 @@ _BLOCK = 2**20
 _SMALL = 2**16
 # exp takes up to 40 times as long where it underflows, exp2 the same time for all values.
 _LOG2_E = math.log2(math.e)
+# Marks the vectors of torch.autograd.grad(..., is_grads_batched=True).
+_IS_GRADS_BATCHED = torch._C._parse_dispatch_key('Batched')
 # 2**24 exponentials of 2 up to this exponent can be added without overflow.
 _MAX_EXPONENT = {torch.float32: 64.0, torch.float64: 512.0}
 
@@ -46,8 +49,9 @@ def covers(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> bool
         and logits.numel() >= _SMALL
         and not is_soft(target)
         and not (sample_weight is not None and sample_weight.requires_grad)
-        # torch.func needs a form of autograd.Function that takes twice as long to call
+        # torch.func needs a form of autograd.Function that takes twice as long to call, and forward mode a formula
         and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
     )
 
 
@@ -112,11 +116,13 @@ class _FusedClassSums(torch.autograd.Function):
         ignore_index, adjustment = ctx.options
         if grad_loss_sum is None:
             return (None,) * 7
-        if torch.is_grad_enabled():
-            # a gradient that can be differentiated is left to the reference
+        create_graph = torch.is_grad_enabled()
+        if create_graph or torch._C._dispatch_keys(grad_loss_sum).has(_IS_GRADS_BATCHED):
+            # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
             weight = None if sample_weights is None else sample_weights.squeeze(1)
-            loss_sum = reference.class_sums(scores, labels.squeeze(1), ignore_index, weight, adjustment).loss_sum
-            return torch.autograd.grad(loss_sum, scores, grad_loss_sum, create_graph=True)[0], *[None] * 6
+            with torch.enable_grad():
+                loss_sum = reference.class_sums(scores, labels.squeeze(1), ignore_index, weight, adjustment).loss_sum
+            return torch.autograd.grad(loss_sum, scores, grad_loss_sum, create_graph=create_graph)[0], *[None] * 6
         is_kept, ctx.is_kept = ctx.is_kept, False
         # .data, because a second backward pass unpacks the saved tensor, whose version must not have changed
         gradient = kept.data if is_kept else empty_like_in_huge_pages(scores)

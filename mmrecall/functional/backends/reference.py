@@ -48,10 +48,11 @@ def sample_losses(logits: Tensor, target: Tensor, ignore_index: int, sample_weig
         mass = soft_targets(target)
         factors = mass.to(logits.dtype)
         if sample_weight is not None:
-            factors = factors * sample_weight.unsqueeze(1)
+            # the weight of an ignored sample may be NaN, and would make its gradient NaN
+            factors = torch.where(mass > 0, factors * sample_weight.unsqueeze(1).to(logits.dtype), 0)
         # not a plain product: a class without mass may have probability 0, and 0 * inf is NaN
         return torch.where(mass > 0, -factors * F.log_softmax(logits, dim=1), 0)
     num_classes = logits.shape[1]
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     losses = F.cross_entropy(logits, bins, ignore_index=num_classes, reduction='none')
-    return losses if sample_weight is None else torch.where(bins < num_classes, losses * sample_weight, 0)
+    return losses if sample_weight is None else torch.where(bins < num_classes, losses * sample_weight.to(losses.dtype), 0)
