@@ -76,8 +76,8 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
         (C,) float64; 0 for a class without samples.
 
     Raises:
-        TypeError, ValueError: counts that are no tensor, negative, not finite, or all 0; counts that add up to less than 1,
-            without a beta; beta outside [0, 1).
+        TypeError, ValueError: counts that are no tensor, negative, not finite, all 0, or (without a beta) below 1 in
+            all; beta outside [0, 1).
 
     Example:
         >>> import torch

@@ -53,7 +53,8 @@ def test_a_nan_weight_of_an_ignored_sample_with_soft_labels_has_no_effect(loss):
     soft = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.3, 0.5]])
     weight = torch.tensor([1.0, float('nan'), 2.0, 1.0])
     kept = torch.tensor([0, 2, 3])
-    value, expected = loss(logits, soft, sample_weight=weight), loss(logits[kept], soft[kept], sample_weight=weight[kept])
+    value = loss(logits, soft, sample_weight=weight)
+    expected = loss(logits[kept], soft[kept], sample_weight=weight[kept])
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(*(torch.autograd.grad(one, logits)[0] for one in (value, expected)))
 

@@ -55,4 +55,6 @@ def sample_losses(logits: Tensor, target: Tensor, ignore_index: int, sample_weig
     num_classes = logits.shape[1]
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     losses = F.cross_entropy(logits, bins, ignore_index=num_classes, reduction='none')
-    return losses if sample_weight is None else torch.where(bins < num_classes, losses * sample_weight.to(losses.dtype), 0)
+    if sample_weight is None:
+        return losses
+    return torch.where(bins < num_classes, losses * sample_weight.to(losses.dtype), 0)
