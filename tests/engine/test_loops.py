@@ -12,6 +12,8 @@ from mmengine.hooks import EMAHook
 from sdn_network import CLASSES, network_config
 from second_stages import LINEAR, features, first_stage, images, second_runner
 
+from mmrecall.models.heads import NearestClassMeanHead
+
 NCM = dict(type='mmrecall.NearestClassMeanHead')
 TAU = dict(type='mmrecall.TauNormHead')
 MEANS = dict(type='mmrecall.ClassMeansLoop')
@@ -225,3 +227,12 @@ def test_a_label_that_is_no_class_raises_on_all_ranks(two_ranks, tmp_path):
     path, _ = first_stage(tmp_path)
     images(tmp_path)
     two_ranks.run(wrong_label_on_a_rank, str(tmp_path), path)
+
+
+def test_euclidean_distances_keep_their_digits_far_from_zero():
+    vectors = torch.randn(2000, 16) + 1000
+    means = torch.randn(50, 16) + 1000
+    head = NearestClassMeanHead(50, 16, distance='euclidean')
+    head.set_means(means, torch.ones(50, dtype=torch.long))
+    expected = torch.linalg.vector_norm(vectors.double()[:, None] - means.double(), dim=2).argmin(dim=1)
+    assert (head((vectors,)).argmax(dim=1) == expected).float().mean() > 0.999

@@ -117,8 +117,8 @@ def _on_any_rank(terms: dict[str, Tensor], state: list[Tensor]) -> list[bool]:
     """Return, for all ranks together, whether a term of the loss, and whether a weight or statistic, is not finite."""
     device = state[0].device
     values = [value.to(device).float() for value in terms.values()]
-    # The norm of a tensor in float16 can be beyond that type.
-    norms = torch._foreach_norm([one.float() if one.dtype == torch.float16 else one for one in state])
+    # The largest absolute value; a sum of squares can overflow for weights that are finite.
+    norms = torch._foreach_norm(state, math.inf)
     flags = torch.zeros(2, device=device)
     for flag, numbers in zip(flags, (values, [norm.to(device).float() for norm in norms]), strict=True):
         if numbers:

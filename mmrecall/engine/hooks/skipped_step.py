@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmrecall.engine.runner import between_steps, optim_wrappers
+from mmrecall.engine.runner import between_steps, optim_wrappers, some_of, trained_classes, unwrap_model
 from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 
@@ -23,9 +23,37 @@ class SkippedStepHook(Hook):
     since the last step had. It keeps a copy of C numbers a loss, and does nothing without a scaler. All ranks put the
     recall back together, because a gradient that overflowed on one is in the averaged gradients of all.
 
+    A checkpoint that is loaded with ``load_from``, for fine-tuning, brings its running recall. Where its classes have
+    other names than those of the training set, the recall starts anew at 0, with a warning.
+
     A runner of mmengine gets this hook by itself when its model has a running recall; another kind of runner needs
     ``custom_hooks=[dict(type='mmrecall.SkippedStepHook')]``.
     """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Set the recalls in a checkpoint that is about to be loaded to 0 if they are of other classes."""
+        known = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        # a test, which has built no training loop, uses no recall
+        if runner._resume or known is None or not isinstance(runner._train_loop, BaseLoop):
+            return
+        classes = trained_classes(runner)
+        if classes is None or list(known) == list(classes):
+            return
+        names = {
+            f'{module_name}.{name}'
+            for module_name, module in unwrap_model(runner).named_modules()
+            if isinstance(module, BaseLoss)
+            for name in module.running_statistics()
+        }
+        state = checkpoint.get('state_dict', {})
+        recalls = [value for name, value in state.items() if name.removeprefix('module.') in names and value.any()]
+        for recall in recalls:
+            recall.zero_()
+        if recalls:
+            runner.logger.warning(
+                f'The checkpoint has a running recall of the classes {some_of(known)}; the training set has '
+                f'{some_of(classes)}: the running recall starts anew at 0'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Begin to watch the optimizers."""

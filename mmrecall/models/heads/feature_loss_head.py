@@ -13,7 +13,7 @@ from mmrecall.registry import MODELS, register
 
 @register(MODELS)
 class FeatureLossClsHead(LinearClsHead):
-    """Linear classifier with a loss on its features beside that on its logits: ``loss + loss_feature``.
+    """Linear classifier with a loss on its features beside that on its logits: ``loss_cls + loss_feature``.
 
     Prediction and checkpoint are those of a `LinearClsHead`.
 
@@ -36,7 +36,7 @@ class FeatureLossClsHead(LinearClsHead):
         >>> samples = [DataSample().set_gt_label(label) for label in (0, 0, 1)]
         >>> losses = head.loss((torch.tensor([[0.0] * 4, [1.0] * 4, [2.0] * 4]),), samples)
         >>> list(losses), losses['loss_feature']
-        (['loss', 'loss_feature'], tensor(0.6350))
+        (['loss_feature', 'loss_cls'], tensor(0.6350))
     """
 
     def __init__(self, num_classes: int, in_channels: int, feature_loss: dict | nn.Module, **options: Any) -> None:
@@ -46,7 +46,7 @@ class FeatureLossClsHead(LinearClsHead):
         )
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Tensor]:
-        """Return the losses of mmpretrain's `LinearClsHead`, and ``loss_feature``."""
+        """Return the losses of mmpretrain's `LinearClsHead`, with its ``loss`` as ``loss_cls``, and ``loss_feature``."""
         if any('gt_score' in sample for sample in data_samples):
             raise ValueError(
                 f'the images have soft labels (gt_score), but {type(self.feature_loss).__name__} compares images of '
@@ -55,4 +55,7 @@ class FeatureLossClsHead(LinearClsHead):
         labels = torch.cat([sample.gt_label for sample in data_samples])
         # The ranks meet in this loss, so it comes before another one that may raise on one rank alone.
         loss_feature = self.feature_loss(self.pre_logits(feats), labels)
-        return {**super().loss(feats, data_samples, **options), 'loss_feature': loss_feature}
+        losses = {'loss_feature': loss_feature, **super().loss(feats, data_samples, **options)}
+        # mmengine logs the sum of all terms as ``loss``
+        losses['loss_cls'] = losses.pop('loss')
+        return losses

@@ -76,4 +76,5 @@ class NearestClassMeanHead(ClsHead):
         means = self.means.float()
         if self.distance == 'cosine':
             return F.normalize(features) @ F.normalize(means).T
-        return -torch.cdist(features, means)
+        # |x|^2 - 2 x m + |m|^2, which cdist prefers, loses the digits of features far from 0
+        return -torch.cdist(features, means, compute_mode='donot_use_mm_for_euclid_dist')

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from mmrecall.functional import MemoryBatch, memory_batch, memory_loss, meta_embedding, squashed_cosine
 from mmrecall.functional.batch import Sums
 from mmrecall.functional.validation import check_number, count_invalid_labels
-from mmrecall.losses.distributed import LabelCheck, is_distributed, reduce
+from mmrecall.losses.distributed import LabelCheck, announce_refusal, is_distributed, reduce
 from mmrecall.models.first_stage import FirstStage
 from mmrecall.registry import MODELS, register
 
 # the default of PyTorch's cross entropy
 _IGNORE_INDEX = -100
+# vectors in the all-reduce
+_NUM_COUNTS = len(MemoryBatch._fields)
 
 
 @register(MODELS)
@@ -49,7 +51,7 @@ class OLTRHead(ClsHead):
         [[3.0, 4.0], [0.0, 1.0]]
         >>> losses = head.loss((torch.tensor([[3.0, 3.0]]),), [DataSample().set_gt_label(0)])
         >>> sorted(losses)
-        ['loss', 'loss_memory']
+        ['loss_cls', 'loss_memory']
     """
 
     # the number of images of every class whose mean the memory began with
@@ -97,22 +99,37 @@ class OLTRHead(ClsHead):
             return squashed_cosine(embedding, self.fc.weight)
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Tensor]:
-        """Return the classification loss and, as ``loss_memory``, that of the memory."""
-        if 'gt_score' in data_samples[0]:
-            raise ValueError('OLTR needs one class per image; leave out batch augmentations such as Mixup')
+        """Return the classification loss, ``loss_cls``, and that of the memory, ``loss_memory``."""
         # On CPUs this loss raises on all ranks for a bad label of one, so it comes first.
-        loss_memory = self._memory_loss(self.pre_logits(feats), torch.cat([one.gt_label for one in data_samples]))
-        return {**super().loss(feats, data_samples, **options), 'loss_memory': loss_memory}
+        losses = {'loss_memory': self._memory_loss(feats, data_samples)}
+        losses |= super().loss(feats, data_samples, **options)
+        # mmengine logs the sum of all terms as ``loss``
+        losses['loss_cls'] = losses.pop('loss')
+        return losses
 
-    def _memory_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            features = features.to(self.memory.dtype)
-            sums = self._sums(features, labels)
-            if self.training and is_distributed(sync=True):
-                sums = reduce(sums, self.num_classes)
-            self._label_check(sums, labels, self.num_classes, _IGNORE_INDEX, self.training)
+    def _memory_loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample]) -> Tensor:
+        # a pass without gradients, by one rank alone for example, waits for no other
+        is_training_step = self.training and torch.is_grad_enabled()
+        has_peers = is_training_step and is_distributed(sync=True)
+        with torch.autocast(self.memory.device.type, enabled=False):
+            try:
+                features, labels = self._features_and_labels(feats, data_samples)
+                sums = self._sums(features, labels)
+            except Exception:
+                # whatever it is, the others must not wait
+                if has_peers:
+                    announce_refusal(self.num_classes, self.memory.device, _NUM_COUNTS)
+                raise
+            if has_peers:
+                sums = reduce(sums, self.num_classes, _NUM_COUNTS)
+            self._label_check(sums, labels, self.num_classes, _IGNORE_INDEX, is_training_step)
             batch = MemoryBatch(*(count.to(features) for count in sums.counts))
             return memory_loss(features, labels, self.memory, self.memory_loss_weight, batch, sums.num_ranks)
+
+    def _features_and_labels(self, feats: tuple[Tensor, ...], data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
+        if 'gt_score' in data_samples[0]:
+            raise ValueError('OLTR needs one class per image; leave out batch augmentations such as Mixup')
+        return self.pre_logits(feats).to(self.memory.dtype), torch.cat([one.gt_label for one in data_samples])
 
     def _sums(self, features: Tensor, labels: Tensor) -> Sums:
         return Sums(

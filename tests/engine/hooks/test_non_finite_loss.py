@@ -272,9 +272,10 @@ def test_statistics_of_a_batch_norm_that_no_scaler_saves_end_it_and_a_mask_does_
     assert 'not finite are 2 of 6 weights and statistics: norm.running_mean, norm.running_var' in message
 
 
-def test_weights_in_float16_whose_norm_is_beyond_float16_are_finite(tmp_path):
+@pytest.mark.parametrize(('value', 'dtype'), [(6e4, torch.float16), (1e30, torch.float32)])
+def test_weights_whose_sum_of_squares_overflows_are_finite(tmp_path, value, dtype):
     runner = runner_of(tmp_path, RecallLoss())
-    runner.model.register_parameter('large', nn.Parameter(torch.full((16,), 6e4).half()))
+    runner.model.register_parameter('large', nn.Parameter(torch.full((16,), value, dtype=dtype)))
     runner.train()
     assert runner.iter == 4
 

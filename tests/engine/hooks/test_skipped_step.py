@@ -252,3 +252,20 @@ def test_on_a_gpu_a_step_that_the_real_scaler_skips_leaves_the_recall_as_it_was(
     weights, recalls = train(tmp_path, {2, 3}, wrap, device='cuda')
     assert moved(weights) == [1, 4, 5]
     assert moved(recalls) == [1, 4, 5]
+
+
+@pytest.mark.parametrize(('classes', 'kept'), [(('a', 'b', 'c'), True), (('road', 'pole', 'bus'), False)])
+def test_a_loaded_recall_of_other_classes_starts_anew_at_zero(tmp_path, caplog, classes, kept):
+    first = small_runner(tmp_path / 'first', RecallLoss(alpha=0.5, num_classes=3))
+    first.train()
+    first.save_checkpoint(str(tmp_path), 'first.pth')
+    loss = RecallLoss(alpha=0.5, num_classes=3)
+    data = Flowers(classes=classes)
+    second = small_runner(tmp_path / 'second', loss, dataset=data, load_from=str(tmp_path / 'first.pth'))
+    started = []
+    loss.register_forward_pre_hook(lambda *_: started.append(loss.recall.clone()))
+    second.train()
+    expected = first.model.loss_module.recall if kept else torch.zeros(3)
+    torch.testing.assert_close(started[0], expected)
+    assert first.model.loss_module.recall.any()
+    assert ('starts anew at 0' in caplog.text) is not kept

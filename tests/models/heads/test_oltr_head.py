@@ -42,7 +42,7 @@ def gradients(head, features, labels):
 def test_the_classification_loss_does_not_see_the_memory():
     head = filled()
     features, labels = batch()
-    head.loss((features,), samples(labels))['loss'].backward()
+    head.loss((features,), samples(labels))['loss_cls'].backward()
     found = {name for name, parameter in head.named_parameters() if parameter.grad is not None}
     assert found == {name for name, _ in head.named_parameters()} - {'memory'}
 
@@ -155,3 +155,35 @@ def test_a_bad_label_of_one_rank_raises_on_all(two_ranks):
     first, second = two_ranks.run(refusal_on_a_rank)
     assert 'on another rank' in first
     assert f'outside [0, {CLASSES})' in second
+
+
+def mixed_refusal_on_a_rank(rank, world_size):
+    features, labels = batch(2)
+    images = samples(labels)
+    if rank:
+        images[0].set_gt_score(torch.tensor([0.5, 0.5, 0.0]))
+    try:
+        filled().loss((features,), images)
+    except ValueError as error:
+        return str(error)
+
+
+def test_mixed_images_of_one_rank_raise_on_all(two_ranks):
+    first, second = two_ranks.run(mixed_refusal_on_a_rank)
+    assert 'refused' in first
+    assert 'Mixup' in second
+
+
+def loss_without_gradients_on_a_rank(rank, world_size):
+    features, labels = batch(2)
+    if rank:
+        return None
+    with torch.no_grad():
+        return filled().train().loss((features,), samples(labels))['loss_memory'].item()
+
+
+def test_a_pass_without_gradients_waits_for_no_other_rank(two_ranks):
+    features, labels = batch(2)
+    with torch.no_grad():
+        expected = filled().loss((features,), samples(labels))['loss_memory'].item()
+    assert two_ranks.run(loss_without_gradients_on_a_rank) == [pytest.approx(expected), None]
