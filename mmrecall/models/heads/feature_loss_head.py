@@ -46,7 +46,7 @@ class FeatureLossClsHead(LinearClsHead):
         )
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample], **options: Any) -> dict[str, Tensor]:
-        """Return the losses of mmpretrain's `LinearClsHead`, with its ``loss`` as ``loss_cls``, and ``loss_feature``."""
+        """Return ``loss_cls``, that of mmpretrain's `LinearClsHead`, and ``loss_feature``."""
         if any('gt_score' in sample for sample in data_samples):
             raise ValueError(
                 f'the images have soft labels (gt_score), but {type(self.feature_loss).__name__} compares images of '

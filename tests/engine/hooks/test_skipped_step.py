@@ -262,6 +262,7 @@ def test_a_loaded_recall_of_other_classes_starts_anew_at_zero(tmp_path, caplog, 
     loss = RecallLoss(alpha=0.5, num_classes=3)
     data = Flowers(classes=classes)
     second = small_runner(tmp_path / 'second', loss, dataset=data, load_from=str(tmp_path / 'first.pth'))
+    second.logger.addHandler(caplog.handler)
     started = []
     loss.register_forward_pre_hook(lambda *_: started.append(loss.recall.clone()))
     second.train()
