@@ -22,12 +22,13 @@ _MOST_NAMES = 400
 _ROWS = 75
 
 
-def count_training_set(config: Config, workers: int | None = None) -> LabelCounts:
+def count_training_set(config: Config, workers: int | None = None, through_pipeline: bool = False) -> LabelCounts:
     """Count the classes of the training set of a config, without the labels that its head ignores.
 
     Args:
         config: config with a ``train_dataloader``.
         workers: number of processes that read labels; by default that of the loader.
+        through_pipeline: see `count_labels`.
 
     Raises:
         ValueError: a config without training set, or an error of `count_labels`.
@@ -44,7 +45,14 @@ def count_training_set(config: Config, workers: int | None = None) -> LabelCount
         # The last head of a cascade predicts; 255 is mmseg's default.
         head = model.decode_head[-1] if isinstance(model.decode_head, list) else model.decode_head
         ignore_index = head.get('ignore_index', 255)
-    return count_labels(DATASETS.build(loader.dataset), ignore_index, head.get('num_classes'), workers, progress=True)
+    return count_labels(
+        DATASETS.build(loader.dataset),
+        ignore_index,
+        head.get('num_classes'),
+        workers,
+        progress=True,
+        through_pipeline=through_pipeline,
+    )
 
 
 def class_counts_table(found: LabelCounts) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,20 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from rich.console import Console
 from rich.progress import track
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from mmrecall.datasets.failures import raise_failures
-from mmrecall.datasets.label_sources import ItemCounts, Source, find_sources
+from mmrecall.datasets.label_sources import ItemCounts, Source, find_sources, is_of_openmmlab_kind
 from mmrecall.io import atomic_write
 from mmrecall.losses.class_counts import CountedClasses
 from mmrecall.losses.counting import Labels, count_classes
 
 Array = np.ndarray
 
-# attributes of which every data set or wrapper of OpenMMLab has at least one
-_OPENMMLAB = ('get_data_info', 'metainfo', 'dataset', 'datasets')
 # number of items that a worker counts between two reports
 _BATCH = {'pixels': 4, 'images': 512}
 
@@ -92,12 +92,14 @@ def count_labels(
     progress: bool = False,
     on_progress: Callable[[], None] = lambda: None,
     labels: Labels | None = None,
+    through_pipeline: bool = False,
 ) -> LabelCounts | CountedClasses:
     """Count the classes of a training set of mmseg (pixels) or mmpretrain (images), including its wrappers.
 
     Of the pipeline, only the transform that loads the annotations runs: its class, or a base class of it, is called
     ``Load...Annotations`` or ``Load...Annotation``. The label map and ``reduce_zero_label`` are thus applied, no image
-    is read, and later transforms such as crops have no effect. All items are read before any failure is raised, because
+    is read, and later transforms such as crops have no effect; those of other packages, which might edit the labels, are
+    named in a warning. All items are read before any failure is raised, because
     the counts of a part would be wrong. A DataLoader, or any object that is not a data set of OpenMMLab, goes to
     `mmrecall.losses.count_classes`.
 
@@ -109,6 +111,7 @@ def count_labels(
         num_workers: number of processes that read labels; with 0, the calling process does.
         progress: whether to show a progress bar.
         on_progress: function that is called repeatedly during the count.
+        through_pipeline: whether to run the whole pipeline once for every item and count the labels that come out.
         labels: position of the labels in the batches of a DataLoader, see `mmrecall.losses.count_classes`.
 
     Raises:
@@ -126,14 +129,16 @@ def count_labels(
         >>> count_labels(Flowers()).counts
         [1, 2]
     """
-    if isinstance(dataset, DataLoader) or not any(hasattr(dataset, name) for name in _OPENMMLAB):
+    if isinstance(dataset, DataLoader) or not is_of_openmmlab_kind(dataset):
         if num_classes is None:
             raise ValueError(
                 f'got num_classes=None for a {type(dataset).__name__}; expected an integer; set num_classes'
             )
         options = {} if ignore_index is None else dict(ignore_index=ignore_index)
         return count_classes(dataset, num_classes, labels=labels, **options)
-    sources = find_sources(dataset, ignore_index)
+    sources = find_sources(dataset, ignore_index, through_pipeline)
+    if not through_pipeline:
+        _warn_of_unknown_transforms(sources)
     classes = _class_names(sources, num_classes)
     table = np.zeros((3, len(classes) + 1), np.int64)
     for part in _count_in_parallel(sources, len(classes), num_workers, progress):
@@ -154,8 +159,20 @@ def count_labels(
     )
 
 
+def _warn_of_unknown_transforms(sources: Sequence[Source]) -> None:
+    names = dict.fromkeys(name for source in sources for name in source.unknown_transforms)
+    if names:
+        print_log(
+            f'{", ".join(names)} come after the labels are loaded, and what they change is not counted; if they edit '
+            'labels, count with through_pipeline=True (an option of ClassCountsHook, count_labels and, as '
+            '--through-pipeline, of class_statistics.py)',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
 def _class_names(sources: Sequence[Source], num_classes: int | None) -> list[str]:
-    found = [source.dataset.metainfo.get('classes') for source in sources]
+    found = [getattr(source.dataset, 'metainfo', {}).get('classes') for source in sources]
     named = [list(classes) for classes in found if classes is not None]
     if len({len(classes) for classes in named}) > 1:
         raise ValueError(

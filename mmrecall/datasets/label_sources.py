@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
+from mmengine.dataset import ClassBalancedDataset, RepeatDataset
+from torch.utils.data import ConcatDataset, Subset
 
 from mmrecall.datasets.failures import raise_failures
 
 Array = np.ndarray
 
 _LOADER = re.compile(r'Load\w*Annotations?')
+_OPENMMLAB = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmrecall', 'mmseg')
 _IGNORED = {'pixels': 255, 'images': -100}
 # number of files between two calls of on_progress
 _FILES = 64
@@ -39,13 +43,19 @@ class Source:
         dataset: a data set of mmseg or mmpretrain, with ``get_data_info``.
         times: number of times that an epoch contains each item, (len(dataset),) int64.
         ignore_index: label that is not counted; None for the default of the data set.
+        through_pipeline: whether to count the labels after all transforms, instead of those that the loader reads.
     """
 
-    def __init__(self, dataset: Any, times: Array, ignore_index: int | None = None) -> None:
+    def __init__(
+        self, dataset: Any, times: Array, ignore_index: int | None = None, through_pipeline: bool = False
+    ) -> None:
         self.dataset = dataset
         self.times = times
+        self.through_pipeline = through_pipeline
         transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
         self.loaders = [t for t in transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
+        later = transforms[transforms.index(self.loaders[-1]) + 1 :] if self.loaders else []
+        self.unknown_transforms = [type(t).__name__ for t in later if not _is_of_openmmlab(t)]
         self.unit = self._unit()
         default = getattr(dataset, 'ignore_index', _IGNORED[self.unit])
         self.ignore_index = default if ignore_index is None else ignore_index
@@ -53,7 +63,9 @@ class Source:
     def count(self, index: int, num_classes: int) -> ItemCounts:
         """Count the pixels of every class in an item, or the classes of an image."""
         info = self.dataset.get_data_info(index)
-        file = info.get('seg_map_path', info.get('img_path', f'item {index}'))
+        file = os.fspath(info.get('seg_map_path', info.get('img_path', f'item {index}')))
+        if self.through_pipeline:
+            info = self._transformed(index, file)
         if self.unit == 'pixels':
             return self._count_labels(self._read_pixels(info, file), num_classes, file)
         found = self._count_labels(np.unique(info['gt_label']), num_classes, file)
@@ -69,9 +81,19 @@ class Source:
             "called Load...Annotations in its pipeline, or items with 'gt_label'"
         )
 
+    def _transformed(self, index: int, file: str) -> dict:
+        packed = self.dataset[index]
+        sample = packed.get('data_samples') if isinstance(packed, dict) else None
+        label = getattr(sample, 'gt_sem_seg' if self.unit == 'pixels' else 'gt_label', None)
+        if label is None:
+            raise ValueError(f'the pipeline gives no label for {file}; expected one in its data_samples')
+        if self.unit == 'pixels':
+            return dict(gt_seg_map=label.data.squeeze(0).numpy())
+        return dict(gt_label=label.numpy())
+
     def _read_pixels(self, info: dict, file: str) -> Array:
         try:
-            for loader in self.loaders:
+            for loader in [] if self.through_pipeline else self.loaders:
                 info = loader(info)
             label = info['gt_seg_map']
         except FileNotFoundError as error:
@@ -115,12 +137,13 @@ def _missing(file: str) -> FileNotFoundError:
     return FileNotFoundError(f'the label {file} is missing; is the data set unpacked completely?')
 
 
-def find_sources(dataset: Any, ignore_index: int | None = None) -> list[Source]:
+def find_sources(dataset: Any, ignore_index: int | None = None, through_pipeline: bool = False) -> list[Source]:
     """Return the plain data sets inside a training set and its wrappers.
 
     Args:
         dataset: a built data set.
         ignore_index: label that is not counted; None for the default of each data set.
+        through_pipeline: see `Source`.
 
     Raises:
         TypeError: an unknown wrapper.
@@ -129,7 +152,7 @@ def find_sources(dataset: Any, ignore_index: int | None = None) -> list[Source]:
     if not len(dataset):
         raise ValueError(f'{type(dataset).__name__} is empty; expected at least one item to count')
     found = _unwrap(dataset, np.ones(len(dataset), np.int64))
-    sources = [Source(inner, times, ignore_index) for inner, times in found if len(times)]
+    sources = [Source(inner, times, ignore_index, through_pipeline) for inner, times in found if len(times)]
     if len({source.unit for source in sources}) > 1:
         raise ValueError('got data sets of labelled pixels and of labelled images; expected one kind; count them apart')
     return sources
@@ -147,7 +170,11 @@ def _unwrap(dataset: Any, times: Array) -> Iterator[tuple[Any, Array]]:
         inner_times = np.zeros(len(dataset.dataset), np.int64)
         np.add.at(inner_times, dataset.repeat_indices, times)
         yield from _unwrap(dataset.dataset, inner_times)
-    elif hasattr(dataset, 'dataset') and len(dataset.dataset) == len(dataset):
+    elif isinstance(dataset, Subset):
+        inner_times = np.zeros(len(dataset.dataset), np.int64)
+        np.add.at(inner_times, np.asarray(dataset.indices, np.int64), times)
+        yield from _unwrap(dataset.dataset, inner_times)
+    elif hasattr(dataset, 'dataset') and _is_of_openmmlab(dataset) and len(dataset.dataset) == len(dataset):
         # in mmseg's MultiImageMixDataset and mmpretrain's KFoldDataset, item i is item i of the inner data set
         yield from _unwrap(dataset.dataset, times)
     elif hasattr(dataset, 'get_data_info') and not hasattr(dataset, 'dataset'):
@@ -155,9 +182,21 @@ def _unwrap(dataset: Any, times: Array) -> Iterator[tuple[Any, Array]]:
     else:
         raise TypeError(
             f'got a {type(dataset).__name__}; expected a data set with get_data_info, or a known wrapper (Concat, '
-            'Repeat, ClassBalanced, MultiImageMix, KFold); count the data set inside it, and set class_counts to a '
-            'file or a list'
+            'Subset, Repeat, ClassBalanced, MultiImageMix, KFold); count the data set inside it, and set class_counts '
+            'to a file or a list'
         )
+
+
+def is_of_openmmlab_kind(dataset: Any) -> bool:
+    """Return whether the plain data sets inside a training set have the interface of OpenMMLab's."""
+    if hasattr(dataset, 'get_data_info') or hasattr(dataset, 'metainfo'):
+        return True
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return any(one is not None and is_of_openmmlab_kind(one) for one in inner)
+
+
+def _is_of_openmmlab(thing: Any) -> bool:
+    return any(cls.__module__.partition('.')[0] in _OPENMMLAB for cls in type(thing).__mro__[:-1])
 
 
 def image_labels(dataset: Any) -> Array:
@@ -183,7 +222,7 @@ def data_key(
 ) -> str | None:
     """Return a digest that changes whenever the class counts may.
 
-    It covers the sizes and times of the label files, their loaders, the classes and the wrappers.
+    It covers the sizes and times of the label files, their loaders with options and code, the classes and the wrappers.
 
     Args:
         dataset: a built data set.
@@ -191,34 +230,74 @@ def data_key(
         on_progress: function that is called repeatedly during the work.
 
     Returns:
-        The digest; None if a label is not a file of this machine, so that a change could not be noticed.
-
-    Raises:
-        FileNotFoundError: a label file is missing; names it.
+        The digest; None where a change could not be noticed: a label that is not a file of this machine, or a loader
+        whose options or code cannot be compared.
     """
+    try:
+        return _digest_sources(dataset, ignore_index, on_progress)
+    except _CannotCompare:
+        return None
+
+
+class _CannotCompare(Exception):
+    """A part of a data set has no content that could be compared with that of an earlier one."""
+
+
+def _digest_sources(dataset: Any, ignore_index: int | None, on_progress: Callable[[], None]) -> str:
     digest = hashlib.sha256()
     for source in find_sources(dataset, ignore_index):
         data = source.dataset
-        parts = [_type_name(data), source.unit, source.ignore_index, data.metainfo.get('classes')]
-        parts += [(_type_name(loader), _options(loader)) for loader in source.loaders]
-        digest.update(repr(parts).encode())
+        classes = getattr(data, 'metainfo', {}).get('classes')
+        parts = [_type_name(data), source.unit, source.ignore_index, classes]
+        parts += [(_type_name(loader), _code(loader), _options(loader)) for loader in source.loaders]
+        _update(digest, parts)
         for index, times in enumerate(source.times.tolist()):
             info = data.get_data_info(index)
             if source.unit == 'images':
                 item = np.asarray(info['gt_label']).tolist()
             else:
-                path = info.get('seg_map_path')
-                if path is None or '://' in path:
-                    return None
-                try:
-                    file = os.stat(path)
-                except FileNotFoundError as error:
-                    raise _missing(path) from error
-                item = (path, file.st_size, file.st_mtime_ns, info.get('label_map'), info.get('reduce_zero_label'))
-            digest.update(repr((item, times)).encode())
+                item = (*_file_state(info), info.get('label_map'), info.get('reduce_zero_label'))
+            _update(digest, (item, times))
             if index % _FILES == 0:
                 on_progress()
     return digest.hexdigest()
+
+
+def _file_state(info: dict) -> tuple[str, int, int]:
+    path = info.get('seg_map_path')
+    try:
+        file = os.stat(path)
+    except (OSError, TypeError, ValueError) as error:
+        # in a data base or a storage service, and perhaps missing, which the count reports
+        raise _CannotCompare from error
+    return os.fspath(path), file.st_size, file.st_mtime_ns
+
+
+def _update(digest: Any, value: Any) -> None:
+    """Add a value to a digest, with the whole content of arrays, which `repr` shortens."""
+    if isinstance(value, dict):
+        value = ['dict', *value.items()]
+    if isinstance(value, list | tuple):
+        digest.update(f'{len(value)} ['.encode())
+        for part in value:
+            _update(digest, part)
+    elif isinstance(value, Array):
+        digest.update(f'{value.dtype} {value.shape}'.encode() + value.tobytes())
+    elif value is None or isinstance(value, str | bytes | int | float | np.generic | os.PathLike):
+        digest.update(f'{type(value).__name__} {value!r};'.encode())
+    else:
+        try:
+            digest.update(pickle.dumps(value))
+        except Exception as error:
+            raise _CannotCompare from error
+
+
+def _code(loader: object) -> list[str]:
+    try:
+        return [inspect.getsource(cls) for cls in type(loader).__mro__[:-1] if cls.__module__ != 'abc']
+    except (OSError, TypeError) as error:
+        # a class that was typed into an interpreter
+        raise _CannotCompare from error
 
 
 def _type_name(thing: object) -> str:

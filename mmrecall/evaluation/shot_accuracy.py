@@ -182,6 +182,11 @@ class ShotAccuracy(BaseMetric):
 def _training_images(class_counts: Sequence[int] | str) -> list[int]:
     if not isinstance(class_counts, str):
         counts = list(class_counts)
+    elif class_counts == 'auto':
+        raise ValueError(
+            "got class_counts='auto'; a metric does not see the training set; set class_counts to the training set's "
+            'list of "path label" (its ann_file), to one number per class, or to the file of class_statistics.py'
+        )
     elif class_counts.endswith(_COUNT_FILES):
         counts = read_class_counts(class_counts).counts
     else:

@@ -29,6 +29,11 @@ def main() -> None:
     )
     parser.add_argument('--plot', type=Path, help='path of the PNG of the chart (default: beside the JSON)')
     parser.add_argument('--workers', type=int, help="processes that read labels (default: the train_dataloader's)")
+    parser.add_argument(
+        '--through-pipeline',
+        action='store_true',
+        help='count the labels after all transforms of the training, for transforms that edit labels',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
     arguments = parser.parse_args()
     out = arguments.out or Path('work_dirs') / Path(arguments.config).stem / 'class_counts.json'
@@ -36,7 +41,7 @@ def main() -> None:
     try:
         config = Config.fromfile(arguments.config)
         config.merge_from_dict(arguments.cfg_options or {})
-        found = count_training_set(config, arguments.workers)
+        found = count_training_set(config, arguments.workers, arguments.through_pipeline)
         print_table(class_counts_table(found))
         found.write(out)
         draw_class_counts(plot, found)

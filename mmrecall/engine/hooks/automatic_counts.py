@@ -29,10 +29,17 @@ class ClassCountsHook(Hook):
     A runner of mmengine gets this hook by itself; another kind of runner needs
     ``custom_hooks=[dict(type='mmrecall.ClassCountsHook')]``.
 
+    Args:
+        through_pipeline: whether to count the labels after all transforms of the training pipeline, for transforms
+            that edit labels. Such counts depend on random crops, and are not kept in the work directory.
+
     Raises:
         ValueError: the loss and the data set differ in the number of classes, or `count_labels` refuses the data set.
         RuntimeError: on the other ranks, if counting failed on rank 0.
     """
+
+    def __init__(self, through_pipeline: bool = False) -> None:
+        self.through_pipeline = through_pipeline
 
     def before_train(self, runner: Runner) -> None:
         """Count the classes, or read their counts, and give them to the losses."""
@@ -42,11 +49,35 @@ class ClassCountsHook(Hook):
         names = trained_classes(runner)
         if names is not None:
             _check_length(waiting, names)
-        found = run_on_rank_zero(lambda on_progress: _read_or_count(runner, on_progress), 'counting the classes')
+        found = run_on_rank_zero(lambda on_progress: self._read_or_count(runner, on_progress), 'counting the classes')
         _check_length(waiting, found.classes)
         _warn_of_empty_classes(runner, found)
         for module in waiting:
             module.set(found.counts, found.image_totals)
+
+    def _read_or_count(self, runner: Runner, on_progress: Callable[[], None]) -> LabelCounts:
+        loader = runner.train_dataloader
+        ignore_index = _ignore_index(runner.model)
+        key = None if self.through_pipeline else data_key(loader.dataset, ignore_index, on_progress)
+        path = Path(runner.work_dir) / f'class_counts-{key[:16]}.json' if key else None
+        if path is not None and path.is_file():
+            runner.logger.info(f'Class counts of {path}')
+            return LabelCounts.read(path)
+        runner.logger.info('Counting the classes of the training set')
+        num_classes = automatic_counts(runner.model)[0].num_classes
+        found = count_labels(
+            loader.dataset,
+            ignore_index,
+            num_classes,
+            loader.num_workers,
+            progress=True,
+            on_progress=on_progress,
+            through_pipeline=self.through_pipeline,
+        )
+        runner.logger.info(f'Class counts: {dict(zip(found.classes, found.counts, strict=True))}')
+        if path is not None:
+            found.write(path)
+        return found
 
 
 def automatic_counts(model: nn.Module) -> list[ClassCounts]:
@@ -70,23 +101,6 @@ def _warn_of_empty_classes(runner: Runner, found: LabelCounts) -> None:
             f'{len(empty)} of {len(found.counts)} classes are not in the training set: {some_of(empty)}. Is it the '
             'right list, and are all of its classes in the part that is taken? Published lists are sorted by class'
         )
-
-
-def _read_or_count(runner: Runner, on_progress: Callable[[], None]) -> LabelCounts:
-    loader = runner.train_dataloader
-    ignore_index = _ignore_index(runner.model)
-    key = data_key(loader.dataset, ignore_index, on_progress)
-    path = Path(runner.work_dir) / f'class_counts-{key[:16]}.json' if key else None
-    if path is not None and path.is_file():
-        runner.logger.info(f'Class counts of {path}')
-        return LabelCounts.read(path)
-    runner.logger.info('Counting the classes of the training set')
-    num_classes = automatic_counts(runner.model)[0].num_classes
-    found = count_labels(loader.dataset, ignore_index, num_classes, loader.num_workers, True, on_progress)
-    runner.logger.info(f'Class counts: {dict(zip(found.classes, found.counts, strict=True))}')
-    if path is not None:
-        found.write(path)
-    return found
 
 
 def _ignore_index(model: nn.Module) -> int | None:
