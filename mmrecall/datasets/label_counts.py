@@ -98,10 +98,9 @@ def count_labels(
 
     Of the pipeline, only the transform that loads the annotations runs: its class, or a base class of it, is called
     ``Load...Annotations`` or ``Load...Annotation``. The label map and ``reduce_zero_label`` are thus applied, no image
-    is read, and later transforms such as crops have no effect; those of other packages, which might edit the labels, are
-    named in a warning. All items are read before any failure is raised, because
-    the counts of a part would be wrong. A DataLoader, or any object that is not a data set of OpenMMLab, goes to
-    `mmrecall.losses.count_classes`.
+    is read, and later transforms such as crops have no effect; a warning names those of other packages, which might
+    edit the labels. All items are read before any failure is raised, because the counts of a part would be wrong. A
+    DataLoader, or any object that is not a data set of OpenMMLab, goes to `mmrecall.losses.count_classes`.
 
     Args:
         dataset: a built data set.

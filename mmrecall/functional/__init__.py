@@ -1,6 +1,5 @@
 """The mathematics of the losses as pure functions of tensors; PyTorch is all they need."""
 
-from .class_sums import class_losses
 from .hard_samples import softmax_focal_loss, top_k_cross_entropy
 from .long_tail import balanced_softmax_loss, ldam_loss, ldam_margins, logit_adjusted_loss
 from .lovasz import lovasz_softmax_loss
@@ -11,7 +10,7 @@ from .region import soft_dice_loss, soft_iou_loss, tversky_loss
 from .statistics import ClassStatistics, class_statistics
 from .tau_norm import tau_normalize
 from .weight_schemes import effective_number_weights, inverse_frequency_weights, median_frequency_weights
-from .weighted import weighted_cross_entropy
+from .weighted import class_losses, weighted_cross_entropy
 
 __all__ = [
     'ClassStatistics',

@@ -4,12 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backends import reference
+from .backends import class_sums, reference
 from .batch import Batch, Sums, count_samples, reciprocal
-from .class_sums import class_sums
 from .logit_adjustment import LogitAdjustment
 from .statistics import ClassStatistics, ClassSums, labels_with_ignore_bin, unchecked_class_statistics
-from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, is_soft
+from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, check_shapes, is_soft
 
 
 def weighted_cross_entropy(
@@ -58,6 +57,45 @@ def weighted_cross_entropy(
     """
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     return fixed_weights_loss(batch, class_weight, normalizer)
+
+
+def class_losses(
+    logits: Tensor, target: Tensor, *, ignore_index: int = -100, sample_weight: Tensor | None = None
+) -> tuple[ClassStatistics, Tensor]:
+    """Count every class and sum the cross entropy of its samples: L_c = sum of -log p_n(c) over the n labelled c.
+
+    Any class-weighted cross entropy is then ``(weights * loss_sum).sum() / divisor``: equation 1 of the recall-loss
+    paper (Tian et al., ICRA 2022) for weights of one, equation 2 for inverse frequencies, equation 5 for 1 - recall.
+    The gradient for an incoming (C,) vector g is g[y] * (softmax - onehot).
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels t, finite and at least 0, for which
+            L_c is the sum of -t_nc log p_n(c).
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss. They never change the counts.
+
+    Returns:
+        The statistics (see `class_statistics`) and the differentiable (C,) sums, in float64 if the logits are, else
+        in float32. They are accumulated in float64.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C).
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0], [0.0, 5.0]])
+        >>> statistics, loss_sum = class_losses(logits, torch.tensor([0, 1, 1, 255]), ignore_index=255)
+        >>> statistics.support
+        tensor([1, 2])
+        >>> loss_sum
+        tensor([0.1269, 2.4402])
+    """
+    check_shapes(logits, target, sample_weight)
+    check_labels(target, logits.shape[1], ignore_index)
+    sums = class_sums(logits, target, ignore_index, sample_weight, predictions=True)
+    return ClassStatistics(sums.support, sums.predicted, sums.true_positives), sums.loss_sum
 
 
 def fixed_weights_loss(

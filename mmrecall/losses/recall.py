@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmrecall.functional import weighted
+from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.class_sums import is_compiling
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite, is_soft

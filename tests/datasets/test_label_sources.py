@@ -1,12 +1,18 @@
 """Wrappers of data sets, labels of items, and the key of cached counts."""
 
+import importlib.util
+import linecache
 import os
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
+from mmengine.logging import MMLogger
 from test_label_counts import classification, segmentation, write_labels
+from torch.utils.data import Subset
 
 from mmrecall.datasets import count_labels, data_key
 from mmrecall.datasets.label_sources import image_labels
@@ -178,11 +184,148 @@ def test_labels_elsewhere_have_no_key(tmp_path, monkeypatch):
     assert data_key(data) is None
 
 
-def test_a_missing_label_has_no_key_but_a_name(tmp_path):
+def test_a_missing_label_has_no_key_and_its_name_is_in_the_error_of_the_count(tmp_path):
     data = segmentation(write_labels(tmp_path))
     (tmp_path / 'labels' / '4.png').unlink()
+    assert data_key(data) is None
     with pytest.raises(FileNotFoundError, match=r'labels/4\.png'):
-        data_key(data)
+        count_labels(data)
+
+
+def test_paths_of_pathlib_are_counted_and_have_a_key(tmp_path):
+    data = segmentation(write_labels(tmp_path), serialize_data=False)
+    key, counts = data_key(data), count_labels(data)
+    for item in data.data_list:
+        item['seg_map_path'] = Path(item['seg_map_path'])
+    assert (data_key(data), count_labels(data)) == (key, counts)
+
+
+class Remapped:
+    """Loader that maps the labels by a table."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __call__(self, results):
+        label = cv2.imread(results['seg_map_path'], cv2.IMREAD_UNCHANGED)
+        return dict(results, gt_seg_map=self.table[label])
+
+
+class LoadRemappedAnnotations(Remapped):
+    """Loader whose class is found by its name."""
+
+
+def remapped(root, changed=None):
+    data = segmentation(root)
+    table = np.arange(65536)
+    if changed is not None:
+        table[changed] = 1
+    data.pipeline.transforms[1] = LoadRemappedAnnotations(table)
+    return data
+
+
+def test_a_change_in_the_middle_of_a_large_table_changes_the_key(tmp_path):
+    write_labels(tmp_path)
+    assert data_key(remapped(tmp_path)) == data_key(remapped(tmp_path))
+    assert data_key(remapped(tmp_path)) != data_key(remapped(tmp_path, changed=9000))
+
+
+class Option:
+    """Option of a loader without a representation of its content."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def test_an_option_is_compared_by_its_content(tmp_path):
+    write_labels(tmp_path)
+    keys = []
+    for value in (1, 1, 2):
+        data = segmentation(tmp_path)
+        data.pipeline.transforms[1].option = Option(value)
+        keys.append(data_key(data))
+    assert keys[0] == keys[1] != keys[2]
+    data.pipeline.transforms[1].option = lambda: 1
+    assert data_key(data) is None
+
+
+def test_the_code_of_the_loader_is_in_the_key(tmp_path, monkeypatch):
+    write_labels(tmp_path)
+    keys = []
+    for number in (1, 1, 2):
+        (tmp_path / 'own_loader.py').write_text(f"""
+from mmseg.datasets.transforms import LoadAnnotations
+class Own(LoadAnnotations):
+    def transform(self, results):
+        results = super().transform(results)
+        results['gt_seg_map'][results['gt_seg_map'] == 2] = {number}
+        return results
+""")
+        linecache.clearcache()
+        spec = importlib.util.spec_from_file_location('own_loader', tmp_path / 'own_loader.py')
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, 'own_loader', module)
+        spec.loader.exec_module(module)
+        data = segmentation(tmp_path)
+        data.pipeline.transforms[1] = module.Own()
+        keys.append(data_key(data))
+    assert keys[0] == keys[1] != keys[2]
+
+
+class Merged:
+    """Transform that edits labels: class 2 becomes class 1."""
+
+    def __call__(self, results):
+        label = results['gt_seg_map']
+        return dict(results, gt_seg_map=np.where(label == 2, 1, label).astype(np.uint8))
+
+
+def test_transforms_that_may_edit_labels_are_named_and_counted_through_the_pipeline(tmp_path, caplog):
+    transforms = pytest.importorskip('mmseg.datasets.transforms')
+    data = segmentation(write_labels(tmp_path, values=(0, 1, 2)))
+    for image in (tmp_path / 'images').iterdir():
+        cv2.imwrite(str(image), np.zeros((20, 30, 3), np.uint8))
+    data.pipeline.transforms += [Merged(), transforms.PackSegInputs()]
+    logger = MMLogger.get_instance('counts')
+    logger.addHandler(caplog.handler)
+    before = count_labels(data).counts
+    assert 'Merged come after the labels are loaded' in caplog.text
+    assert 'PackSegInputs' not in caplog.text
+    caplog.clear()
+    found = count_labels(data, through_pipeline=True)
+    assert found.counts == [before[0], before[1] + before[2], 0]
+    assert found == count_labels(data, through_pipeline=True, num_workers=2)
+    assert 'Merged' not in caplog.text
+
+
+def test_a_subset_is_counted_by_its_indices():
+    base = Flowers(ONE)
+    indices = [4, 5, 6, 6, 6, 6, 6, 7, 8]
+    assert len(indices) == len(base)
+    assert count_labels(Subset(base, indices)).counts == [2, 6, 1]
+
+
+class Shuffled:
+    """Wrapper of which nothing is known."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+
+def test_an_unknown_wrapper_of_the_same_length_is_refused():
+    with pytest.raises(TypeError, match=r'got a Shuffled; expected .*Subset'):
+        count_labels(Shuffled(Flowers(ONE)))
+
+
+def test_data_without_metainfo_need_the_number_of_classes():
+    data = Items(0, 1, 1)
+    with pytest.raises(ValueError, match=r'Items does not name its classes.*num_classes'):
+        count_labels(data)
+    assert count_labels(data, num_classes=3).counts == [1, 2, 0]
+    assert data_key(data) is not None
 
 
 class Items:

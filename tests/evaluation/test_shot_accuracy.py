@@ -260,3 +260,8 @@ def test_both_spellings_of_the_type_build_it_and_no_stock_metric_has_its_name():
     from mmpretrain.registry import METRICS as STOCK
 
     assert 'ShotAccuracy' not in STOCK.module_dict
+
+
+def test_automatic_counts_are_refused_with_what_to_give_instead():
+    with pytest.raises(ValueError, match=r"got class_counts='auto'.*ann_file"):
+        ShotAccuracy(class_counts='auto')

@@ -12,8 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmrecall.analysis.benchmark.measure import peak_bytes
 from mmrecall.functional import recall_cross_entropy
-from mmrecall.functional.backends import cpu, reference
-from mmrecall.functional.class_sums import class_sums
+from mmrecall.functional.backends import class_sums, cpu, reference
 from mmrecall.functional.logit_adjustment import LogitAdjustment
 from mmrecall.losses import LDAMLoss, LogitAdjustedLoss, RecallLoss, WeightedCrossEntropyLoss
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from oracle import counts, log_probability, random_batch, samples
 
 from mmrecall.functional import class_losses, class_statistics
-from mmrecall.functional.class_sums import class_sums
+from mmrecall.functional.backends import class_sums
 
 
 def one_hot(target, num_classes, ignore_index):

@@ -12,12 +12,12 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor, nn
 
+from mmrecall.analysis.build_model import build_model
 from mmrecall.analysis.display import short_names
 from mmrecall.analysis.gradients.head_losses import HeadLosses, choose_head_losses
 from mmrecall.analysis.gradients.logit_gradients import ClassGradients, class_gradients, gradient_by_class
-from mmrecall.analysis.trained_models import build_model
 from mmrecall.datasets import count_labels
-from mmrecall.engine.hooks.automatic_counts import automatic_counts
+from mmrecall.engine.hooks.class_counts_hook import automatic_counts
 from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls
 from mmrecall.functional import ClassStatistics, class_statistics
 from mmrecall.io import load_weights

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
 
+from mmrecall.analysis.build_model import build_model
 from mmrecall.analysis.display import short_names
 from mmrecall.analysis.predictions.disagreement import ComparedImage
-from mmrecall.analysis.trained_models import build_model
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 from mmrecall.io import load_weights
 from mmrecall.upstream import require

@@ -1,7 +1,7 @@
 """Hooks of a mmengine Runner."""
 
-from .automatic_counts import ClassCountsHook
 from .checkpoint import AtomicCheckpointHook
+from .class_counts_hook import ClassCountsHook
 from .class_memory import ClassMemoryHook
 from .class_weight import ClassWeightHook
 from .cumulative_learning import CumulativeLearningHook

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from mmrecall.engine.hooks.automatic_counts import ClassCountsHook, automatic_counts
+from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
 
 # each hook with a function that lists the parts of a model which need it

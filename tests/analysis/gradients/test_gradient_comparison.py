@@ -47,7 +47,7 @@ def config_of(root, name, loss, more=''):
 def trained(tmp_path):
     """A config, and a checkpoint of it."""
     pytest.importorskip('mmpretrain')
-    from mmrecall.analysis.trained_models import build_model
+    from mmrecall.analysis.build_model import build_model
 
     synthetic_data.image_folder(tmp_path / 'images')
     # the class counts are 4, 4 and 2
@@ -69,7 +69,7 @@ def logits_and_labels(config, checkpoint, batches):
     """Of the first batches, by the model itself."""
     from mmengine.runner import Runner
 
-    from mmrecall.analysis.trained_models import build_model
+    from mmrecall.analysis.build_model import build_model
 
     model = build_model(config).eval()
     model.load_state_dict(torch.load(checkpoint))

@@ -15,7 +15,7 @@ from written_runs import CE, RECALL, Start, segmentation_config, write_run, writ
 
 from mmrecall.analysis.report import write_report
 from mmrecall.analysis.report.figures import FIGURES
-from mmrecall.analysis.report.figures.placement import place_names
+from mmrecall.analysis.report.figures.point_labels import place_names
 
 AWKWARD = ('a|b', '<b>"bus"</b>', "it's $x$", 'über/unter')
 TITLE = '<script>alert("x")</script>'

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from mmrecall.analysis.report.figures import style
 from mmrecall.analysis.report.figures.figure import Figure
-from mmrecall.analysis.report.figures.placement import place_names
+from mmrecall.analysis.report.figures.point_labels import place_names
 from mmrecall.analysis.report.runs import SEGMENTATION
 from mmrecall.analysis.report.tables import MAIN_METRICS, MINORITY_MEAN_IOU, Comparison
 

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 
 from mmrecall.analysis.report.figures import style
 from mmrecall.analysis.report.figures.figure import Figure
-from mmrecall.analysis.report.figures.placement import place_names
+from mmrecall.analysis.report.figures.point_labels import place_names
 from mmrecall.analysis.report.tables import Comparison
 
 _RECALL, _FOCAL = 'hypothetical recall weight', 'hypothetical focal weight'

@@ -8,7 +8,7 @@ from mmengine.runner._flexible_runner import FlexibleRunner
 from small_runner import Flowers, Model, automatic, small_runner
 from torch.utils.data import DataLoader
 
-import mmrecall.engine.hooks.automatic_counts as hooks
+import mmrecall.engine.hooks.class_counts_hook as hooks
 from mmrecall.datasets import LabelCounts
 from mmrecall.engine import ClassCountsHook
 from mmrecall.losses import RecallLoss, WeightedCrossEntropyLoss
@@ -19,9 +19,9 @@ def counted(monkeypatch):
     """Every count of a data set, as it happens."""
     calls, count = [], hooks.count_labels
 
-    def remember(dataset, *arguments):
+    def remember(dataset, *arguments, **options):
         calls.append(dataset)
-        return count(dataset, *arguments)
+        return count(dataset, *arguments, **options)
 
     monkeypatch.setattr(hooks, 'count_labels', remember)
     return calls
