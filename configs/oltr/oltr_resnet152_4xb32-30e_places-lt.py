@@ -17,6 +17,7 @@ optim_wrapper = dict(
     optimizer=dict(lr=0.01),
     paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=1.0), attention=dict(lr_mult=0.01))),
 )
+param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[10, 20], by_epoch=True, begin=0, end=30)
 custom_hooks = [
     dict(
         type='mmrecall.ClassMemoryHook',

@@ -11,7 +11,7 @@ model = dict(
             type='mmrecall.WeightedCrossEntropyLoss',
             class_weight='effective_number',
             class_counts='auto',
-            beta=0.9999,
+            beta=0.999,
             num_classes=8142,
         )
     )

@@ -11,6 +11,7 @@ model = dict(
             _delete_=True,
             type='mmrecall.LDAMLoss',
             class_counts='auto',
+            max_margin=0.3,
             scale=30.0,
             class_weight='effective_number',
             beta=0.9999,
@@ -18,4 +19,6 @@ model = dict(
         ),
     ),
 )
-custom_hooks = [dict(type='mmrecall.DeferredReweightingHook', begin=72)]
+# the authors' schedule for this data set: the weights begin with the second step
+param_scheduler = dict(_delete_=True, type='MultiStepLR', milestones=[30, 60], by_epoch=True, begin=0, end=90)
+custom_hooks = [dict(type='mmrecall.DeferredReweightingHook', begin=60)]

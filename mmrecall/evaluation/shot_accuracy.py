@@ -51,9 +51,10 @@ class ShotAccuracy(BaseMetric):
     ``shot/open_f_measure`` alone, in percent too, in which an image is rejected when its largest score is below the
     threshold: F = 2PR / (P + R), P = TP / (TP + FP), R = TP / (TP + FN), where TP are images of known classes that are
     right and not rejected, FP those that are wrong and not rejected, and FN images of unknown classes that are not
-    rejected, as in the code of Kang et al. (ICLR 2020). A version of Liu et al.'s code counts rejected known images
-    among FP too, which gives less; they do not say which version their figures are from. The other figures are those of
-    known images without rejection, as without the option; in their code a rejected image is a wrong one there.
+    rejected, as in the code of Kang et al. (ICLR 2020). Liu et al.'s code had this form when their paper appeared, and
+    their README says that the paper's figures may be too high for it. Since 29 January 2020 the code, with the figures
+    in that README, counts rejected known images among FP too, which gives less. The other figures are those of known
+    images without rejection, as without the option; in their code a rejected image is a wrong one there.
 
     Args:
         class_counts: training images: one number per class; the training set's list of "path label", the same file as

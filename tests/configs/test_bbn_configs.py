@@ -54,8 +54,15 @@ def test_a_batch_has_128_images_of_each_sampling_and_the_name_tells_it(path):
 def test_inaturalist_has_the_schedule_of_the_authors():
     config = Config.fromfile(CONFIGS / 'bbn' / 'bbn_resnet50_4xb64-180e_inat2018.py')
     optimizer = config.optim_wrapper.optimizer
-    assert (optimizer.lr, optimizer.weight_decay) == (0.05, 1e-4)
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.nesterov) == (0.05, 1e-4, True)
     assert (config.param_scheduler.type, config.param_scheduler.milestones) == ('MultiStepLR', [120, 160])
+
+
+def test_inaturalist_is_normalised_as_the_authors_do():
+    config = Config.fromfile(CONFIGS / 'bbn' / 'bbn_resnet50_4xb64-180e_inat2018.py')
+    # lib/data_transform/transform_wrapper.py, in units of 255
+    assert config.data_preprocessor.mean == pytest.approx([255 * 0.485, 255 * 0.456, 255 * 0.406])
+    assert config.data_preprocessor.std == pytest.approx([255 * 0.229, 255 * 0.224, 255 * 0.225])
 
 
 def small(path):

@@ -154,8 +154,8 @@ def test_a_name_says_what_is_inside(path):
     if loss.startswith('recall-ema'):
         assert config.model.head.alpha == float(loss.removeprefix('recall-ema'))
     for hook in config.get('custom_hooks', []):
-        # as Cao et al., who begin at epoch 160 of 200
-        assert hook.begin == int(epochs) * 0.8
+        # as Cao et al., who begin at epoch 160 of 200 on CIFAR, and at 60 of 90 on iNaturalist
+        assert hook.begin == (60 if path.stem.endswith('inat2018') else int(epochs) * 0.8)
 
 
 @pytest.mark.parametrize('comparison', COMPARISONS)
@@ -166,10 +166,14 @@ def test_what_is_compared_differs_in_the_head_alone(comparison):
     sdn = ('ce', *(f'recall-ema{alpha}' for alpha in COMPARISONS[comparison]))
     paths += [CONFIGS / 'sdn' / f'sdn_{comparison.format(loss)}.py' for loss in sdn]
     heads, rest, sizes = [], [], set()
+    schedules = Config.fromfile(paths[0]).to_dict()['param_scheduler']
     for path in paths:
         config = Config.fromfile(path).to_dict()
         # deferred re-weighting is part of LDAM-DRW
         assert bool(config.pop('custom_hooks', [])) == ('ldam-drw' in path.stem)
+        schedule = config.pop('param_scheduler')
+        # Cao et al. train in steps on iNaturalist
+        assert (schedule == schedules) != (path.stem == 'resnet50_4xb32-ldam-drw-90e_inat2018')
         head = config['model'].pop('head')
         head.pop('topk', None)
         heads.append(head)
@@ -181,13 +185,38 @@ def test_what_is_compared_differs_in_the_head_alone(comparison):
 
 
 @pytest.mark.parametrize('loss', BASELINES)
-def test_a_baseline_is_the_same_on_every_data_set(loss):
+def test_a_baseline_is_the_same_on_every_data_set_but_for_its_authors_values_on_inaturalist(loss):
+    # max_m: appendix B of Cao et al. (NeurIPS 2019); beta: tpu/run_inat2018.sh of Cui et al. (CVPR 2019)
+    usual = {'ldam-drw': {'max_margin': 0.5}, 'class-balanced': {'beta': 0.9999}}
+    inaturalist = {'ldam-drw': {'max_margin': 0.3}, 'class-balanced': {'beta': 0.999}}
     found = []
     for comparison in COMPARISONS:
         head = Config.fromfile(CONFIGS / 'resnet' / f'{comparison.format(loss)}.py').model.head.to_dict()
         head['loss'].pop('num_classes', None)
+        expected = (inaturalist if comparison.endswith('inat2018') else usual).get(loss, {})
+        built = {'max_margin': 0.5, **head['loss']}  # the default of LDAMLoss
+        assert {key: built[key] for key in expected} == expected
+        for key in expected:
+            head['loss'].pop(key, None)
         found.append((head['type'], head['loss']))
     assert all(head == found[0] for head in found)
+
+
+def test_ldam_drw_on_inaturalist_has_the_schedule_of_its_authors():
+    config = Config.fromfile(CONFIGS / 'resnet' / 'resnet50_4xb32-ldam-drw-90e_inat2018.py')
+    # appendix B of Cao et al.: 0.1, divided at epochs 30 and 60 of 90, as He et al. (CVPR 2016) train with 256 images
+    assert config.optim_wrapper.optimizer.lr == 0.1 * config.auto_scale_lr.base_batch_size / 256
+    assert (config.param_scheduler.type, config.param_scheduler.milestones) == ('MultiStepLR', [30, 60])
+    assert config.param_scheduler.get('gamma', 0.1) == 0.1
+
+
+def test_inaturalist_is_normalised_with_the_colours_of_its_images():
+    # data/dataloader.py of Kang et al. (ICLR 2020), in units of 255
+    mean, std = [0.466, 0.471, 0.380], [0.195, 0.194, 0.192]
+    config = Config.fromfile(CONFIGS / 'resnet' / 'resnet50_4xb32-ce-90e_inat2018.py')
+    assert config.data_preprocessor.mean == pytest.approx([255 * share for share in mean])
+    assert config.data_preprocessor.std == pytest.approx([255 * share for share in std])
+    assert config.data_preprocessor.to_rgb
 
 
 @pytest.mark.parametrize('comparison', COMPARISONS)

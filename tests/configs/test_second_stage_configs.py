@@ -65,6 +65,15 @@ def test_a_name_says_what_is_inside(path):
         assert schedulers[-1]['end'] == int(epochs[1])
 
 
+def test_oltr_on_places_has_the_schedule_of_its_authors():
+    config = Config.fromfile(CONFIGS / 'oltr' / 'oltr_resnet152_4xb32-30e_places-lt.py')
+    # config/Places_LT/stage_2_meta_embedding.py of Liu et al.: 128 images, 0.01, 0.0001 for the attention, steps of 10
+    assert config.auto_scale_lr.base_batch_size == 128
+    assert config.optim_wrapper.optimizer.lr == 0.01
+    assert config.optim_wrapper.paramwise_cfg.custom_keys == dict(head=dict(lr_mult=1.0), attention=dict(lr_mult=0.01))
+    assert (config.param_scheduler.type, config.param_scheduler.milestones) == ('MultiStepLR', [10, 20])
+
+
 @pytest.mark.parametrize('path', ALL, ids=stem)
 def test_the_two_commands_follow_each_other(path):
     first = first_stage_of(path)

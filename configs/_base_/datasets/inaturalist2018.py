@@ -2,8 +2,9 @@
 
 data_preprocessor = dict(
     num_classes=8142,
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
+    # of these images, from the code of Kang et al. (ICLR 2020) and of Cui et al. (CVPR 2019)
+    mean=[118.83, 120.105, 96.9],
+    std=[49.725, 49.47, 48.96],
     to_rgb=True,
 )
 train_pipeline = [
