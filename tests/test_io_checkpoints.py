@@ -126,6 +126,16 @@ def test_a_config_is_read_as_mmengine_reads_it():
     assert read_literals(text, 'a.pth') == Config.fromstring(text, '.py').to_dict()
 
 
+def test_names_of_classes_and_infinite_numbers_are_read_where_that_is_asked_for():
+    text = Config(dict(a=dict(type=torch.nn.GELU), b=[float('inf'), dict])).pretty_text
+    assert read_literals(text, 'a.pth', names=True) == dict(
+        a=dict(type='torch.nn.modules.activation.GELU'), b=[float('inf'), 'dict']
+    )
+    for call in ('a = open("x", "w")', 'a = __import__("os").name', 'a = [b for b in c]'):
+        with pytest.raises(ValueError, match='is not made of plain values'):
+            read_literals(call, 'a.pth', names=True)
+
+
 @pytest.mark.parametrize(
     'text',
     [

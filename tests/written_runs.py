@@ -64,7 +64,7 @@ class Start:
         self.scalars = self.vis_data / 'scalars.json'
 
     def train(self, step, **values):
-        self.backend.add_scalars(dict(loss=1.0, **values, iter=step), step=step)
+        self.backend.add_scalars(dict(loss=1.0) | values | dict(iter=step), step=step)
 
     def weights(self, step, quantity, values, module=MODULE):
         self.backend.add_scalars({f'{quantity}/{module}/{name}': value for name, value in values.items()}, step=step)
@@ -98,11 +98,11 @@ def log_table(classes=CLASSES, seed=0, iou_metrics=('mIoU',)):
     return {name: float(value) for name, value in metrics.items()}, np.array(by_class)
 
 
-def write_test(work_dir, classes=CLASSES, seed=0, metrics=None, time='20260102_000000', checkpoint='work/iter_10.pth'):
+def write_test(work_dir, classes=CLASSES, seed=0, metrics=None, time='20260102_000000', checkpoint=None):
     """Write the files of tools/test.py; return metrics, IoU and Acc by class."""
     folder = work_dir / 'test' / time
     logger = new_logger(folder / f'{time}.log')
-    logger.info(f'Load checkpoint from {checkpoint}')
+    logger.info(f'Load checkpoint from {checkpoint or work_dir / "iter_10.pth"}')
     by_class = None
     if metrics is None:
         metrics, by_class = log_table(classes, seed)

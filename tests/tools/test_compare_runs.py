@@ -36,6 +36,19 @@ def test_runs_of_a_slurm_array_become_one_report(repository, tmp_path):
     assert f'compare_runs.py &#39;{root}&#39; --out &#39;{out}&#39; --reference RecallLoss' in page
 
 
+def test_runs_are_called_as_the_user_says(repository, tmp_path):
+    for seed, name in enumerate(('a', 'b', 'c')):
+        write_run(tmp_path / 'runs' / name, segmentation_config(lr=0.1 + seed, seed=seed))
+    given = [f'ours={tmp_path}/runs/a', f'baseline={tmp_path}/runs/b']
+    status, output = run('python', repository / TOOL, tmp_path / 'runs', '--out', tmp_path / 'out', '--labels', *given)
+    assert status == 0, output
+    rows = [line.split() for line in output.splitlines()]
+    assert [row[0] for row in rows if row[1:2] == ['1']] == ['ours', 'baseline', 'CrossEntropyLoss']
+    status, output = run('python', repository / TOOL, tmp_path / 'runs', '--labels', f'ours={tmp_path}/nowhere')
+    assert status == 1
+    assert output.strip().endswith(f"expected a folder that is there; set one instead of '{tmp_path}/nowhere'")
+
+
 def test_nothing_to_report_is_an_error_that_says_why(repository, tmp_path):
     status, output = run('python', repository / TOOL, tmp_path / 'missing', '--out', tmp_path / 'out')
     assert status == 1

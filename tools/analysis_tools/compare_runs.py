@@ -29,17 +29,21 @@ def main() -> None:
     parser.add_argument(
         '--reference', metavar='LABEL', help='what the others are compared with (default: cross entropy)'
     )
+    parser.add_argument(
+        '--labels', metavar='LABEL=FOLDER', nargs='+', default=[], help='what the runs at or below folders are called'
+    )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/report'), help='folder (default: %(default)s)')
     parser.add_argument('--title', default='Runs compared', help='of the page (default: %(default)s)')
     arguments = parser.parse_args()
     errors = Console(stderr=True)
     try:
-        from mmrecall.analysis.report import write_report
+        from mmrecall.analysis.report import read_labels, write_report
 
         with Progress(console=errors, transient=True) as bar:
             command = shlex.join(['python', *sys.argv])
+            labels = read_labels(arguments.labels)
             report = write_report(
-                arguments.work_dirs, arguments.out, arguments.reference, arguments.title, command, bar
+                arguments.work_dirs, arguments.out, arguments.reference, arguments.title, command, bar, labels
             )
     except (ImportError, OSError, ValueError) as error:
         raise SystemExit(str(error)) from error

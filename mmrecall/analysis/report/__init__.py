@@ -7,6 +7,7 @@ try:
 except ImportError as error:
     raise ImportError(f'got no {error.name}; the report needs it: pip install "mmrecall[report]"') from error
 
+from mmrecall.analysis.report.labels import read_labels
 from mmrecall.analysis.report.report import write_report
 
-__all__ = ['write_report']
+__all__ = ['read_labels', 'write_report']

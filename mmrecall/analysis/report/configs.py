@@ -1,38 +1,15 @@
-"""The labels of runs, and the differences between their configs."""
+"""What a config says of the loss and of the architecture."""
 
 import inspect
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pandas as pd
+
 from mmrecall import losses
-from mmrecall.analysis.report.runs import Run
+from mmrecall.analysis.report.settings import flatten, short, without_place
 from mmrecall.losses import BaseLoss
 
-# Keys that decide how a model comes out; the others say where files are and what is logged.
-_TRAINING = (
-    'model',
-    'data_preprocessor',
-    'train_dataloader',
-    'train_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-    'custom_hooks',
-    'auto_scale_lr',
-    'randomness',
-    'load_from',
-)
-_WITHOUT_EFFECT = (
-    'randomness.seed',
-    'train_cfg.val_interval',
-    'train_dataloader.num_workers',
-    'train_dataloader.persistent_workers',
-    'train_dataloader.pin_memory',
-    'train_dataloader.prefetch_factor',
-)
-# Arguments that are part of the name of a loss even where all runs share them.
-_ALWAYS_NAMED = ('class_weight', 'alpha', 'metric', 'loss', 'first_stage')
+# Arguments that say nothing about a loss.
 _NEVER_NAMED = ('type', 'num_classes', 'in_channels', 'loss_name', 'class_counts')
 # Heads by their names, since a report is made without mmpretrain. Heads whose default loss is a cross entropy:
 _HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead', 'FeatureLossClsHead')
@@ -40,67 +17,10 @@ _HEADS = ('LinearClsHead', 'StackedLinearClsHead', 'VisionTransformerClsHead', '
 _METHODS = ('BBNHead',)
 # The head whose option alpha is that of the running recall:
 _HEAD_WITH_ALPHA = 'SDNHead'
-_CHECKPOINTS = ('.pth', '.pt')
-_SEED = re.compile(r'[-_.]?seed[-_]?\d+')
-
-
-def flatten(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested dicts and lists of dicts with their dotted names.
-
-    Of a path, only the last part; of that of a checkpoint also the work dir, without its seed.
-
-    Example:
-        >>> dict(flatten(dict(model=dict(loss=[dict(type='A')]), file='a/b.txt', load_from='a/ce-seed0/b.pth')))
-        {'model.loss.0.type': 'A', 'file': 'b.txt', 'load_from': 'ce/b.pth'}
-    """
-    if isinstance(value, dict) and value:
-        for name, part in value.items():
-            yield from flatten(part, f'{key}.{name}' if key else str(name))
-    elif isinstance(value, list | tuple) and any(isinstance(part, dict | list) for part in value):
-        for number, part in enumerate(value):
-            yield from flatten(part, f'{key}.{number}')
-    elif key and isinstance(value, str) and '/' in value:
-        yield key, _without_place(value)
-    elif key:
-        yield key, list(value) if isinstance(value, tuple) else value
-
-
-def _without_place(path: str) -> str:
-    *folders, name = path.rstrip('/').split('/')
-    if not name.endswith(_CHECKPOINTS):
-        return name
-    runs = [run for folder in folders if (run := _SEED.sub('', folder))]
-    return '/'.join([*runs[-1:], name])
-
-
-def training_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide how a model comes out, without the seed."""
-    chosen = {name: config[name] for name in _TRAINING if config.get(name) is not None}
-    hooks = [hook for hook in chosen.pop('custom_hooks', []) if _short(hook.get('type', '')) != 'ClassWeightHook']
-    chosen |= dict(custom_hooks=hooks) if hooks else {}
-    return {key: value for key, value in flatten(chosen) if key not in _WITHOUT_EFFECT}
-
-
-def dataset_settings(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a data set without its transforms."""
-    return {key: value for key, value in flatten(dataset) if 'pipeline' not in key.split('.')}
-
-
-def labels_of(runs: Sequence[Run]) -> list[str]:
-    """Return the label of every run: its loss, and what distinguishes it from the others.
-
-    Runs whose training settings differ in the seed alone have the same label.
-    """
-    settings = [training_settings(run.config) for run in runs]
-    kinds: list[dict[str, Any]] = []
-    of_run = []
-    for one in settings:
-        if one not in kinds:
-            kinds.append(one)
-        of_run.append(kinds.index(one))
-    losses = [loss_of(runs[of_run.index(kind)].config) for kind in range(len(kinds))]
-    labels = _told_apart([_label(loss, losses) for loss in losses], kinds)
-    return [labels[kind] for kind in of_run]
+# Arguments of a backbone that say which of its kind it is, the first that there is.
+_SIZES = ('depth', 'arch', 'model_name')
+# Heads whose older logs have their first term under the name of the sum, `loss`:
+_FIRST_TERM_AS_LOSS = ('FeatureLossClsHead', 'OLTRHead')
 
 
 def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -113,10 +33,10 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     head = model.get('decode_head') or model['head']
     head = head[-1] if isinstance(head, list) else head
     if model.get('first_stage'):
-        first = _without_place(str(model['first_stage']))
-        return _short(head.get('type', '?')), dict(first_stage=first.rpartition('/')[0] or first)
+        first = without_place(str(model['first_stage']))
+        return short(head.get('type', '?')), dict(first_stage=first.rpartition('/')[0] or first)
     loss = head.get('loss_decode') or head.get('loss')
-    if loss is None and ('decode_head' in model or _short(head.get('type', '')) in _HEADS):
+    if loss is None and ('decode_head' in model or short(head.get('type', '')) in _HEADS):
         loss = dict(type='CrossEntropyLoss')
     loss = head if loss is None else loss
     several = [
@@ -128,8 +48,8 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         prefix = f'{number}.' if len(several) > 1 else ''
         named = {key: value for key, value in one.items() if key not in _NEVER_NAMED}
         arguments |= {prefix + key.removesuffix('.type'): value for key, value in flatten(named)}
-    kind = ' + '.join(_short(one.get('type', '?')) for one in several)
-    method = _short(head.get('type', ''))
+    kind = ' + '.join(short(one.get('type', '?')) for one in several)
+    method = short(head.get('type', ''))
     return (method, dict(loss=kind) | arguments) if method in _METHODS and loss is not head else (kind, arguments)
 
 
@@ -166,49 +86,44 @@ def _loss_class(name: str) -> type[BaseLoss] | None:
     return loss if isinstance(loss, type) and issubclass(loss, BaseLoss) else None
 
 
-def _short(name: Any) -> str:
-    return str(name).rpartition('.')[2]
+def parts_of_model(config: dict[str, Any]) -> dict[str, str]:
+    """Return the names of the parts of a model: what a reader calls an architecture by.
 
-
-def _label(loss: tuple[str, dict[str, Any]], losses: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Return the type and the arguments that are always named; of losses alike, also what they differ in."""
-    kind, arguments = loss
-    alike = [others for name, others in losses if (name, _always(others)) == (kind, _always(arguments))]
-    told = {key for key in differing(alike) if key in arguments} | set(_always(arguments))
-    return ' '.join([kind, *(f'{key}={shown(value)}' for key, value in arguments.items() if key in told)])
-
-
-def _always(arguments: dict[str, Any]) -> dict[str, Any]:
+    Example:
+        >>> backbone, head = dict(type='ResNetV1c', depth=18), dict(type='FCNHead')
+        >>> parts_of_model(dict(model=dict(type='EncoderDecoder', backbone=backbone, decode_head=head)))
+        {'model': 'EncoderDecoder', 'backbone': 'ResNetV1c-18', 'neck': '', 'head': 'FCNHead'}
+    """
+    model = config['model']
     return {
-        key: value for key, value in arguments.items() if key.rpartition('.')[2] in _ALWAYS_NAMED and value is not None
+        'model': _part_name({name: model[name] for name in ('type', 'model_name') if name in model}),
+        'backbone': _part_name(model.get('backbone')),
+        'neck': _part_name(model.get('neck')),
+        'head': _part_name(model.get('decode_head') or model.get('head')),
     }
 
 
-def shown(value: Any) -> str:
-    """Return a value of a config as text, shortened."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}…'
+def _part_name(part: Any) -> str:
+    several = [one for one in (part if isinstance(part, list | tuple) else [part]) if isinstance(one, dict)]
+    return '+'.join('-'.join([short(one.get('type', '')), *_size(one)]).strip('-') for one in several)
 
 
-def _told_apart(labels: list[str], kinds: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the labels, equal ones with what their configs differ in."""
-    alike = defaultdict(list)
-    for place, label in enumerate(labels):
-        alike[label].append(place)
-    for places in alike.values():
-        keys = differing([kinds[place] for place in places])
-        for number, place in enumerate(places if len(places) > 1 else []):
-            named = [
-                f'{".".join(key.split(".")[-2:])}={shown(kinds[place][key])}' for key in keys if key in kinds[place]
-            ]
-            labels[place] = ' '.join([labels[place], *named[:2]])
-            if len(keys) > 2 or not named:
-                labels[place] += f' #{number + 1}'
-    return labels
+def _size(part: dict[str, Any]) -> list[str]:
+    sizes = [str(part[name]) for name in _SIZES if isinstance(part.get(name), int | str)]
+    return sizes[:1]
 
 
-def differing(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the names of the settings that are not the same in all."""
-    keys = dict.fromkeys(key for one in settings for key in one)
-    missing = object()
-    return [key for key in keys if any(one.get(key, missing) != settings[0].get(key, missing) for one in settings)]
+def with_total_loss(config: dict[str, Any], training: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of a training whose ``loss`` is the sum of all terms.
+
+    mmengine logs the sum as ``loss``. Where a head calls its first term so too, as `FeatureLossClsHead` and `OLTRHead`
+    once did, the log has that term instead; today's have it as ``loss_cls``.
+    """
+    head = config['model'].get('head')
+    if not isinstance(head, dict) or short(head.get('type', '')) not in _FIRST_TERM_AS_LOSS or 'loss' not in training:
+        return training
+    others = [name for name in training if name.startswith('loss_') and name != 'loss_cls']
+    total = training['loss'] + training[others].sum(axis=1)
+    # A training may have gone on with another version of the head.
+    old = training['loss_cls'].isna() if 'loss_cls' in training else [True] * len(training)
+    return training.assign(loss=training['loss'].mask(old, total))

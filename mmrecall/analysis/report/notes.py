@@ -1,15 +1,22 @@
 """Notes on what a reader of the report would look for in vain, or take for more than it is."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from mmrecall.analysis.report.configs import is_cross_entropy
+from mmrecall.analysis.report.labels import settings_of
+from mmrecall.analysis.report.selection import Selected
+from mmrecall.analysis.report.settings import differing, said, shown
 from mmrecall.analysis.report.tables import Comparison
+
+_MOST_NAMED = 3
 
 
 def notes_on(comparison: Comparison) -> list[str]:
     """Return the notes on the logs, the runs, the seeds and the reference."""
     logs = [problem for one in comparison.runs for problem in one.run.problems]
-    notes = logs + _on_runs(comparison) + _on_seeds(comparison) + _on_reference(comparison)
+    notes = logs + _on_runs(comparison) + _on_seeds(comparison) + _on_evaluations(comparison)
+    notes += _on_reference(comparison)
     if not any(one.run.scalars.classes for one in comparison.runs):
         notes.append('no log has class weights (ClassWeightHook writes them): there are no figures of them')
     return notes
@@ -28,21 +35,56 @@ def _on_runs(comparison: Comparison) -> list[str]:
 
 
 def _on_seeds(comparison: Comparison) -> list[str]:
-    places, evaluated = defaultdict(list), defaultdict(set)
+    places, evaluated, mixed = defaultdict(list), defaultdict(set), _mixed(comparison)
     for label, run, result in comparison.runs:
         if run.seed is not None:
             places[label, run.seed].append(str(run.work_dir))
         if result is not None:
             evaluated[label].add(f'{result.source} of {result.of}')
-    return [
-        f'{label}, seed {seed}: {len(same)} runs with the same settings, each counts as a seed ({", ".join(same)})'
+    notes = [f'{label}: --labels makes one row of runs that differ in {_listed(keys)}' for label, keys in mixed.items()]
+    notes += [
+        f'{label}, seed {seed}: {len(same)} runs with the same {"label" if label in mixed else "settings"}, '
+        f'each counts as a seed ({", ".join(same)})'
         for (label, seed), same in places.items()
         if len(same) > 1
-    ] + [
+    ]
+    return notes + [
         f'{label}: its seeds were not evaluated alike ({"; ".join(sorted(ends))})'
         for label, ends in evaluated.items()
         if len(ends) > 1
     ]
+
+
+def _mixed(comparison: Comparison) -> dict[str, list[str]]:
+    """Return the settings that the runs of a label differ in, by label, which the user alone can make."""
+    found = {}
+    for label in comparison.labels:
+        runs = [settings_of(Selected(run, result)) for own, run, result in comparison.runs if own == label]
+        evaluations = [evaluation for _, evaluation in runs if evaluation]
+        found[label] = differing([training for training, _ in runs]) + differing(evaluations)
+    return {label: keys for label, keys in found.items() if keys}
+
+
+def _on_evaluations(comparison: Comparison) -> list[str]:
+    """Return a note on the settings of the metrics that are not the same in all rows."""
+    of_label = {}
+    for label, run, result in comparison.runs:
+        if result is not None:
+            _, settings = settings_of(Selected(run, result))
+            of_label[label] = {key: value for key, value in settings.items() if key.startswith('evaluator')}
+    notes = []
+    for key in differing(list(of_label.values()))[:_MOST_NAMED]:
+        values = defaultdict(list)
+        for label, settings in of_label.items():
+            values[shown(settings[key]) if key in settings else 'not set'].append(label)
+        differences = '; '.join(f'{value} in {", ".join(labels)}' for value, labels in values.items())
+        notes.append(f'the metrics are not set alike, so rows are not comparable in them: {said(key)} is {differences}')
+    return notes
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f' and {len(keys) - _MOST_NAMED} more settings' if len(keys) > _MOST_NAMED else ''
+    return ', '.join(map(said, keys[:_MOST_NAMED])) + more
 
 
 def _on_reference(comparison: Comparison) -> list[str]:

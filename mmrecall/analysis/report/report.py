@@ -9,6 +9,7 @@ from rich.progress import Progress
 from mmrecall import __version__
 from mmrecall.analysis.report.figures import FIGURES, Figure
 from mmrecall.analysis.report.figures.style import first_names, styled
+from mmrecall.analysis.report.labels import given_labels
 from mmrecall.analysis.report.notes import notes_on
 from mmrecall.analysis.report.page import files_of, write_page
 from mmrecall.analysis.report.selection import Skipped, comparable, find_work_dirs, read_runs
@@ -34,6 +35,7 @@ def write_report(
     title: str = 'Runs compared',
     command: str = '',
     bar: Progress | None = None,
+    labels: Sequence[tuple[str, Path]] = (),
 ) -> Report:
     """Read runs and write ``index.html`` with its figures and tables.
 
@@ -46,9 +48,11 @@ def write_report(
         title: of the page.
         command: shown on the page as the one that made it.
         bar: shows the progress.
+        labels: labels, each with a folder at or below which all runs are called so.
 
     Raises:
-        ValueError: nothing can be reported, with the reasons; or no run has the label ``reference``.
+        ValueError: nothing can be reported, with the reasons; no run has the label ``reference``; or ``labels`` has a
+            folder without a run, or two labels for one.
         OSError: ``out`` cannot be written to.
     """
     if out.exists() and not out.is_dir():
@@ -62,7 +66,7 @@ def write_report(
     if not selected:
         reasons = ''.join(f'\n  {one.work_dir}: {one.reason}' for one in skipped)
         raise ValueError(f'there is no run to report{reasons}')
-    comparison = compare(selected, reference)
+    comparison = compare(selected, reference, given_labels(labels, selected, skipped))
     figures = _draw(comparison, bar)
     report = Report(out / 'index.html', comparison, skipped, notes_on(comparison))
     earlier = files_of(report.page)

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mmrecall.analysis.report.checkpoints import is_of_run
+from mmrecall.analysis.report.configs import with_total_loss
 from mmrecall.analysis.report.logs import TIMESTAMP, Scalars, read_log, read_scalars, read_test_metrics
+from mmrecall.analysis.report.settings import plain_names
 from mmrecall.datasets import LabelCounts
 from mmrecall.io import read_literals
 
@@ -27,6 +30,8 @@ class Result(NamedTuple):
     """A row per class; segmentation only."""
     dataset: dict[str, Any]
     """The config of what was evaluated on."""
+    evaluator: Any
+    """The config of the metrics."""
 
 
 class Run(NamedTuple):
@@ -94,8 +99,9 @@ def read_run(work_dir: Path) -> Run:
     if not logged:
         raise ValueError(_nothing_to_read(work_dir))
     problems: list[str] = []
-    config = _read_config(work_dir, logged[-1])
+    config = _read_config(work_dir, logged)
     scalars = _read_starts(logged, problems)
+    scalars = scalars._replace(training=with_total_loss(config, scalars.training))
     if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
         raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
     validation, environment = _read_validation(work_dir, logged, scalars, config, problems)
@@ -117,12 +123,26 @@ def _nothing_to_read(work_dir: Path) -> str:
     return 'it holds no logs of mmengine (TIME/vis_data/scalars.json)'
 
 
-def _read_config(work_dir: Path, start: Path) -> dict[str, Any]:
-    candidates = [start / 'vis_data' / 'config.py', *sorted(work_dir.glob('*.py'))]
-    for path in candidates:
-        if path.is_file():
-            return read_literals(path.read_text(encoding='utf-8'), str(path))
-    raise ValueError(f'its config is missing ({candidates[0]})')
+def _read_config(work_dir: Path, logged: list[Path]) -> dict[str, Any]:
+    """Return the config of the last start, with the weights that the first one began with."""
+    candidates = [_dumped(logged[-1]), *sorted(work_dir.glob('*.py'))]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        raise ValueError(f'its config is missing ({candidates[0]})')
+    config = _parsed(found)
+    if config.get('resume'):
+        # What is resumed from is given as load_from.
+        first = _parsed(_dumped(logged[0])) if _dumped(logged[0]).is_file() else config
+        config['load_from'] = None if first.get('resume') else first.get('load_from')
+    return config
+
+
+def _dumped(start: Path) -> Path:
+    return start / 'vis_data' / 'config.py'
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    return plain_names(read_literals(path.read_text(encoding='utf-8'), str(path), names=True))
 
 
 def _kind(config: dict[str, Any]) -> str:
@@ -163,11 +183,12 @@ def _read_validation(
     iteration = scalars.validation.index[-1]
     metrics = scalars.validation.iloc[-1].dropna().to_dict()
     classes = _table_of(metrics, tables, f'{work_dir}: the last validation', problems)
-    return Result('validation', f'iteration {iteration}', metrics, classes, _dataset(config, 'val')), environment
+    evaluated = _dataset(config, 'val'), config.get('val_evaluator')
+    return Result('validation', f'iteration {iteration}', metrics, classes, *evaluated), environment
 
 
 def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: list[str]) -> Result | None:
-    """Return the last test that has ended since the last start of the training."""
+    """Return the last test of a checkpoint of the run that has ended since the last start of the training."""
     tests = [start for folder in (work_dir, work_dir / 'test') for start in starts(folder)]
     for start in sorted(tests, key=lambda path: path.name, reverse=True):
         path = start / f'{start.name}.json'
@@ -186,12 +207,17 @@ def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: l
         of, classes = 'unknown checkpoint', None
         if path.with_suffix('.log').is_file():
             log = read_log(path.with_suffix('.log'))
+            if log.checkpoint and not is_of_run(log.checkpoint, work_dir, config):
+                problems.append(
+                    f'{start}: a test of {log.checkpoint}, which is no checkpoint of this run; it is left out; test it '
+                    'with the --work-dir of its own run'
+                )
+                continue
             problems += log.problems
             of = Path(log.checkpoint).name if log.checkpoint else of
             classes = _table_of(metrics, log.tables, str(path), problems)
-        dumped = start / 'vis_data' / 'config.py'
-        own = read_literals(dumped.read_text(encoding='utf-8'), str(dumped)) if dumped.is_file() else config
-        return Result('test', of, metrics, classes, _dataset(own, 'test'))
+        own = _parsed(_dumped(start)) if _dumped(start).is_file() else config
+        return Result('test', of, metrics, classes, _dataset(own, 'test'), own.get('test_evaluator'))
     return None
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmrecall.analysis.report.configs import dataset_settings, flatten, shown
 from mmrecall.analysis.report.runs import Result, Run, old_logs, read_run, starts
+from mmrecall.analysis.report.settings import compared, dataset_settings, flatten, shown
 
 _Facts = tuple[tuple[str, str], ...]
 """The kind, the number of classes and the data set of a run: what runs that are compared must share."""
@@ -124,7 +124,7 @@ def _facts(run: Run, dataset: dict[str, Any]) -> _Facts:
     facts = [('kind', run.kind), ('number of classes', repr(numbers[-1] if numbers else None))]
     # The type comes first, because it explains why the rest differs.
     settings = sorted(dataset_settings(dataset).items(), key=lambda item: (item[0] != 'type', item[0]))
-    return (*facts, *((f'data set, {key}', shown(value)) for key, value in settings))
+    return (*facts, *((f'data set, {key}', shown(compared(key, value))) for key, value in settings))
 
 
 def _difference(wanted: _Facts, found: _Facts) -> str:

@@ -1,14 +1,16 @@
 """The results of the runs, as tables."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mmrecall.analysis.report.configs import differing, is_cross_entropy, labels_of, shown, training_settings
+from mmrecall.analysis.report.configs import is_cross_entropy
+from mmrecall.analysis.report.labels import labels_of, settings_of
 from mmrecall.analysis.report.runs import Result, Run
 from mmrecall.analysis.report.selection import Selected
+from mmrecall.analysis.report.settings import differing, shown
 
 # A class is a minority class if the reference's IoU is below this (tables II and III of the paper).
 MINORITY_IOU = 80
@@ -86,17 +88,20 @@ class Comparison(NamedTuple):
         return known + [name for name in classes if self.shares is None or name not in self.shares.index]
 
 
-def compare(selected: Sequence[Selected], reference: str | None = None) -> Comparison:
+def compare(
+    selected: Sequence[Selected], reference: str | None = None, given: Mapping[int, str] | None = None
+) -> Comparison:
     """Return the comparison of the runs that `comparable` has selected.
 
     Args:
         selected: runs with their results.
         reference: label that the others are compared with; by default that of plain cross entropy, if there is one.
+        given: labels by the places of their runs, as `given_labels` returns them.
 
     Raises:
         ValueError: no run has that label; lists those that there are.
     """
-    labels = labels_of([one.run for one in selected])
+    labels = labels_of(selected, given)
     runs = [LabelledRun(label, *one) for label, one in zip(labels, selected, strict=True)]
     reference = _reference(runs, reference)
     order = list(dict.fromkeys(([reference] if reference else []) + sorted(labels, key=str.lower)))
@@ -202,13 +207,16 @@ def runs_table(comparison: Comparison) -> pd.DataFrame:
 
 def config_differences(comparison: Comparison) -> pd.DataFrame:
     """Return the settings that a label has otherwise than the reference (or the first): label, setting, both values."""
-    settings = {label: training_settings(run.config) for label, run, _ in reversed(comparison.runs)}
+    # Preferably of a run with a result: it says how it was evaluated.
+    runs = sorted(comparison.runs, key=lambda one: one.result is None)
+    settings = {label: settings_of(Selected(run, result)) for label, run, result in reversed(runs)}
     base = comparison.labels[0]
     rows = []
     for label in comparison.labels[1:]:
-        for key in differing([settings[base], settings[label]]):
-            values = (shown(settings[one][key]) if key in settings[one] else 'not set' for one in (label, base))
-            rows.append((label, key, *values))
+        pairs = [(settings[label][part], settings[base][part]) for part in (0, 1)]
+        for here, there in pairs if all(pairs[1]) else pairs[:1]:
+            for key in differing([there, here]):
+                rows.append((label, key, *(shown(one[key]) if key in one else 'not set' for one in (here, there))))
     return pd.DataFrame(rows, columns=['label', 'setting', 'value', base])
 
 

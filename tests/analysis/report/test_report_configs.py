@@ -7,11 +7,16 @@ from types import SimpleNamespace
 
 from written_runs import CE, RECALL, classification_config, segmentation_config
 
-from mmrecall.analysis.report.configs import is_cross_entropy, labels_of
+from mmrecall.analysis.report.configs import is_cross_entropy
+from mmrecall.analysis.report.labels import labels_of
+from mmrecall.analysis.report.selection import Selected
 
 
-def labels(*configs):
-    return labels_of([SimpleNamespace(config=config) for config in configs])
+def labels(*configs, work_dirs=None):
+    """Return the labels of runs without results."""
+    places = work_dirs or [f'runs/{number}' for number in range(len(configs))]
+    runs = [SimpleNamespace(config=config, work_dir=place) for config, place in zip(configs, places, strict=True)]
+    return labels_of([Selected(run, None) for run in runs])
 
 
 def test_seeds_paths_workers_and_what_is_logged_make_no_other_label():
@@ -92,8 +97,8 @@ def second_stage(first):
 def test_two_first_stages_are_two_labels_and_two_seeds_of_one_are_one():
     places = ('work_dirs/ce-seed0/epoch_1.pth', 'work_dirs/sdn/epoch_1.pth', 'other/ce-seed1/epoch_1.pth',
               'slurm/ce/seed_2/epoch_1.pth')  # fmt: skip
-    labels = labels_of([SimpleNamespace(config=second_stage(place)) for place in places])
-    assert labels == ['LWSHead first_stage=ce', 'LWSHead first_stage=sdn', *['LWSHead first_stage=ce'] * 2]
+    first, second, *others = labels(*map(second_stage, places))
+    assert (first, second, *others) == ('LWSHead first_stage=ce', 'LWSHead first_stage=sdn', first, first)
     assert not is_cross_entropy(second_stage(places[0]))
 
 

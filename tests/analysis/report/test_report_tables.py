@@ -138,6 +138,20 @@ def test_curves_are_means_over_the_seeds(tmp_path):
     assert accuracy['std'].tolist() == pytest.approx([statistics.stdev((40, 60)), statistics.stdev((20, 40))])
 
 
+@pytest.mark.parametrize('head', ['FeatureLossClsHead', 'OLTRHead', 'LinearClsHead'])
+@pytest.mark.parametrize('old', [True, False])
+def test_the_loss_of_the_curves_is_the_sum_of_all_terms_in_old_logs_and_new_ones(old, head, tmp_path):
+    """Of 2 and 0.5: mmengine logs the sum as `loss`, and once the first term of two heads took its place."""
+    start = Start(tmp_path / 'run', classification_config(dict(type=f'mmrecall.{head}')))
+    parts = dict(loss_feature=0.5) if head != 'LinearClsHead' else {}
+    first = dict(loss=2.0) if old and parts else dict(loss=2.5, loss_cls=2.0)
+    start.train(10, **first | parts)
+    # It went on with today's head.
+    start.train(20, **dict(loss=1.5, loss_cls=1.0) | parts)
+    table = draw_curves(comparison_of(tmp_path)).everything
+    assert table[table['quantity'] == 'training loss']['mean'].tolist() == [2.5, 1.5]
+
+
 def test_alphas_are_compared_and_the_recall_of_the_batch_is_one(tmp_path):
     for number, arguments in enumerate((dict(), dict(alpha=0.1), dict(alpha=0.01), dict(metric='iou'))):
         write_run(tmp_path / str(number), segmentation_config(RECALL | arguments), tested=None)

@@ -76,9 +76,10 @@ def test_a_compiled_loss_gets_its_weights_too(kind):
     assert values[0] != values[1]
 
 
-def test_a_training_that_ends_before_the_weights_begin_is_said(tmp_path, caplog):
+@pytest.mark.parametrize('begin', [2, 160])
+def test_a_training_that_ends_before_the_weights_begin_is_said(begin, tmp_path, caplog):
     with caplog.at_level('WARNING', logger='mmengine'):
-        runner = small_runner(tmp_path, automatic(), hooks=[DeferredReweightingHook(begin=2)])
+        runner = small_runner(tmp_path, automatic(), hooks=[DeferredReweightingHook(begin=begin)])
         runner.logger.addHandler(caplog.handler)
         runner.train()
-    assert 'begin=2, but the training ends after 2 epochs' in caplog.text
+    assert f'begin={begin}, but the training ends after 2 epochs' in caplog.text
