@@ -181,8 +181,8 @@ def test_reweighting_off_is_a_weight_of_one():
         (dict(class_weight='inverse_frequency', class_counts={0: 900, 1: 100}), ValueError, 'one number per class'),
         (dict(class_weight='inverse_frequency', class_counts=[[1, 2]]), ValueError, 'one number per class'),
         (dict(class_weight='inverse_frequency', class_counts=7), ValueError, 'one number per class'),
-        (dict(class_counts=[1, 2]), ValueError, 'class_counts are given, but class_weight=None'),
-        (dict(class_weight=[1.0, 2.0], class_counts=[1, 2]), ValueError, 'class_counts are given'),
+        (dict(class_counts=[1, 2]), ValueError, 'got class_counts and class_weight=None'),
+        (dict(class_weight=[1.0, 2.0], class_counts=[1, 2]), ValueError, 'got class_counts and class_weight='),
         (dict(normalizer='pixels'), ValueError, "normalizer is 'pixels'"),
     ],
 )
