@@ -1,25 +1,30 @@
-"""Hooks that a Runner of mmengine gets by itself, because its losses need them."""
+"""What a Runner of mmengine does by itself, because its losses need it."""
 
 import functools
 from typing import Any
 
 from mmengine.runner import Runner
+from torch import nn
 
 from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts
+from mmrecall.engine.hooks.named_losses import check_named_losses, complete_query_heads
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
+from mmrecall.engine.runner import unwrap_model
 
 # each hook with a function that lists the parts of a model which need it
 _NEEDED = ((ClassCountsHook, automatic_counts), (SkippedStepHook, running_recalls))
 
 
 def install_hooks_of_losses() -> None:
-    """Make every `Runner` add the hooks that the losses of its model need.
+    """Make every `Runner` add the hooks that the losses of its model need, and look at the losses before training.
 
     `ClassCountsHook` for a loss that waits for counts, `SkippedStepHook` for one with a running recall. The model,
     whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the
     config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
+
+    Training begins with `check_named_losses` and `complete_query_heads`; a test does not need them.
     """
-    register_hooks = Runner.register_hooks
+    register_hooks, train = Runner.register_hooks, Runner.train
     if getattr(register_hooks, '_adds_hooks_of_losses', False):
         return
 
@@ -30,5 +35,12 @@ def install_hooks_of_losses() -> None:
             if needs_it(runner.model) and not any(isinstance(one, hook) for one in runner.hooks):
                 runner.register_hook(hook())
 
+    @functools.wraps(train)
+    def check_and_train(runner: Runner, *args: Any, **kwargs: Any) -> nn.Module:
+        model = unwrap_model(runner)
+        check_named_losses(runner.cfg.get('model'), model)
+        complete_query_heads(model)
+        return train(runner, *args, **kwargs)
+
     register_hooks_and_more._adds_hooks_of_losses = True
-    Runner.register_hooks = register_hooks_and_more
+    Runner.register_hooks, Runner.train = register_hooks_and_more, check_and_train
