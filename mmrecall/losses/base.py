@@ -281,7 +281,13 @@ def _describe_unknown(cls: type[BaseLoss], unknown: Any) -> str:
     parameters = [one for function in constructors for one in inspect.signature(function).parameters.values()]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     known = sorted({one.name for one in parameters if one.kind == kind} - {'self', *cls.fixed_options})
-    return (
+    message = (
         f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. In an OpenMMLab '
         'config that inherits from one with another loss, add _delete_=True to this one'
     )
+    if 'class_weight' in unknown:
+        message += (
+            '. loss_cls of Mask2Former and MaskFormer needs class weights, for "no object", which is no class of the '
+            'data; RecallLoss and WeightedCrossEntropyLoss have them'
+        )
+    return message
