@@ -7,9 +7,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts
-from mmrecall.engine.hooks.named_losses import check_named_losses, complete_query_heads
+from mmrecall.engine.hooks.loss_checks import check_losses
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
-from mmrecall.engine.runner import unwrap_model
 
 # each hook with a function that lists the parts of a model which need it
 _NEEDED = ((ClassCountsHook, automatic_counts), (SkippedStepHook, running_recalls))
@@ -22,7 +21,7 @@ def install_hooks_of_losses() -> None:
     whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the
     config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
 
-    Training begins with `check_named_losses` and `complete_query_heads`; a test does not need them.
+    Training begins with `check_losses`; a test does not need it.
     """
     register_hooks, train = Runner.register_hooks, Runner.train
     if getattr(register_hooks, '_adds_hooks_of_losses', False):
@@ -37,9 +36,7 @@ def install_hooks_of_losses() -> None:
 
     @functools.wraps(train)
     def check_and_train(runner: Runner, *args: Any, **kwargs: Any) -> nn.Module:
-        model = unwrap_model(runner)
-        check_named_losses(runner.cfg.get('model'), model)
-        complete_query_heads(model)
+        check_losses(runner)
         return train(runner, *args, **kwargs)
 
     register_hooks_and_more._adds_hooks_of_losses = True

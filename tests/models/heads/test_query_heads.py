@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrecall.engine.hooks.named_losses import check_named_losses, complete_query_heads
+from mmrecall.engine.hooks.loss_checks import check_named_losses, complete_query_heads
 
 pytest.importorskip('mmdet.models')
 mmseg = pytest.importorskip('mmseg')
@@ -92,6 +92,17 @@ def test_a_scheme_of_counted_classes_gives_the_losses_of_its_weights(head):
     )
     expected = losses_of(config_of(head, loss_cls=given))
     assert losses_of(config_of(head, loss_cls=scheme), counts) == pytest.approx(expected, rel=1e-5)
+
+
+@every_head
+@pytest.mark.parametrize('number', [0, 1])
+def test_the_configs_of_the_docs_train(head, number, repository):
+    text = (repository / 'docs' / 'heads.md').read_text()
+    blocks = [block.partition('```')[0] for block in text.split('```python\n')[1:]]
+    loss = Config.fromstring(blocks[number].replace('19', str(CLASSES)), '.py').loss_cls
+    assert loss.pop('_delete_')
+    counts = [50, 20, 10, 4, 2] if 'class_counts' in loss else None
+    assert losses_of(config_of(head, loss_cls=loss), counts)['decode.loss_cls'] > 0
 
 
 @every_head

@@ -1,16 +1,36 @@
-"""Losses of this package that the config of a model names, against those that the built model has."""
+"""What is looked at before training: whether the heads of a model call the losses of this package as these expect."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.runner import Runner
 from torch import nn
 
+from mmrecall.engine.runner import unwrap_model
 from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss
 from mmrecall.registry import MODELS
 
 _LOSSES = (BaseLoss, FeatureLoss)
 Path = tuple[str, ...]
+
+
+def check_losses(runner: Runner) -> None:
+    """Look at the losses of a runner's model.
+
+    Raises:
+        ValueError: see `check_named_losses` and `complete_query_heads`.
+    """
+    model = unwrap_model(runner)
+    check_named_losses(runner.cfg.get('model'), model)
+    complete_query_heads(model)
+    skipped = losses_that_may_be_skipped(model)
+    if skipped and get_world_size() > 1:
+        runner.logger.warning(
+            f'{", ".join(skipped)}: a MultiTaskHead does not call the loss of a task of which a batch has no sample, '
+            'and the other ranks would wait for it; set sync=False in this loss if that may happen'
+        )
 
 
 def check_named_losses(config: Any, model: nn.Module) -> None:
@@ -66,6 +86,16 @@ def complete_query_heads(model: nn.Module) -> None:
                 f'class_weight=[1.0] * {head.num_classes} + [0.1]'
             )
         head.class_weight = [1.0] * channels
+
+
+def losses_that_may_be_skipped(model: nn.Module) -> list[str]:
+    """Return the names of the losses of mmpretrain's `MultiTaskHead` in whose call all ranks meet."""
+    heads = [name for name, head in model.named_modules() if type(head).__name__ == 'MultiTaskHead']
+    return [
+        name
+        for name, loss in model.named_modules()
+        if isinstance(loss, _LOSSES) and loss.sync and any(name.startswith(f'{head}.') for head in heads)
+    ]
 
 
 def _named_losses(config: Any, path: Path) -> Iterator[tuple[Path, type]]:

@@ -1,4 +1,4 @@
-"""A loss that the config names and the built model does not have is said before training."""
+"""What a Runner says of losses and heads before it trains."""
 
 import copy
 
@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import mmrecall
-from mmrecall.engine.hooks.named_losses import check_named_losses, complete_query_heads
+from mmrecall.engine.hooks.loss_checks import check_named_losses, complete_query_heads, losses_that_may_be_skipped
 from mmrecall.losses import RecallLoss, WeightedCrossEntropyLoss
 
 RECALL = dict(type='mmrecall.RecallLoss')
@@ -229,3 +229,28 @@ def test_all_samples_are_all_queries():
 def test_a_loss_that_does_not_fit_the_head_is_said_before_training(loss, message):
     with pytest.raises(ValueError, match=f'got model.decode_head.loss_cls of type .*{message}'):
         complete_query_heads(query_model(loss, None))
+
+
+def multi_task_model(**options):
+    models = pytest.importorskip('mmpretrain.models')
+    parts = {
+        name: dict(type='LinearClsHead', num_classes=3, in_channels=4, loss=loss)
+        for name, loss in (('ours', dict(RECALL, **options)), ('stock', dict(type='CrossEntropyLoss')))
+    }
+    model = Net()
+    with MODELS.switch_scope_and_registry('mmpretrain'):
+        model.head = models.heads.MultiTaskHead(parts)
+    return model
+
+
+def test_on_several_ranks_a_loss_that_a_multi_task_head_may_skip_is_said(tmp_path, caplog, monkeypatch):
+    loss_checks = pytest.importorskip('mmrecall.engine.hooks.loss_checks')
+    runner = runner_of(tmp_path, multi_task_model())
+    runner.logger.addHandler(caplog.handler)
+    loss_checks.check_losses(runner)
+    assert caplog.text == ''
+    monkeypatch.setattr(loss_checks, 'get_world_size', lambda: 2)
+    loss_checks.check_losses(runner)
+    assert 'head.task_heads.ours.loss_module: a MultiTaskHead does not call' in caplog.text
+    assert 'set sync=False' in caplog.text
+    assert losses_that_may_be_skipped(multi_task_model(sync=False)) == []
