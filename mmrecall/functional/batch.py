@@ -26,10 +26,13 @@ class Batch(NamedTuple):
     avg_factor: float | Tensor | None = None
     """Number of all samples, if the caller gives it."""
 
-    def check(self) -> None:
-        """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value."""
+    def check(self, loss: str = 'this loss') -> None:
+        """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value.
+
+        ``loss`` is a name for errors.
+        """
         check_choice('reduction', self.reduction, REDUCTIONS)
-        check_shapes(self.logits, self.target, self.sample_weight)
+        check_shapes(self.logits, self.target, self.sample_weight, loss)
         check_integer('ignore_index', self.ignore_index)
         if not isinstance(self.avg_factor, Tensor):
             if self.avg_factor is not None:

@@ -11,6 +11,10 @@ AVERAGED_CLASSES = ('present', 'all')
 FLOATING_POINT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # the classes of a sample share a mass of 1, which is rounded in bfloat16
 _LARGEST_MASS = 1.01
+_MULTI_LABEL = (
+    'for samples with several classes at once (multi-label heads, loss_se_decode of EncHead) set a loss with a '
+    'sigmoid, such as CrossEntropyLoss with use_sigmoid=True'
+)
 # of what PyTorch takes as a number
 _LARGEST = 2**63
 
@@ -26,8 +30,8 @@ def is_soft(target: Tensor) -> bool:
     return target.is_floating_point()
 
 
-def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> None:
-    """Check types, dtypes and shapes, which needs no look at the values.
+def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = None, loss: str = 'this loss') -> None:
+    """Check types, dtypes and shapes, which needs no look at the values; ``loss`` is a name for errors.
 
     Raises:
         TypeError: an argument is not a tensor, the logits are not floating point, the labels are neither integers nor
@@ -47,10 +51,11 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
         raise ValueError(f'logits must have shape (N, C, ...), got {tuple(logits.shape)}')
     if logits.shape[1] < 2:
         raise ValueError(
-            f'logits have {logits.shape[1]} channel(s) (shape {tuple(logits.shape)}), but this is a softmax loss over '
-            'classes; for a binary task use two channels (num_classes=2, out_channels=2) instead of a sigmoid'
+            f'logits have {logits.shape[1]} channel(s) (shape {tuple(logits.shape)}), but {loss} is a softmax over '
+            'classes; for a binary task set num_classes=2, out_channels=2; in a head of one channel, such as that of '
+            "STDC's boundaries, set CrossEntropyLoss with use_sigmoid=True"
         )
-    _check_target(logits, target)
+    _check_target(logits, target, loss)
     samples = (logits.shape[0], *logits.shape[2:])
     if sample_weight is not None and tuple(sample_weight.shape) != samples:
         raise ValueError(
@@ -61,7 +66,7 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
         raise TypeError(f'sample_weight must hold real numbers, got {sample_weight.dtype}')
 
 
-def _check_target(logits: Tensor, target: Tensor) -> None:
+def _check_target(logits: Tensor, target: Tensor, loss: str) -> None:
     if (
         target.dtype == torch.bool
         or target.dtype.is_complex
@@ -71,10 +76,13 @@ def _check_target(logits: Tensor, target: Tensor) -> None:
     expected = logits.shape if is_soft(target) else (logits.shape[0], *logits.shape[2:])
     if tuple(target.shape) != tuple(expected):
         kind = 'soft labels (a floating-point target)' if is_soft(target) else 'class indices (an integer target)'
-        raise ValueError(
+        message = (
             f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} '
             f'need {kind} of shape {tuple(expected)}'
         )
+        if target.shape == logits.shape:
+            message += f'; {loss} takes no one-hot labels; {_MULTI_LABEL}'
+        raise ValueError(message)
 
 
 def check_class_indices(target: Tensor) -> None:
@@ -174,7 +182,7 @@ def _describe_invalid_masses(target: Tensor) -> str:
     return (
         f'target holds {int(_has_excess_mass(target).count_nonzero())} sample(s) whose soft labels add up to more than '
         f'1, the most to {target.sum(dim=1, dtype=torch.float32).max().item():g}; the classes of a softmax exclude one '
-        'another; for samples with several classes at once (multi-label) use a loss with a sigmoid'
+        f'another; {_MULTI_LABEL}'
     )
 
 

@@ -35,7 +35,8 @@ class BaseLoss(nn.Module):
 
     Args:
         num_classes: C; compared with the logits.
-        ignore_index: label that is left out, if the caller names none: mmseg's heads do, mmpretrain's do not.
+        ignore_index: label that is left out, if the caller names none: mmseg's heads do, but for those of PIDNet and
+            DDRNet, mmpretrain's do not.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``.
         loss_weight: factor of the whole loss.
         loss_name: name in mmseg's log; begins with ``loss_``.
@@ -95,7 +96,7 @@ class BaseLoss(nn.Module):
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self.sync = sync
-        self._label_check = LabelCheck()
+        self._label_check = LabelCheck(type(self).__name__)
         # C and the device of the last good batch, for the all-reduce of a rank that refuses the next one
         self._last_seen: tuple[int, torch.device] | None = None
 
@@ -158,7 +159,7 @@ class BaseLoss(nn.Module):
     def _local_sums(self, batch: Batch) -> Sums:
         if not self.takes_soft_labels:
             check_class_indices(batch.target)
-        batch.check()
+        batch.check(self._label_check.loss)
         self._check_num_classes(batch)
         sums = self.update(batch)
         # not _replace, which PyTorch 2.1 cannot compile; copies, because it cannot compile what returns a tensor and an
@@ -281,7 +282,13 @@ def _describe_unknown(cls: type[BaseLoss], unknown: Any) -> str:
     parameters = [one for function in constructors for one in inspect.signature(function).parameters.values()]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     known = sorted({one.name for one in parameters if one.kind == kind} - {'self', *cls.fixed_options})
-    return (
+    message = (
         f'{cls.__name__} has no option {", ".join(map(repr, unknown))}; it takes {", ".join(known)}. In an OpenMMLab '
         'config that inherits from one with another loss, add _delete_=True to this one'
     )
+    if 'class_weight' in unknown:
+        message += (
+            '. loss_cls of Mask2Former and MaskFormer needs class weights, for "no object", which is no class of the '
+            'data; RecallLoss and WeightedCrossEntropyLoss have them'
+        )
+    return message

@@ -94,9 +94,13 @@ class LabelCheck:
 
     In training on a GPU the flags are copied to the host in the background and read at the next call, one step late,
     so that no step waits for the device; until then the bad labels are left out.
+
+    Args:
+        loss: name of the loss, for errors.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loss: str = 'this loss') -> None:
+        self.loss = loss
         self._pending: tuple[Tensor, torch.cuda.Event, Tensor, int, int] | None = None
 
     def __call__(self, sums: Sums, target: Tensor, num_classes: int, ignore_index: int, is_training_step: bool) -> None:
@@ -106,7 +110,7 @@ class LabelCheck:
             # inside torch.func.vmap no value can be read
             if torch._C._are_functorch_transforms_active() and _is_in_vmap(sums.invalid_labels):
                 return
-            _raise_for(float(sums.invalid_labels), float(refusals), target, num_classes, ignore_index)
+            self._raise_for(float(sums.invalid_labels), float(refusals), target, num_classes, ignore_index)
             return
         self.raise_pending()
         flags = torch.stack([sums.invalid_labels.double(), refusals.double()])
@@ -119,11 +123,24 @@ class LabelCheck:
         host, copied, target, num_classes, ignore_index = self._pending
         self._pending = None
         copied.synchronize()
-        _raise_for(*host.tolist(), target, num_classes, ignore_index)
+        self._raise_for(*host.tolist(), target, num_classes, ignore_index)
+
+    def _raise_for(
+        self, invalid_labels: float, refusals: float, target: Tensor, num_classes: int, ignore_index: int
+    ) -> None:
+        if invalid_labels > 0:
+            if count_invalid_labels(target, num_classes, ignore_index) > 0:
+                raise ValueError(f'{self.loss}: {describe_invalid_labels(target, num_classes, ignore_index)}')
+            raise ValueError(
+                f'{self.loss}: {int(invalid_labels)} label(s) on another rank are outside [0, {num_classes}) and not '
+                f'ignore_index={ignore_index}; that rank says which'
+            )
+        if refusals > 0:
+            raise ValueError(_describe_refusals(int(refusals)))
 
     def __getstate__(self) -> dict:
         # events cannot be pickled, and a copy has seen no batch
-        return {'_pending': None}
+        return {'loss': self.loss, '_pending': None}
 
 
 def _is_in_vmap(tensor: Tensor) -> bool:
@@ -137,18 +154,6 @@ def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     copied = torch.cuda.Event()
     copied.record(torch.cuda.current_stream(flags.device))
     return host, copied
-
-
-def _raise_for(invalid_labels: float, refusals: float, target: Tensor, num_classes: int, ignore_index: int) -> None:
-    if invalid_labels > 0:
-        if count_invalid_labels(target, num_classes, ignore_index) > 0:
-            raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))
-        raise ValueError(
-            f'{int(invalid_labels)} label(s) on another rank are outside [0, {num_classes}) and not '
-            f'ignore_index={ignore_index}; that rank says which'
-        )
-    if refusals > 0:
-        raise ValueError(_describe_refusals(int(refusals)))
 
 
 def _describe_refusals(ranks: int) -> str:

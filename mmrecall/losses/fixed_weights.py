@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mmrecall.functional.validation import check_finite, check_integer
+from mmrecall.functional.validation import check_finite, check_integer, check_number
 from mmrecall.functional.weight_schemes import (
     effective_number_weights,
     inverse_frequency_weights,
@@ -50,6 +50,7 @@ class FixedClassWeights:
         class_counts: for the schemes.
         classes: the class names in order, for weights by name.
         beta: of ``'effective_number'``.
+        no_object_weight: weight of one class more, the last, of which the other options know nothing.
     """
 
     def __init__(
@@ -58,11 +59,15 @@ class FixedClassWeights:
         class_counts: ClassCounts | None = None,
         classes: Sequence[str] | None = None,
         beta: float | None = None,
+        no_object_weight: float | None = None,
     ) -> None:
+        if no_object_weight is not None:
+            check_number('no_object_weight', no_object_weight)
         self._resolved = resolve_class_weight(class_weight, class_counts is not None, beta)
         self._class_counts = class_counts
         self._classes = classes
         self._beta = beta
+        self._no_object_weight = no_object_weight
         self._tensor = DeviceTensor()
 
     @property
@@ -76,7 +81,7 @@ class FixedClassWeights:
         return number_of_classes(self._resolved)
 
     def get(self, num_classes: int, device: torch.device, enabled: bool = True) -> Tensor:
-        """Return the (C,) float64 weights; ones if they are not enabled.
+        """Return the (C,) float64 weights; ones if they are not enabled, but for that of "no object".
 
         Raises:
             ValueError: class counts that are not known yet, or of another number of classes.
@@ -85,6 +90,12 @@ class FixedClassWeights:
         return self._tensor.get((num_classes, version, enabled), device, lambda: self._make(num_classes, enabled))
 
     def _make(self, num_classes: int, enabled: bool) -> Tensor:
+        if self._no_object_weight is None:
+            return self._of_counted_classes(num_classes, enabled)
+        weights = self._of_counted_classes(num_classes - 1, enabled)
+        return torch.cat([weights, weights.new_tensor([self._no_object_weight])])
+
+    def _of_counted_classes(self, num_classes: int, enabled: bool) -> Tensor:
         counted = None if self._class_counts is None else self._class_counts.read(num_classes)
         if self._resolved is None or not enabled:
             return torch.ones(num_classes, dtype=torch.float64)

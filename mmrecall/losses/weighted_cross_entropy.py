@@ -37,6 +37,8 @@ class WeightedCrossEntropyLoss(BaseLoss):
             authors' code), for which ``avg_factor`` stands in if it is passed.
         classes: the class names in order, for weights by name.
         num_classes: C.
+        no_object_weight: weight of one class more, the last, that the data do not have: "no object" of Mask2Former and
+            MaskFormer. The logits then have C + 1 channels; all other options are those of the C classes.
         common: those of `BaseLoss`.
 
     Raises:
@@ -67,6 +69,7 @@ class WeightedCrossEntropyLoss(BaseLoss):
         normalizer: str | None = None,
         classes: Sequence[str] | None = None,
         num_classes: int | None = None,
+        no_object_weight: float | None = None,
         loss_name: str = 'loss_weighted_ce',
         **common: Any,
     ) -> None:
@@ -75,7 +78,7 @@ class WeightedCrossEntropyLoss(BaseLoss):
         check_choice('normalizer', self.normalizer, NORMALIZERS)
         counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
         self.class_counts = counts
-        self._fixed_weights = FixedClassWeights(class_weight, counts, classes, beta)
+        self._fixed_weights = FixedClassWeights(class_weight, counts, classes, beta, no_object_weight)
         if counts is not None and not self._fixed_weights.is_scheme:
             raise ValueError(
                 f'got class_counts and class_weight={class_weight!r}, which does not use them; set class_weight to one '
@@ -84,8 +87,11 @@ class WeightedCrossEntropyLoss(BaseLoss):
         self.class_weight = class_weight
         self.beta = beta
         self.classes = classes
+        self.no_object_weight = no_object_weight
         if self.num_classes is None:
             self.num_classes = counts.num_classes if counts is not None else self._fixed_weights.num_classes
+        if self.num_classes is not None and no_object_weight is not None:
+            self.num_classes += 1
         if self.num_classes is not None and (counts is None or counts.known):
             # a wrong option is named here, not in the first step
             self._fixed_weights.get(self.num_classes, torch.device('cpu'))

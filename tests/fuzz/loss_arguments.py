@@ -124,6 +124,7 @@ def usual_options(num_classes):
         'max_margin': number,
         'metric': st.sampled_from(['recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky']),
         'normalizer': st.sampled_from(['valid', 'all', 'weight']),
+        'no_object_weight': st.sampled_from([None, None, None, 0.1]),
         'num_classes': st.sampled_from([num_classes, num_classes, None, 7]),
         'per_image': st.booleans(),
         'reduction': st.sampled_from(['mean', 'sum', 'none']),

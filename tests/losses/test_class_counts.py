@@ -143,6 +143,47 @@ def test_an_averaged_model_copies_the_counts():
         torch.testing.assert_close(loss_of(averaged.module[1]), loss_of(loss))
 
 
+def with_no_object():
+    """Five channels, of which the last is no class of the data."""
+    return random_batch((30, 5), 0.2)
+
+
+@pytest.mark.parametrize(
+    ('options', 'weights'),
+    [
+        (dict(class_weight='inverse_frequency', class_counts=COUNTS), inverse_frequency_weights(torch.tensor(COUNTS))),
+        (dict(class_weight=[0.5, 2.0, 0.0, 1.25]), torch.tensor([0.5, 2.0, 0.0, 1.25])),
+        (dict(class_weight={'d': 3.0}, classes=('a', 'b', 'c', 'd')), torch.tensor([1.0, 1.0, 1.0, 3.0])),
+        (dict(), torch.ones(4)),
+    ],
+)
+def test_no_object_is_a_class_more_with_a_weight_of_its_own(options, weights):
+    logits, target = with_no_object()
+    loss = WeightedCrossEntropyLoss(**options, no_object_weight=0.1, normalizer='weight')
+    expected = F.cross_entropy(logits, target, torch.tensor([*weights.tolist(), 0.1]).double(), ignore_index=255)
+    torch.testing.assert_close(loss(logits, target, ignore_index=255), expected)
+
+
+def test_automatic_counts_are_those_of_the_data_without_no_object():
+    loss = WeightedCrossEntropyLoss('inverse_frequency', 'auto', num_classes=4, no_object_weight=0.1)
+    loss.class_counts.set(COUNTS)
+    given = WeightedCrossEntropyLoss('inverse_frequency', COUNTS, no_object_weight=0.1)
+    logits, target = with_no_object()
+    torch.testing.assert_close(loss(logits, target, ignore_index=255), given(logits, target, ignore_index=255))
+    with pytest.raises(ValueError, match='have 4 channels, but this loss is for 5 classes'):
+        loss(*random_batch())
+    with pytest.raises(ValueError, match='no_object_weight is -1'):
+        WeightedCrossEntropyLoss(no_object_weight=-1)
+
+
+def test_deferred_weights_leave_that_of_no_object():
+    loss = WeightedCrossEntropyLoss('inverse_frequency', COUNTS, no_object_weight=0.1)
+    loss.reweighting = False
+    logits, target = with_no_object()
+    expected = F.cross_entropy(logits, target, torch.tensor([1, 1, 1, 1, 0.1]).double(), ignore_index=255)
+    torch.testing.assert_close(loss(logits, target, ignore_index=255), expected)
+
+
 def test_reweighting_off_is_a_weight_of_one():
     for cls, plain in (
         (WeightedCrossEntropyLoss, loss_with(None)),
@@ -182,7 +223,7 @@ def test_reweighting_off_is_a_weight_of_one():
         (dict(class_weight='inverse_frequency', class_counts=[[1, 2]]), ValueError, 'one number per class'),
         (dict(class_weight='inverse_frequency', class_counts=7), ValueError, 'one number per class'),
         (dict(class_counts=[1, 2]), ValueError, 'got class_counts and class_weight=None'),
-        (dict(class_weight=[1.0, 2.0], class_counts=[1, 2]), ValueError, 'got class_counts and class_weight='),
+        (dict(class_weight=[1.0, 2.0], class_counts=[1, 2]), ValueError, 'got class_counts and class_weight=.1'),
         (dict(normalizer='pixels'), ValueError, "normalizer is 'pixels'"),
     ],
 )

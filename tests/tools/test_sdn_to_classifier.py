@@ -144,6 +144,44 @@ def test_a_pipeline_with_a_foreign_transform_is_left_out_and_the_tool_says_so(re
     assert get_model(tmp_path / 'out.py', pretrained=str(tmp_path / 'out.pth')).head.num_classes == 3
 
 
+def new_style(text):
+    """The same config with classes in the place of names, as mmengine saves it in a checkpoint."""
+    full = {
+        'LoadImageFromFile': 'mmcv.transforms.LoadImageFromFile',
+        'Resize': 'mmcv.transforms.Resize',
+        'PackInputs': 'mmpretrain.datasets.PackInputs',
+        'ImageClassifier': 'mmpretrain.models.ImageClassifier',
+        'ResNet': 'mmpretrain.models.ResNet',
+        'GlobalAveragePooling': 'mmpretrain.models.GlobalAveragePooling',
+        'SDNHead': 'mmrecall.models.heads.SDNHead',
+    }
+    for name, path in full.items():
+        text = text.replace(f"type='{name}'", f"type='{path}'")
+    return text.replace("default_scope = 'mmpretrain'\n", '')
+
+
+def test_the_inferencer_takes_the_classifier_of_a_new_style_config(tmp_path):
+    synthetic_data.image_folder(tmp_path / 'images', classes=3)
+    image = str(next((tmp_path / 'images').rglob('*.png')))
+    results = []
+    for name, text in (('old', CONFIG), ('new', new_style(CONFIG))):
+        torch.manual_seed(0)
+        sdn_to_classifier(made_checkpoint(tmp_path, text), tmp_path / f'{name}.pth')
+        inferencer = ImageClassificationInferencer(tmp_path / f'{name}.py', pretrained=str(tmp_path / f'{name}.pth'))
+        results.append(inferencer(image)[0]['pred_scores'].tolist())
+    assert results[0] == results[1]
+
+
+def test_nested_transforms_of_a_new_style_config_get_short_names_too(tmp_path):
+    text = new_style(CONFIG).replace(
+        "dict(type='mmcv.transforms.Resize', scale=32)",
+        "dict(type='mmcv.transforms.RandomApply', transforms=[dict(type='mmcv.transforms.Resize', scale=32)])",
+    )
+    written = sdn_to_classifier(made_checkpoint(tmp_path, text), tmp_path / 'out.pth')
+    _, nested, _ = Config.fromfile(written.config).test_dataloader.dataset.pipeline
+    assert nested == dict(type='RandomApply', transforms=[dict(type='Resize', scale=32)])
+
+
 def test_a_network_without_class_names_can_be_loaded(tmp_path):
     sdn_to_classifier(made_checkpoint(tmp_path), tmp_path / 'out.pth')
     model = get_model(tmp_path / 'out.py', pretrained=str(tmp_path / 'out.pth'))

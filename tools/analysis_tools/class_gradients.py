@@ -42,6 +42,8 @@ def main() -> None:
     out = arguments.out
     try:
         found = _measure(arguments)
+        for loss in found.left_out:
+            print(f'{loss} is not measured: it is no loss of classes')
         print_table(gradients_table(found))
         write_gradients(out / 'gradients.csv', found)
         draw_gradients([out / 'gradients.png', out / 'gradients.svg'], found)

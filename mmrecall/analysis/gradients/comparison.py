@@ -35,6 +35,8 @@ class ComparedGradients(NamedTuple):
     """By loss."""
     unit: str
     """``'pixels'`` or ``'images'``."""
+    left_out: Sequence[str] = ()
+    """Losses of the model's head that were not measured, because they are not of classes: that of PIDNet's boundary."""
 
 
 class GradientComparison:
@@ -127,17 +129,20 @@ class GradientComparison:
 
         Raises:
             TypeError: soft labels, such as those of mixup, which belong to several classes.
-            ValueError: fewer batches, a head that calls its losses several times, or an error of a loss.
+            ValueError: fewer batches, a head that calls its losses several times, another number of losses where each
+                has logits of its own, or an error of a loss.
         """
         loader = self._loader()
         seen: list[ClassStatistics] = []
         gradients: dict[str, list[ClassGradients]] = {name: [] for name in self._losses}
         for data in itertools.islice(loader, num_batches):
-            call = self._call(data)
-            logits, target, ignore_index = call.batch()
+            calls = self._calls(data)
+            # Soft labels alone are left for the error that they raise.
+            measured = [call for call in calls if call.takes_class_indices] or calls[:1]
+            logits, target, ignore_index = measured[0].batch()
             seen.append(class_statistics(logits, target, ignore_index))
             for name, found in self._losses.items():
-                gradients[name].append(gradients_of_call(tuple(found.losses.values()), call))
+                gradients[name].append(self._gradients(name, tuple(found.losses.values()), calls, measured))
                 on_step()
         if len(seen) < num_batches:
             raise ValueError(
@@ -148,7 +153,27 @@ class GradientComparison:
             statistics=ClassStatistics(*(torch.stack(counts).sum(dim=0) for counts in zip(*seen, strict=True))),
             gradients={name: _mean(found) for name, found in gradients.items()},
             unit='pixels' if logits.ndim > 2 else 'images',
+            left_out=[
+                f'{call.name} ({type(call.loss).__name__})'
+                for call in calls
+                if not any(call is one for one in measured)
+            ],
         )
+
+    def _gradients(
+        self, name: str, losses: Sequence[nn.Module], calls: Sequence[LossCall], measured: Sequence[LossCall]
+    ) -> ClassGradients:
+        """Return the gradients of the losses of a config, each at the logits that the model's head gives it."""
+        if len(measured) == len(calls) and all(_same_batch(call, calls[0]) for call in calls):
+            return gradients_of_call(losses, calls[0])
+        if len(losses) != len(calls):
+            raise ValueError(
+                f'got {len(losses)} loss(es) of {name}; expected {len(calls)}, because each of those of '
+                f'{self._head.head} of {self._config.filename} has logits or labels of its own'
+            )
+        names = list(self._head.losses)
+        each = [gradients_of_call([losses[names.index(call.name)]], call) for call in measured]
+        return ClassGradients(*(torch.stack(terms).sum(dim=0) for terms in zip(*each, strict=True)))
 
     def _loader(self) -> Any:
         # In this process, the seed determines the augmentation too.
@@ -158,8 +183,8 @@ class GradientComparison:
         set_random_seed(self._seed)
         return Runner.build_dataloader(loader, seed=self._seed)
 
-    def _call(self, data: Any) -> LossCall:
-        """Return the head's call of its first loss on a batch."""
+    def _calls(self, data: Any) -> list[LossCall]:
+        """Return the head's calls of its losses on a batch."""
         training = self._split == 'train'
         self._model.train(training)
         losses = list(self._head.losses.values())
@@ -176,7 +201,7 @@ class GradientComparison:
                 f'the {self._head.head} of {self._config.filename} has {len(losses)} loss(es) and calls them '
                 f'{len(found)} times; expected a head that calls each once'
             )
-        return found[0]
+        return found
 
 
 def _load_state(found: HeadLosses, state: dict[str, Tensor]) -> list[str]:
@@ -203,6 +228,11 @@ def gradients_of_call(losses: Sequence[nn.Module], call: LossCall) -> ClassGradi
         return torch.stack([loss(leaf, labels, *call.args[2:], **options) for loss in losses]).sum()
 
     return class_gradients(gradient_by_class(total, logits, target, ignore_index))
+
+
+def _same_batch(one: LossCall, other: LossCall) -> bool:
+    pairs = zip(one.batch()[:2], other.batch()[:2], strict=True)
+    return all(first.data_ptr() == second.data_ptr() and first.shape == second.shape for first, second in pairs)
 
 
 def _mean(gradients: Sequence[ClassGradients]) -> ClassGradients:

@@ -1,11 +1,13 @@
-"""Hooks that a Runner of mmengine gets by itself, because its losses need them."""
+"""What a Runner of mmengine does by itself, because its losses need it."""
 
 import functools
 from typing import Any
 
 from mmengine.runner import Runner
+from torch import nn
 
 from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts
+from mmrecall.engine.hooks.loss_checks import check_losses
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
 
 # each hook with a function that lists the parts of a model which need it
@@ -13,13 +15,15 @@ _NEEDED = ((ClassCountsHook, automatic_counts), (SkippedStepHook, running_recall
 
 
 def install_hooks_of_losses() -> None:
-    """Make every `Runner` add the hooks that the losses of its model need.
+    """Make every `Runner` add the hooks that the losses of its model need, and look at the losses before training.
 
     `ClassCountsHook` for a loss that waits for counts, `SkippedStepHook` for one with a running recall. The model,
     whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the
     config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
+
+    Training begins with `check_losses`; a test does not need it.
     """
-    register_hooks = Runner.register_hooks
+    register_hooks, train = Runner.register_hooks, Runner.train
     if getattr(register_hooks, '_adds_hooks_of_losses', False):
         return
 
@@ -30,5 +34,10 @@ def install_hooks_of_losses() -> None:
             if needs_it(runner.model) and not any(isinstance(one, hook) for one in runner.hooks):
                 runner.register_hook(hook())
 
+    @functools.wraps(train)
+    def check_and_train(runner: Runner, *args: Any, **kwargs: Any) -> nn.Module:
+        check_losses(runner)
+        return train(runner, *args, **kwargs)
+
     register_hooks_and_more._adds_hooks_of_losses = True
-    Runner.register_hooks = register_hooks_and_more
+    Runner.register_hooks, Runner.train = register_hooks_and_more, check_and_train

@@ -33,7 +33,19 @@ class LossCall(NamedTuple):
         logits, target = list(arguments.values())[:2]
         # A loss may take it among its ``**kwargs``.
         ignore_index = self.kwargs.get('ignore_index', arguments.get('ignore_index'))
-        return logits, target, getattr(self.loss, 'ignore_index', -100) if ignore_index is None else ignore_index
+        if ignore_index is None:
+            # OhemCrossEntropy of mmseg has another name for it.
+            ignore_index = getattr(self.loss, 'ignore_index', getattr(self.loss, 'ignore_label', -100))
+        return logits, target, ignore_index
+
+    @property
+    def takes_class_indices(self) -> bool:
+        """Whether the loss was called with logits of several classes, and a class index for each sample."""
+        logits, target = (*self.arguments().values(), None, None)[:2]
+        if not (isinstance(logits, Tensor) and isinstance(target, Tensor)) or logits.ndim < 2 or logits.shape[1] < 2:
+            return False
+        samples = (logits.shape[0], *logits.shape[2:])
+        return not target.is_floating_point() and tuple(target.shape) == samples
 
 
 def is_softmax_loss(module: nn.Module) -> bool:

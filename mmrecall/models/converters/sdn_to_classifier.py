@@ -129,7 +129,7 @@ def _classifier_config(network: Config, checkpoint: str) -> dict[str, Any]:
     pipeline = (network.get('test_dataloader') or {}).get('dataset', {}).get('pipeline')
     if pipeline is not None and all(_is_stock(name) for name in _types(pipeline)):
         # The type is stock, because mmpretrain asks the data set for class names when the checkpoint has none.
-        exported['test_dataloader'] = dict(dataset=dict(type='CustomDataset', pipeline=pipeline))
+        exported['test_dataloader'] = dict(dataset=dict(type='CustomDataset', pipeline=_with_short_names(pipeline)))
     return exported
 
 
@@ -162,6 +162,23 @@ def _types(config: Any) -> Iterator[Any]:
 def _is_stock(transform: Any) -> bool:
     found = _find(TRANSFORMS, transform)
     return inspect.isclass(found) and _root(found) in _STOCK
+
+
+def _with_short_names(transforms: Any) -> Any:
+    """Return a copy of a pipeline whose classes and full names are registered names.
+
+    mmpretrain's inferencer loads images itself, and takes 'LoadImageFromFile' out of the pipeline by that name alone;
+    a new-style config has 'mmcv.transforms.LoadImageFromFile'.
+    """
+    if isinstance(transforms, (list, tuple)):
+        return [_with_short_names(one) for one in transforms]
+    if not isinstance(transforms, Mapping):
+        return transforms
+    short = {key: _with_short_names(value) for key, value in transforms.items()}
+    found = _find(TRANSFORMS, short.get('type'))
+    if inspect.isclass(found) and _find(TRANSFORMS, found.__name__) is found:
+        short['type'] = found.__name__
+    return short
 
 
 def _root(cls: type) -> str:

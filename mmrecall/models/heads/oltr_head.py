@@ -70,7 +70,7 @@ class OLTRHead(ClsHead):
         self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
         # A flag on the host spares a wait for the device.
         self.is_filled = False
-        self._label_check = LabelCheck()
+        self._label_check = LabelCheck(type(self).__name__)
 
     def take_classifier(self, first_stage: FirstStage) -> None:
         """Let the hallucinator begin as the classifier of the first stage."""

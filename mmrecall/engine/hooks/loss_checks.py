@@ -1,0 +1,157 @@
+"""What is looked at before training: whether the heads of a model call the losses of this package as these expect."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.runner import Runner
+from torch import nn
+
+from mmrecall.engine.runner import unwrap_model
+from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss
+from mmrecall.registry import MODELS
+
+_LOSSES = (BaseLoss, FeatureLoss)
+Path = tuple[str, ...]
+
+
+def check_losses(runner: Runner) -> None:
+    """Look at the losses of a runner's model.
+
+    Raises:
+        ValueError: see `check_named_losses` and `complete_query_heads`.
+    """
+    model = unwrap_model(runner)
+    check_named_losses(runner.cfg.get('model'), model)
+    complete_query_heads(model)
+    skipped = losses_that_may_be_skipped(model)
+    if skipped and get_world_size() > 1:
+        runner.logger.warning(
+            f'{", ".join(skipped)}: a MultiTaskHead does not call the loss of a task of which a batch has no sample, '
+            'and the other ranks would wait for it; set sync=False in this loss if that may happen'
+        )
+
+
+def check_named_losses(config: Any, model: nn.Module) -> None:
+    """Compare the losses that a config names with those of the model that was built of it.
+
+    A head that takes any keyword swallows a loss that it has no use for, as Mask2Former's does ``loss_decode``.
+    Looked for is a loss of the same class, in the smallest part of the model that the path in the config leads to; a
+    part that keeps the config, to build the loss later, passes.
+
+    Args:
+        config: of the model; anything that is no dict passes.
+        model: without a wrapper such as DistributedDataParallel.
+
+    Raises:
+        ValueError: the model does not have a loss; names it, its key and the head.
+    """
+    named = list(_named_losses(config, ()))
+    parts = {path: _part(model, path) for path, _ in named}
+    # a loss of another key is not the one that is looked for
+    found = {id(parts[path]) for path, cls in named if isinstance(parts[path], cls)}
+    for path, cls in named:
+        part = parts[path]
+        if id(part) not in found and not _has(part, cls, found):
+            raise ValueError(
+                f'got model.{".".join(path)} of type {cls.__name__}, but the {type(part).__name__} that was built of '
+                f'this config has no such loss and would train without it; {_remedy(part)}'
+            )
+
+
+def complete_query_heads(model: nn.Module) -> None:
+    """Set ``class_weight`` of the heads that read it from the config of ``loss_cls``, where that is a loss of ours.
+
+    Mask2Former and MaskFormer add it up over the queries, for ``avg_factor``. With ones that is the number of queries,
+    which is what the losses here understand by it; a scheme or a dict could not be added up.
+
+    Raises:
+        ValueError: a loss that is not for the C classes and "no object".
+    """
+    for name, head in model.named_modules():
+        loss = getattr(head, 'loss_cls', None)
+        if not (isinstance(loss, BaseLoss) and hasattr(head, 'class_weight') and hasattr(head, 'cls_embed')):
+            continue
+        where, cls, channels = f'model.{name}.loss_cls', type(loss).__name__, head.num_classes + 1
+        if isinstance(loss, LDAMLoss):
+            raise ValueError(
+                f'got {where} of type {cls}; expected RecallLoss or WeightedCrossEntropyLoss: {cls} depends on the '
+                'number of samples of every class, and "no object" of this head has none in the training set'
+            )
+        if loss.num_classes not in (None, channels):
+            raise ValueError(
+                f'got {where} of type {cls} for {loss.num_classes} classes; expected {channels}, those of the data and '
+                '"no object"; of WeightedCrossEntropyLoss set no_object_weight=0.1, of RecallLoss '
+                f'class_weight=[1.0] * {head.num_classes} + [0.1]'
+            )
+        head.class_weight = [1.0] * channels
+
+
+def losses_that_may_be_skipped(model: nn.Module) -> list[str]:
+    """Return the names of the losses of mmpretrain's `MultiTaskHead` in whose call all ranks meet."""
+    heads = [name for name, head in model.named_modules() if type(head).__name__ == 'MultiTaskHead']
+    return [
+        name
+        for name, loss in model.named_modules()
+        if isinstance(loss, _LOSSES) and loss.sync and any(name.startswith(f'{head}.') for head in heads)
+    ]
+
+
+def _named_losses(config: Any, path: Path) -> Iterator[tuple[Path, type]]:
+    """Yield the path in the config and the class of every loss of this package."""
+    if isinstance(config, Mapping):
+        cls = _loss_class(config.get('type'))
+        if cls is not None:
+            yield path, cls
+        items: Any = config.items()
+    else:
+        items = enumerate(config) if isinstance(config, (list, tuple)) else ()
+    for key, value in items:
+        yield from _named_losses(value, (*path, str(key)))
+
+
+def _loss_class(name: Any) -> type | None:
+    """Return the class if a ``type`` of a config is that of a loss of this package."""
+    if isinstance(name, str):
+        # the name may be another project's too, in the scope of the config
+        ours = MODELS.module_dict.get(name.rpartition('.')[2])
+        if ours is None or not issubclass(ours, _LOSSES):
+            return None
+        with ROOT_MODELS.switch_scope_and_registry(None) as scoped:
+            name = scoped.get(name)
+    return name if isinstance(name, type) and issubclass(name, _LOSSES) else None
+
+
+def _part(model: nn.Module, path: Path) -> nn.Module:
+    """Return the smallest part of the model that the path leads to."""
+    for key in path:
+        child = model._modules.get(key)
+        if child is None:
+            break
+        model = child
+    return model
+
+
+def _has(part: nn.Module, cls: type, found: set[int]) -> bool:
+    if any(isinstance(module, cls) and id(module) not in found for module in part.modules()):
+        return True
+    # what is no submodule: a teacher in a list, the config of a loss that is built later
+    kept = (value for module in part.modules() for name, value in vars(module).items() if name != '_modules')
+    return any(_holds(value, cls) for value in kept)
+
+
+def _holds(value: Any, cls: type) -> bool:
+    if isinstance(value, nn.Module):
+        return any(isinstance(module, cls) for module in value.modules())
+    if isinstance(value, Mapping):
+        return _loss_class(value.get('type')) is cls or any(_holds(one, cls) for one in value.values())
+    return isinstance(value, (list, tuple)) and any(_holds(one, cls) for one in value)
+
+
+def _remedy(part: nn.Module) -> str:
+    names = [name for name, _ in part.named_children() if name.startswith('loss')]
+    if 'loss_cls' in names:
+        return 'this head takes its classification loss as loss_cls'
+    takes = f'its losses are {", ".join(names)}' if names else 'it takes no loss of this name'
+    return f'{takes}; take the key out of the config'
