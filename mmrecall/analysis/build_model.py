@@ -9,7 +9,7 @@ from torch import nn
 
 
 def build_model(config: Config) -> nn.Module:
-    """Build the model of a config in its scope, with its data preprocessor, for one process.
+    """Build the model of a config in its scope, with its data preprocessor, for one process; download no weights.
 
     Raises:
         ValueError: a config without a model.
@@ -19,6 +19,8 @@ def build_model(config: Config) -> nn.Module:
     if config.get('default_scope'):
         init_default_scope(config.default_scope)
     model = copy.deepcopy(config.model)
+    # a checkpoint has all weights
+    model.pop('pretrained', None)
     if config.get('data_preprocessor'):
         model.setdefault('data_preprocessor', config.data_preprocessor)
     return revert_sync_batchnorm(MODELS.build(model))

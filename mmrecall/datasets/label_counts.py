@@ -226,10 +226,11 @@ def _count_in_parallel(
     sources: Sequence[Source], num_classes: int, num_workers: int, progress: bool
 ) -> Iterator[Array]:
     items = ConcatDataset([_CountedItems(source, num_classes) for source in sources])
+    batch_size = _BATCH[sources[0].unit]
     loader = DataLoader(
         items,
-        batch_size=_BATCH[sources[0].unit],
-        num_workers=min(num_workers, len(items)),
+        batch_size=batch_size,
+        num_workers=min(num_workers, -(-len(items) // batch_size)),
         collate_fn=partial(_add_up, num_classes=num_classes),
         # a loader draws a seed; from the global generator, that would change the random numbers of the training
         generator=torch.Generator(),

@@ -123,9 +123,9 @@ def _check_labels(path: str, images: Sequence[LabelledImage], num_classes: int, 
     for image in images:
         if not 0 <= image.label < num_classes:
             hint = hint_for_unknown if image.label == UNKNOWN_LABEL else ''
+            known = f'are 0 to {num_classes - 1}' if image.label >= 0 else 'begin with 0'
             raise ValueError(
-                f'{path}, {image.place}: {image.path} has the label {image.label}, but classes are 0 to '
-                f'{num_classes - 1}{hint}'
+                f'{path}, {image.place}: {image.path} has the label {image.label}, but classes {known}{hint}'
             )
 
 

@@ -51,6 +51,18 @@ def test_a_batch_has_128_images_of_each_sampling_and_the_name_tells_it(path):
     assert schedulers[-1]['end'] == epochs
 
 
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_the_network_is_that_of_the_plain_config(path):
+    data = path.stem.rpartition('_')[2]
+    (plain,) = (CONFIGS / 'resnet').glob(f'*-ce-*_{data}.py')
+    base, config = Config.fromfile(plain), Config.fromfile(path)
+    for part in ('backbone', 'neck'):
+        assert config.model[part] == base.model[part]
+    for size in ('num_classes', 'in_channels'):
+        assert config.model.head[size] == base.model.head[size]
+    assert config.train_dataloader.dataset == base.train_dataloader.dataset
+
+
 def test_inaturalist_has_the_schedule_of_the_authors():
     config = Config.fromfile(CONFIGS / 'bbn' / 'bbn_resnet50_4xb64-180e_inat2018.py')
     optimizer = config.optim_wrapper.optimizer

@@ -65,6 +65,16 @@ def test_a_name_says_what_is_inside(path):
         assert schedulers[-1]['end'] == int(epochs[1])
 
 
+@pytest.mark.parametrize('path', ALL, ids=stem)
+def test_a_second_stage_has_the_network_and_the_data_of_its_first(path):
+    first, second = Config.fromfile(first_stage_of(path)), Config.fromfile(path)
+    for part in ('backbone', 'neck'):
+        assert second.model[part] == first.model[part]
+    assert second.data_preprocessor == first.data_preprocessor
+    for size in ('num_classes', 'in_channels'):
+        assert second.model.head[size] == first.model.head[size]
+
+
 def test_oltr_on_places_has_the_schedule_of_its_authors():
     config = Config.fromfile(CONFIGS / 'oltr' / 'oltr_resnet152_4xb32-30e_places-lt.py')
     # config/Places_LT/stage_2_meta_embedding.py of Liu et al.: 128 images, 0.01, 0.0001 for the attention, steps of 10

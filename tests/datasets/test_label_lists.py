@@ -49,7 +49,7 @@ def test_blank_lines_and_windows_line_ends_do_no_harm(tmp_path):
         ('a.jpg 1.0', 'got \'a.jpg 1.0\'; expected "path label"'),
         ('a.jpg 1_0', 'expected "path label"'),
         ('7', "got '7'"),
-        ('a.jpg -1', r'a\.jpg has the label -1, but classes are 0 to 2'),
+        ('a.jpg -1', r'a\.jpg has the label -1, but classes begin with 0'),
         ('a.jpg 3', r'a\.jpg has the label 3, but classes are 0 to 2'),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_wrong_line_is_named_with_the_file(line, message, tmp_path):
 
 
 def test_a_negative_label_is_refused_also_when_the_classes_are_unknown(tmp_path):
-    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes are 0 to'):
+    with pytest.raises(ValueError, match=r'line 1: a\.jpg has the label -2, but classes begin with 0'):
         read_list(write(tmp_path / 'list.txt', 'a.jpg -2'))
 
 

@@ -118,6 +118,7 @@ class TrainedSegmentor:
         self.run = run
         config = Config.fromfile(run.config)
         config.merge_from_dict(options or {})
+        config.setdefault('default_scope', 'mmseg')
         self.model = build_model(config).to(device).eval()
         if not isinstance(self.model, BaseSegmentor):
             raise ValueError(

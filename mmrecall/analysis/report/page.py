@@ -69,7 +69,9 @@ def _breakable(text: str) -> Markup:
 def files_of(page: Path) -> set[str]:
     """Return the names of the files that an earlier report in this place has written; none if it is another's page."""
     text = page.read_text(encoding='utf-8', errors='replace') if page.is_file() else ''
-    return set(_FILE.findall(text)) if _SIGN in text else set()
+    # a drawing holds names of classes, which could look like a link
+    links = re.sub(r'<svg\b.*?</svg>', '', text, flags=re.DOTALL)
+    return set(_FILE.findall(links)) if _SIGN in text else set()
 
 
 def write_page(path: Path, figures: Sequence[Figure], **sections: Any) -> None:

@@ -196,6 +196,15 @@ def test_what_another_page_in_the_folder_names_stays(tmp_path):
     assert 'photo.png' not in (tmp_path / 'index.html').read_text()
 
 
+def test_a_class_that_is_called_like_a_link_removes_no_file(tmp_path):
+    classes = ('href="notes.csv"', 'road', 'bus')
+    write_run(tmp_path / 'ce', segmentation_config(classes=classes), classes=classes)
+    write_report([tmp_path / 'ce'], tmp_path / 'out')
+    (tmp_path / 'out' / 'notes.csv').touch()
+    write_report([tmp_path / 'ce'], tmp_path / 'out')
+    assert (tmp_path / 'out' / 'notes.csv').exists()
+
+
 def test_runs_that_have_no_result_yet_are_reported_by_their_curves(tmp_path):
     write_run(tmp_path / 'ce', segmentation_config(), tested=None)
     report = write_report([tmp_path / 'ce'], tmp_path / 'out')
