@@ -52,8 +52,8 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
     if logits.shape[1] < 2:
         raise ValueError(
             f'logits have {logits.shape[1]} channel(s) (shape {tuple(logits.shape)}), but {loss} is a softmax over '
-            'classes; for a binary task set num_classes=2, out_channels=2; in a head of one channel, such as that of '
-            "STDC's boundaries, set CrossEntropyLoss with use_sigmoid=True"
+            'classes; for a binary task set two channels (num_classes=2, out_channels=2); in a head of one channel, '
+            "such as that of STDC's boundaries, set CrossEntropyLoss with use_sigmoid=True"
         )
     _check_target(logits, target, loss)
     samples = (logits.shape[0], *logits.shape[2:])

@@ -65,7 +65,8 @@ def knet_head(loss):
     stage = dict(
         type='KernelUpdateHead', num_classes=CLASSES, num_ffn_fcs=2, num_heads=2, num_mask_fcs=1,
         feedforward_channels=8, in_channels=8, out_channels=8, dropout=0.0, conv_kernel_size=1,
-        ffn_act_cfg=dict(type='ReLU', inplace=True), with_ffn=True, feat_transform_cfg=dict(conv_cfg=dict(type='Conv2d')),
+        ffn_act_cfg=dict(type='ReLU', inplace=True), with_ffn=True,
+        feat_transform_cfg=dict(conv_cfg=dict(type='Conv2d')),
         kernel_updator_cfg=dict(
             type='KernelUpdator', in_channels=8, feat_channels=8, out_channels=8, act_cfg=dict(type='ReLU'),
             norm_cfg=dict(type='LN'),
