@@ -22,7 +22,8 @@ RANGES = {
 
 def test_the_example_prints_what_it_says():
     found = doctest.testmod(make_street_scenes)
-    assert found.attempted and not found.failed
+    assert found.attempted
+    assert not found.failed
 
 
 def files(folder):
