@@ -258,6 +258,8 @@ def _literal(node: ast.expr, names: bool) -> Any:
             return given | {keyword.arg: _literal(keyword.value, names) for keyword in keywords}
         case ast.Name('inf' | 'nan' as number) if names:
             return float(number)
+        case ast.UnaryOp(ast.USub(), ast.Name('inf')) if names:
+            return -float('inf')
         case ast.Name() | ast.Attribute() if names and _NAME.fullmatch(ast.unparse(node)):
             return ast.unparse(node)
         case _:

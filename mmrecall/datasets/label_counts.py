@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,9 +142,10 @@ def count_labels(
         _warn_of_unknown_transforms(sources)
     classes = _class_names(sources, num_classes)
     table = np.zeros((3, len(classes) + 1), np.int64)
-    for part in _count_in_parallel(sources, len(classes), num_workers, progress):
-        table += part
-        on_progress()
+    with _kept_random_state():
+        for part in _count_in_parallel(sources, len(classes), num_workers, progress):
+            table += part
+            on_progress()
     unit, num_images = sources[0].unit, sum(int(source.times.sum()) for source in sources)
     # the last column holds the ignored labels
     counts, images, image_totals = table[:, :-1].tolist()
@@ -156,6 +159,18 @@ def count_labels(
         num_images=num_images,
         unit=unit,
     )
+
+
+@contextmanager
+def _kept_random_state() -> Iterator[None]:
+    """Leave the random numbers of the training as they would be without the transforms of a count."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
 
 
 def _warn_of_unknown_transforms(sources: Sequence[Source]) -> None:

@@ -55,7 +55,7 @@ class Source:
         transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
         self.loaders = [t for t in transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
         later = transforms[transforms.index(self.loaders[-1]) + 1 :] if self.loaders else []
-        self.unknown_transforms = [type(t).__name__ for t in later if not _is_of_openmmlab(t)]
+        self.unknown_transforms = [type(t).__name__ for t in later if _package(type(t)) not in _OPENMMLAB]
         self.unit = self._unit()
         default = getattr(dataset, 'ignore_index', _IGNORED[self.unit])
         self.ignore_index = default if ignore_index is None else ignore_index
@@ -82,7 +82,10 @@ class Source:
         )
 
     def _transformed(self, index: int, file: str) -> dict:
-        packed = self.dataset[index]
+        try:
+            packed = self.dataset[index]
+        except Exception as error:  # transforms raise errors of many types, without the name of the file
+            raise ValueError(f'the pipeline fails for {file} ({type(error).__name__}: {error})') from error
         sample = packed.get('data_samples') if isinstance(packed, dict) else None
         label = getattr(sample, 'gt_sem_seg' if self.unit == 'pixels' else 'gt_label', None)
         if label is None:
@@ -151,11 +154,24 @@ def find_sources(dataset: Any, ignore_index: int | None = None, through_pipeline
     """
     if not len(dataset):
         raise ValueError(f'{type(dataset).__name__} is empty; expected at least one item to count')
+    if through_pipeline:
+        _refuse_outer_pipelines(dataset)
     found = _unwrap(dataset, np.ones(len(dataset), np.int64))
     sources = [Source(inner, times, ignore_index, through_pipeline) for inner, times in found if len(times)]
     if len({source.unit for source in sources}) > 1:
         raise ValueError('got data sets of labelled pixels and of labelled images; expected one kind; count them apart')
     return sources
+
+
+def _refuse_outer_pipelines(dataset: Any) -> None:
+    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
+    if inner and getattr(dataset, 'pipeline', None):
+        raise ValueError(
+            f'got through_pipeline=True and a {type(dataset).__name__}, whose pipeline mixes several items; count a '
+            'DataLoader of it with mmrecall.losses.count_classes, and set class_counts to the result'
+        )
+    for one in inner:
+        _refuse_outer_pipelines(one)
 
 
 def _unwrap(dataset: Any, times: Array) -> Iterator[tuple[Any, Array]]:
@@ -196,7 +212,11 @@ def is_of_openmmlab_kind(dataset: Any) -> bool:
 
 
 def _is_of_openmmlab(thing: Any) -> bool:
-    return any(cls.__module__.partition('.')[0] in _OPENMMLAB for cls in type(thing).__mro__[:-1])
+    return any(_package(cls) in _OPENMMLAB for cls in type(thing).__mro__[:-1])
+
+
+def _package(cls: type) -> str:
+    return cls.__module__.partition('.')[0]
 
 
 def image_labels(dataset: Any) -> Array:
@@ -251,12 +271,16 @@ def _digest_sources(dataset: Any, ignore_index: int | None, on_progress: Callabl
         parts = [_type_name(data), source.unit, source.ignore_index, classes]
         parts += [(_type_name(loader), _code(loader), _options(loader)) for loader in source.loaders]
         _update(digest, parts)
+        label_map, label_map_digest = None, ''
         for index, times in enumerate(source.times.tolist()):
             info = data.get_data_info(index)
             if source.unit == 'images':
                 item = np.asarray(info['gt_label']).tolist()
             else:
-                item = (*_file_state(info), info.get('label_map'), info.get('reduce_zero_label'))
+                if not isinstance(label_map, dict) or info.get('label_map') != label_map:
+                    label_map = info.get('label_map')
+                    label_map_digest = _digest_of(label_map)
+                item = (*_file_state(info), label_map_digest, info.get('reduce_zero_label'))
             _update(digest, (item, times))
             if index % _FILES == 0:
                 on_progress()
@@ -273,6 +297,12 @@ def _file_state(info: dict) -> tuple[str, int, int]:
     return os.fspath(path), file.st_size, file.st_mtime_ns
 
 
+def _digest_of(value: Any) -> str:
+    digest = hashlib.sha256()
+    _update(digest, value)
+    return digest.hexdigest()
+
+
 def _update(digest: Any, value: Any) -> None:
     """Add a value to a digest, with the whole content of arrays, which `repr` shortens."""
     if isinstance(value, dict):
@@ -281,6 +311,10 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f'{len(value)} ['.encode())
         for part in value:
             _update(digest, part)
+    elif isinstance(value, set | frozenset):
+        _update(digest, sorted(value, key=repr))
+    elif isinstance(value, Array) and value.dtype.hasobject:
+        _update(digest, value.tolist())
     elif isinstance(value, Array):
         digest.update(f'{value.dtype} {value.shape}'.encode() + value.tobytes())
     elif value is None or isinstance(value, str | bytes | int | float | np.generic | os.PathLike):
@@ -288,6 +322,8 @@ def _update(digest: Any, value: Any) -> None:
     else:
         try:
             digest.update(pickle.dumps(value))
+            # a pickle has the name of a function or a class, not its code
+            digest.update(inspect.getsource(value if inspect.isroutine(value) else type(value)).encode())
         except Exception as error:
             raise _CannotCompare from error
 

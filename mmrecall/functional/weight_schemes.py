@@ -90,10 +90,10 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
     if beta is not None and not 0 <= beta < 1:
         raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
     counts = counts.double()
-    if beta is None and counts.sum() < 1:
+    if beta is None and counts.sum() < 1 + 1e-6 and not torch.equal(counts, counts.round()):
         raise ValueError(
-            f'got class counts that add up to {counts.sum():g}, {counts.tolist()}; expected numbers of samples, which '
-            'add up to at least 1; pass the counts instead of their shares, or set beta'
+            f'got class counts that add up to {counts.sum():g}, {counts.tolist()}; expected numbers of samples; pass '
+            'the counts instead of their shares, or set beta'
         )
     one_minus_beta = 1 / counts.sum() if beta is None else torch.tensor(1 - beta, dtype=torch.float64)
     # 1 - beta^n loses everything to rounding for beta near 1

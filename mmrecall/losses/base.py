@@ -45,7 +45,7 @@ class BaseLoss(nn.Module):
     Shape:
         - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32.
         - target: (N, ...) integers in [0, C) or ignored, or (N, C, ...) soft labels: at least 0, of a sample at most 1
-          in all. Integers of this shape are one-hot labels.
+          in all. Integers or booleans of this shape are one-hot labels.
         - output: a scalar, or one value a sample for ``reduction='none'`` (never scaled by the number of ranks).
 
     Raises:
@@ -135,8 +135,7 @@ class BaseLoss(nn.Module):
 
         ``weight`` is (N, ...) and scales the loss only; keywords that the loss does not know are ignored.
         """
-        if self.takes_soft_labels and _is_one_hot(logits, target):
-            target = target.to(full_precision_of(logits.dtype))
+        target = self.as_soft_labels(logits, target)
         batch = Batch(
             logits,
             target,
@@ -212,6 +211,14 @@ class BaseLoss(nn.Module):
 
     # what hooks and tools ask of a loss
 
+    def as_soft_labels(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return one-hot integers or booleans as floating point, if the loss takes soft labels; others as they are."""
+        if not (self.takes_soft_labels and isinstance(logits, Tensor) and isinstance(target, Tensor)):
+            return target
+        # mmpretrain's data preprocessor makes integers with to_onehot=True
+        is_one_hot = target.shape == logits.shape and not (target.is_floating_point() or target.is_complex())
+        return target.to(full_precision_of(logits.dtype)) if is_one_hot else target
+
     @classmethod
     def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
         """Return whether the loss is plain cross entropy with these options of a config."""
@@ -250,6 +257,7 @@ class BaseLoss(nn.Module):
     def nonfinite_classes(self, logits: Tensor, target: Tensor, **call: Any) -> Tensor:
         """Return (C,) booleans: the classes whose share of the loss of this call is not finite."""
         # moves no running statistic and waits for no other rank, because gradients are off
+        target = self.as_soft_labels(logits, target)
         bad = ~self.forward(logits, target, **{**call, 'reduction_override': 'none'}).isfinite()
         return self._classes_of(bad, logits, target, call.get('ignore_index'))
 
@@ -261,13 +269,6 @@ class BaseLoss(nn.Module):
         ignore_index = self.ignore_index if ignore_index is None else ignore_index
         labels = target[bad & valid_labels(target, logits.shape[1], ignore_index)].long()
         return torch.bincount(labels, minlength=logits.shape[1]) > 0
-
-
-def _is_one_hot(logits: Tensor, target: Tensor) -> bool:
-    # mmpretrain's data preprocessor makes them with to_onehot=True
-    if not (isinstance(logits, Tensor) and isinstance(target, Tensor)) or target.shape != logits.shape:
-        return False
-    return not (target.is_floating_point() or target.is_complex())
 
 
 def refuse_fixed_options(cls: type[BaseLoss], options: Mapping[str, Any]) -> None:

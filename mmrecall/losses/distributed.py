@@ -144,7 +144,12 @@ class LabelCheck:
 
 
 def _is_in_vmap(tensor: Tensor) -> bool:
-    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:

@@ -27,7 +27,8 @@ class RecallLoss(BaseLoss):
     With ``alpha < 1`` the recall is a running mean, R~ = alpha R + (1 - alpha) R~. It starts at 0, where the loss is
     plain cross entropy. A training step moves it, for the classes that are in the batch, and then uses it.
     For batches much smaller than the number of classes: the authors took 0.9 for Places-LT and 0.001 for
-    iNaturalist 2018, where a class with two images gets no further than R~ = 0.17 in 90 epochs.
+    iNaturalist 2018, where a class with two images gets no further than R~ = 0.17 in 90 epochs. Activation
+    checkpointing moves it once, if the loss is called in one place.
 
     Args:
         alpha: weight of the new recall in the running mean, 0 < alpha <= 1. 1 is the recall of the batch alone.

@@ -74,7 +74,9 @@ class WeightedCrossEntropyLoss(BaseLoss):
         **common: Any,
     ) -> None:
         super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
-        self.normalizer = weighted.default_normalizer(normalizer, class_weight)
+        self.normalizer = weighted.default_normalizer(
+            normalizer, no_object_weight if class_weight is None else class_weight
+        )
         check_choice('normalizer', self.normalizer, NORMALIZERS)
         counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
         self.class_counts = counts
@@ -111,12 +113,12 @@ class WeightedCrossEntropyLoss(BaseLoss):
     @classmethod
     def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
         """Return whether there are no class weights."""
-        return options.get('class_weight') is None
+        return options.get('class_weight') is None and options.get('no_object_weight') is None
 
     @property
     def is_cross_entropy(self) -> bool:
         """Whether there are no class weights."""
-        return self.class_weight is None
+        return self.class_weight is None and self.no_object_weight is None
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
         """Return the weights, (C,), that the loss gives the classes now.

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.logging import MMLogger
 from test_label_counts import classification, segmentation, write_labels
@@ -272,10 +273,10 @@ class Own(LoadAnnotations):
     assert keys[0] == keys[1] != keys[2]
 
 
-class Merged:
+class Merged(BaseTransform):
     """Transform that edits labels: class 2 becomes class 1."""
 
-    def __call__(self, results):
+    def transform(self, results):
         label = results['gt_seg_map']
         return dict(results, gt_seg_map=np.where(label == 2, 1, label).astype(np.uint8))
 
@@ -296,6 +297,26 @@ def test_transforms_that_may_edit_labels_are_named_and_counted_through_the_pipel
     assert found.counts == [before[0], before[1] + before[2], 0]
     assert found == count_labels(data, through_pipeline=True, num_workers=2)
     assert 'Merged' not in caplog.text
+
+
+def test_the_pipeline_of_a_wrapper_that_mixes_items_is_refused(tmp_path):
+    data = segmentation(write_labels(tmp_path))
+    mixed = pytest.importorskip('mmseg.datasets').MultiImageMixDataset(
+        ConcatDataset([data]), [dict(type='mmseg.RandomMosaic', prob=1.0)]
+    )
+    with pytest.raises(ValueError, match='MultiImageMixDataset, whose pipeline mixes several items'):
+        count_labels(mixed, through_pipeline=True)
+
+
+@pytest.mark.parametrize('option', [{'b', 'a', 'c'}, np.array([None, 'a'], dtype=object)])
+def test_the_key_is_the_same_in_every_process(tmp_path, option):
+    data = segmentation(write_labels(tmp_path))
+    data.pipeline.transforms[1].option = option
+    key = data_key(data)
+    data.pipeline.transforms[1].option = (
+        type(option)(sorted(option)[::-1]) if isinstance(option, set) else option.copy()
+    )
+    assert data_key(data) == key
 
 
 def test_a_subset_is_counted_by_its_indices():

@@ -98,5 +98,7 @@ def test_shares_instead_of_counts_are_named():
     shares = torch.tensor([0.5, 0.3, 0.1])
     with pytest.raises(ValueError, match=r'add up to 0\.9.*expected numbers of samples'):
         effective_number_weights(shares)
+    with pytest.raises(ValueError, match='add up to 1'):
+        effective_number_weights(torch.tensor([0.7, 0.2, 0.1]))
     assert effective_number_weights(shares, beta=0.5).isfinite().all()
     torch.testing.assert_close(effective_number_weights(torch.tensor([1.0, 0.0])), torch.tensor([2.0, 0.0]).double())

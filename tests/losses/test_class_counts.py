@@ -285,3 +285,12 @@ def test_a_first_call_in_inference_mode_does_not_spoil_training():
         loss(logits, target, ignore_index=255)
     loss(logits.requires_grad_(), target, ignore_index=255).backward()
     assert logits.grad.isfinite().all()
+
+
+def test_a_weight_of_no_object_alone_is_pytorchs_weighted_mean():
+    logits, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 2, 2])
+    loss = WeightedCrossEntropyLoss(no_object_weight=0.1, num_classes=2)
+    expected = torch.nn.functional.cross_entropy(logits, target, torch.tensor([1.0, 1.0, 0.1]))
+    torch.testing.assert_close(loss(logits, target), expected)
+    assert not loss.is_cross_entropy
+    assert not WeightedCrossEntropyLoss.is_plain_config(dict(no_object_weight=0.1))

@@ -243,6 +243,9 @@ class TestEveryLoss:
                 make(name)(logits, one_hot)
         else:
             torch.testing.assert_close(make(name)(logits, one_hot), make(name)(logits, target))
+            logits[3] = float('nan')
+            found, expected = (make(name).nonfinite_classes(logits, labels) for labels in (one_hot, target))
+            assert found.tolist() == expected.tolist()
 
     def test_vmap_over_batches_is_a_loop_over_them(self, name):
         logits, target = random_batch((24, CLASSES), 0)
@@ -250,6 +253,12 @@ class TestEveryLoss:
         loss = make(name).eval()
         found = torch.func.vmap(loss)(logits, target)
         torch.testing.assert_close(found, torch.stack([loss(*batch) for batch in zip(logits, target, strict=True)]))
+
+    def test_a_bad_label_inside_torch_func_grad_is_named(self, name):
+        logits, target = random_batch((8, CLASSES), 0)
+        target[0] = 9
+        with pytest.raises(ValueError, match='9'):
+            torch.func.grad(lambda x, y: make(name)(x, y))(logits, target)
 
     def test_the_ignored_label_may_be_the_losss_own_or_the_callers(self, name):
         logits, target = random_batch((2, CLASSES, 6, 5), 0.2)

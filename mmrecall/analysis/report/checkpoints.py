@@ -26,7 +26,7 @@ def is_of_run(checkpoint: str, work_dir: Path, config: dict[str, Any]) -> bool:
     if hook.get('out_dir'):
         # The hook makes a folder with the name of the work dir there.
         places.append(f'{hook["out_dir"]}/{Path(written).name}')
-    return not folder or any(_same(folder, place) for place in places)
+    return folder in ('', '.') or any(_same(folder, place) for place in places)
 
 
 def _same(one: str, other: str) -> bool:

@@ -36,6 +36,8 @@ class LossCall(NamedTuple):
         if ignore_index is None:
             # OhemCrossEntropy of mmseg has another name for it.
             ignore_index = getattr(self.loss, 'ignore_index', getattr(self.loss, 'ignore_label', -100))
+        if isinstance(self.loss, BaseLoss):
+            target = self.loss.as_soft_labels(logits, target)
         return logits, target, ignore_index
 
     @property

@@ -104,7 +104,8 @@ def _named_losses(config: Any, path: Path) -> Iterator[tuple[Path, type]]:
         cls = _loss_class(config.get('type'))
         if cls is not None:
             yield path, cls
-        items: Any = config.items()
+        # a training schedule may name a loss for later
+        items: Any = [(key, value) for key, value in config.items() if key not in ('train_cfg', 'test_cfg')]
     else:
         items = enumerate(config) if isinstance(config, (list, tuple)) else ()
     for key, value in items:
@@ -146,7 +147,10 @@ def _holds(value: Any, cls: type) -> bool:
         return any(isinstance(module, cls) for module in value.modules())
     if isinstance(value, Mapping):
         return _loss_class(value.get('type')) is cls or any(_holds(one, cls) for one in value.values())
-    return isinstance(value, (list, tuple)) and any(_holds(one, cls) for one in value)
+    if isinstance(value, (list, tuple)):
+        return any(_holds(one, cls) for one in value)
+    # a plain object that keeps the loss
+    return any(isinstance(one, cls) for one in getattr(value, '__dict__', {}).values())
 
 
 def _remedy(part: nn.Module) -> str:

@@ -118,7 +118,7 @@ def _on_any_rank(terms: dict[str, Tensor], state: list[Tensor]) -> list[bool]:
     device = state[0].device
     values = [value.to(device).float() for value in terms.values()]
     # The largest absolute value; a sum of squares can overflow for weights that are finite.
-    norms = torch._foreach_norm(state, math.inf)
+    norms = torch._foreach_norm([one for one in state if one.numel()], math.inf)
     flags = torch.zeros(2, device=device)
     for flag, numbers in zip(flags, (values, [norm.to(device).float() for norm in norms]), strict=True):
         if numbers:

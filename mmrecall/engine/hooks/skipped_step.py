@@ -32,7 +32,7 @@ class SkippedStepHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Set the recalls in a checkpoint that is about to be loaded to 0 if they are of other classes."""
-        known = (checkpoint.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        known = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
         # a test, which has built no training loop, uses no recall
         if runner._resume or known is None or not isinstance(runner._train_loop, BaseLoop):
             return
@@ -45,7 +45,7 @@ class SkippedStepHook(Hook):
             if isinstance(module, BaseLoss)
             for name in module.running_statistics()
         }
-        state = checkpoint.get('state_dict', {})
+        state = checkpoint.get('state_dict') or {}
         recalls = [value for name, value in state.items() if name.removeprefix('module.') in names and value.any()]
         for recall in recalls:
             recall.zero_()
@@ -59,8 +59,8 @@ class SkippedStepHook(Hook):
         """Begin to watch the optimizers."""
         wrappers = optim_wrappers(runner)
         scaled = any(hasattr(wrapper, 'loss_scaler') for wrapper in wrappers)
-        self._recalls = running_recalls(runner.model) if scaled else []
-        self._before = [recall.clone() for recall in self._recalls]
+        recalls = running_recalls(runner.model) if scaled else []
+        self._before = [recall.clone() for recall in recalls]
         # for each step that was not skipped, None, or the flag of a fused kernel that may have skipped the step itself
         self._steps: list[Tensor | None] = []
         # each optimizer with its original step
@@ -81,11 +81,12 @@ class SkippedStepHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Put the recalls back if all steps were skipped, or else copy them."""
-        if not self._recalls or not between_steps(runner):
+        if not self._before or not between_steps(runner):
             return
         stepped = any(found_inf is None or not found_inf.any() for found_inf in self._steps)
         self._steps.clear()
-        for recall, before in zip(self._recalls, self._before, strict=True):
+        # a loss may have replaced its buffer by one in float32
+        for recall, before in zip(running_recalls(runner.model), self._before, strict=True):
             if stepped:
                 before.copy_(recall)
             else:

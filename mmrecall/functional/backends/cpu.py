@@ -37,7 +37,7 @@ _SMALL = 2**16
 # exp takes up to 40 times as long where it underflows, exp2 the same time for all values.
 _LOG2_E = math.log2(math.e)
 # Marks the vectors of torch.autograd.grad(..., is_grads_batched=True).
-_IS_GRADS_BATCHED = torch._C._parse_dispatch_key('Batched')
+_IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
 # 2**24 exponentials of 2 up to this exponent can be added without overflow.
 _MAX_EXPONENT = {torch.float32: 64.0, torch.float64: 512.0}
 

@@ -276,6 +276,7 @@ def test_statistics_of_a_batch_norm_that_no_scaler_saves_end_it_and_a_mask_does_
 def test_weights_whose_sum_of_squares_overflows_are_finite(tmp_path, value, dtype):
     runner = runner_of(tmp_path, RecallLoss())
     runner.model.register_parameter('large', nn.Parameter(torch.full((16,), value, dtype=dtype)))
+    runner.model.register_buffer('empty', torch.zeros(0))
     runner.train()
     assert runner.iter == 4
 
