@@ -117,7 +117,7 @@ class _FusedClassSums(torch.autograd.Function):
         if grad_loss_sum is None:
             return (None,) * 7
         create_graph = torch.is_grad_enabled()
-        if create_graph or torch._C._dispatch_keys(grad_loss_sum).has(_IS_GRADS_BATCHED):  # type: ignore[arg-type]
+        if create_graph or torch._C._dispatch_keys(grad_loss_sum).has(_IS_GRADS_BATCHED):
             # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
             weight = None if sample_weights is None else sample_weights.squeeze(1)
             with torch.enable_grad():

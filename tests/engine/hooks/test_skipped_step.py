@@ -217,7 +217,7 @@ def test_without_a_loss_scaler_the_hook_watches_nothing(tmp_path):
     runner = small_runner(tmp_path, RecallLoss(alpha=0.5, num_classes=3))
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, SkippedStepHook))
     runner.train()
-    assert (hook._recalls, hook._watched) == ([], [])
+    assert (hook._before, hook._watched) == ([], [])
 
 
 def test_after_a_training_the_optimizer_is_watched_no_more(tmp_path, amp_on_a_cpu):
