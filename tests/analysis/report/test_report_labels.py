@@ -247,6 +247,10 @@ def test_runs_of_new_style_configs_are_compared_with_those_of_texts(tmp_path):
 def test_a_config_with_classes_themselves_is_read_and_another_data_set_is_named(tmp_path):
     from mmseg.datasets import ADE20KDataset, BaseSegDataset
 
+    try:
+        Config(dict(type=BaseSegDataset)).pretty_text
+    except SyntaxError:
+        pytest.skip('this mmengine cannot save a config with classes')
     for name, cls in (('a', BaseSegDataset), ('b', 'mmseg.BaseSegDataset'), ('c', ADE20KDataset)):
         config = segmentation_config()
         for split in ('train', 'val', 'test'):
