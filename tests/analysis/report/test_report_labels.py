@@ -248,7 +248,7 @@ def test_a_config_with_classes_themselves_is_read_and_another_data_set_is_named(
     from mmseg.datasets import ADE20KDataset, BaseSegDataset
 
     try:
-        Config(dict(type=BaseSegDataset)).pretty_text
+        Config(dict(type=BaseSegDataset)).dump()
     except SyntaxError:
         pytest.skip('this mmengine cannot save a config with classes')
     for name, cls in (('a', BaseSegDataset), ('b', 'mmseg.BaseSegDataset'), ('c', ADE20KDataset)):
