@@ -257,7 +257,7 @@ class TestEveryLoss:
     def test_a_bad_label_inside_torch_func_grad_is_named(self, name):
         logits, target = random_batch((8, CLASSES), 0)
         loss = make(name)
-        # inside the transform PyTorch 2.1 cannot read the class counts, from which weights are computed at the first call
+        # the first call computes weights from class counts, which PyTorch 2.1 cannot read inside the transform
         loss(logits, target)
         target[0] = 9
         with pytest.raises(ValueError, match='9'):
