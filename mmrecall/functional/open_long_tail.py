@@ -70,7 +70,7 @@ def squashed_cosine(features: Tensor, weight: Tensor, scale: float = 16.0) -> Te
 
 
 class MemoryBatch(NamedTuple):
-    """What the memory's loss must know of a batch; sums over ranks describe the batch of all."""
+    """Sums of a batch that the loss of the memory needs; those of all ranks add up."""
 
     class_counts: Tensor
     """(C,), images of every class."""
@@ -79,7 +79,7 @@ class MemoryBatch(NamedTuple):
 
 
 def memory_batch(features: Tensor, labels: Tensor, memory: Tensor) -> MemoryBatch:
-    """What `memory_loss` must know of these images, without gradients; its arguments.
+    """Return the sums that `memory_loss` needs of these images, without gradients.
 
     Example:
         >>> memory_batch(torch.tensor([[3.0]]), torch.tensor([0]), torch.tensor([[1.0], [5.0]]))

@@ -1,4 +1,4 @@
-"""What logits and labels must look like, and what to say when they do not."""
+"""Checks of logits, labels and options, with messages that name the argument and its value."""
 
 from numbers import Integral, Real
 

@@ -1,4 +1,4 @@
-"""What a config says of the loss and of the architecture."""
+"""Loss and architecture of a config."""
 
 import inspect
 from typing import Any

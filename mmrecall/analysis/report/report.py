@@ -24,7 +24,7 @@ class Report(NamedTuple):
     comparison: Comparison
     skipped: list[Skipped]
     notes: list[str]
-    """What could be read in part only, or misleads."""
+    """Files that could be read in part only, and results that may mislead."""
 
 
 @styled

@@ -49,7 +49,7 @@ class Comparison(NamedTuple):
     results: pd.DataFrame
     """A row per run with a result: label, seed, evaluated, work_dir, and the metrics in percent."""
     metrics: list[str]
-    """Those columns."""
+    """Names of the columns with metrics."""
     classes: pd.DataFrame
     """A row per run and class: label, seed, class, IoU, Acc, …; segmentation only."""
     minority: list[str]

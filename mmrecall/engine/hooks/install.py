@@ -1,4 +1,4 @@
-"""What a Runner of mmengine does by itself, because its losses need it."""
+"""Hooks and checks that every Runner of mmengine gets, because its losses need them."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is looked at before training: whether the heads of a model call the losses of this package as these expect."""
+"""Checks before training: whether the heads of a model call the losses of this package as these expect."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

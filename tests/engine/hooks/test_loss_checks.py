@@ -1,4 +1,4 @@
-"""What a Runner says of losses and heads before it trains."""
+"""Messages of a Runner about losses and heads before it trains."""
 
 import copy
 
@@ -172,7 +172,7 @@ def test_the_nested_losses_of_our_own_heads_are_found():
 
 
 class QueryHead(nn.Module):
-    """What mmdet's MaskFormerHead and Mask2FormerHead do with ``loss_cls``."""
+    """Stand-in for mmdet's MaskFormerHead and Mask2FormerHead: reads ``loss_cls`` as they do."""
 
     def __init__(self, loss_cls, class_weight, num_classes=3):
         super().__init__()
