@@ -59,8 +59,8 @@ class SkippedStepHook(Hook):
         """Begin to watch the optimizers."""
         wrappers = optim_wrappers(runner)
         scaled = any(hasattr(wrapper, 'loss_scaler') for wrapper in wrappers)
-        recalls = running_recalls(runner.model) if scaled else []
-        self._before = [recall.clone() for recall in recalls]
+        self._losses = _losses(runner.model) if scaled else []
+        self._before = [recall.clone() for recall in _recalls(self._losses)]
         # for each step that was not skipped, None, or the flag of a fused kernel that may have skipped the step itself
         self._steps: list[Tensor | None] = []
         # each optimizer with its original step
@@ -86,7 +86,7 @@ class SkippedStepHook(Hook):
         stepped = any(found_inf is None or not found_inf.any() for found_inf in self._steps)
         self._steps.clear()
         # a loss may have replaced its buffer by one in float32
-        for recall, before in zip(running_recalls(runner.model), self._before, strict=True):
+        for recall, before in zip(_recalls(self._losses), self._before, strict=True):
             if stepped:
                 before.copy_(recall)
             else:
@@ -100,5 +100,12 @@ class SkippedStepHook(Hook):
 
 def running_recalls(model: nn.Module) -> list[Tensor]:
     """Return the running recalls of all losses of a model."""
-    losses = [module for module in model.modules() if isinstance(module, BaseLoss)]
+    return _recalls(_losses(model))
+
+
+def _losses(model: nn.Module) -> list[BaseLoss]:
+    return [module for module in model.modules() if isinstance(module, BaseLoss)]
+
+
+def _recalls(losses: list[BaseLoss]) -> list[Tensor]:
     return [statistic for loss in losses for statistic in loss.running_statistics().values()]
