@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .statistics import widest_float
 from .validation import REDUCTIONS, check_choice, check_integer, check_number, check_shapes, is_soft, valid_labels
 
 
@@ -25,6 +26,15 @@ class Batch(NamedTuple):
     reduction: str = 'mean'
     avg_factor: float | Tensor | None = None
     """Number of all samples, if the caller gives it."""
+    upsample: str | None = None
+    """``'bilinear'``: logits (N, C, h, w) are enlarged to the labels (N, H, W), as `F.interpolate` does."""
+    align_corners: bool = False
+    """Option of `F.interpolate`."""
+
+    @property
+    def is_low_resolution(self) -> bool:
+        """Whether the logits have another size than the labels."""
+        return self.upsample is not None and self.logits.shape[2:] != self.target.shape[-2:]
 
     def check(self, loss: str = 'this loss') -> None:
         """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value.
@@ -50,7 +60,7 @@ class Sums(NamedTuple):
     losses: Any
     """Differentiable, of this process: sums by class, a loss for every sample, or other terms that `compute` needs."""
     num_samples: Tensor
-    """Divisor of the mean, a float64 scalar; the normalizer ``'weight'`` takes its own from the counts."""
+    """Divisor of the mean, a scalar in `widest_float`; the normalizer ``'weight'`` takes its own from the counts."""
     counts: tuple[Tensor, ...] = ()
     """(C,) each, at most three."""
     num_valid: Tensor | None = None
@@ -66,31 +76,30 @@ class Sums(NamedTuple):
 
 
 def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None) -> Tensor:
-    """Count the samples that the divisor ``'valid'`` or ``'all'`` stands for, a float64 scalar.
+    """Count the samples that the divisor ``'valid'`` or ``'all'`` stands for, a scalar in `widest_float`.
 
     ``num_valid`` saves counting the valid ones again; ``avg_factor`` stands in for the number of all samples.
     """
-    target = batch.target
+    target, dtype = batch.target, widest_float(batch.target.device)
     if normalizer == 'all' and batch.avg_factor is not None:
         if not isinstance(batch.avg_factor, Tensor):
-            return torch.full((), batch.avg_factor, dtype=torch.float64, device=target.device)
-        given = batch.avg_factor.detach().to(target.device, torch.float64).reshape(())
+            return torch.full((), batch.avg_factor, dtype=dtype, device=target.device)
+        given = batch.avg_factor.detach().to(target.device, dtype).reshape(())
         # an error would have to read it, which waits for the device
         return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
     if normalizer == 'all':
         count = target.numel() // target.shape[1] if is_soft(batch.target) and target.shape[1] else target.numel()
-        return torch.full((), count, dtype=torch.float64, device=target.device)
+        return torch.full((), count, dtype=dtype, device=target.device)
     if num_valid is None:
         num_valid = valid_labels(target, batch.logits.shape[1], batch.ignore_index).count_nonzero()
-    return num_valid.double()
+    return num_valid.to(dtype)
 
 
 def compute_from_samples(sums: Sums, reduction: str) -> Tensor:
     """Compute a loss from the losses (N, ...) of the samples."""
     if reduction == 'none':
         return sums.losses  # type: ignore[no-any-return]
-    # accumulated in float64
-    total: Tensor = sums.losses.sum(dtype=torch.float64).to(sums.losses.dtype)
+    total: Tensor = sums.losses.sum(dtype=widest_float(sums.losses.device)).to(sums.losses.dtype)
     return total if reduction == 'sum' else divide_loss(total, sums.num_samples)
 
 

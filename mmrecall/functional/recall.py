@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .batch import Batch
-from .statistics import ClassStatistics
+from .statistics import ClassStatistics, widest_float
 from .validation import check_choice, check_number, check_per_class, check_tversky_weights
 from .weighted import check_call, compute, given_weights, statistics_of, update
 
@@ -58,7 +58,8 @@ def recall_weights(
         tensor([0.1111, 0.0000, 0.0000], dtype=torch.float64)
     """
     check_weighting(metric, fn_floor, tversky_weights)
-    support, true_positives = statistics.support.double(), statistics.true_positives.double()
+    dtype = widest_float(statistics.support.device)
+    support, true_positives = statistics.support.to(dtype), statistics.true_positives.to(dtype)
     false_negatives = support - true_positives
     if metric == 'recall':
         # a few float64 roundings of soft masses may leave -1e-17 instead of 0
@@ -66,7 +67,7 @@ def recall_weights(
         return weights if fn_floor == 0 else torch.where(support > 0, weights, 0)
     if statistics.predicted is None:
         raise ValueError(f'metric={metric!r} needs the predictions of every class, but these statistics have none')
-    predicted = statistics.predicted.double()
+    predicted = statistics.predicted.to(dtype)
     a, b = tversky_weights if metric == 'tversky' else _ERROR_WEIGHTS[metric]
     denominator = true_positives + a * (predicted - true_positives) + b * false_negatives
     score = torch.where(denominator > 0, true_positives / denominator.where(denominator > 0, 1), 0)
@@ -75,9 +76,9 @@ def recall_weights(
 
 def class_recall(statistics: ClassStatistics) -> Tensor:
     """Return the recall TP_c / N_c of every class, (C,) float64; 0 without support."""
-    support, true_positives = statistics.support, statistics.true_positives.double()
+    support, dtype = statistics.support, widest_float(statistics.support.device)
     smallest = torch.finfo(support.dtype).tiny if support.is_floating_point() else 1
-    return true_positives / support.clamp(min=smallest)
+    return statistics.true_positives.to(dtype) / support.clamp(min=smallest)
 
 
 def recall_cross_entropy(
@@ -136,9 +137,9 @@ def recall_cross_entropy(
     if recall is not None:
         _check_recall(recall, batch.logits.shape[1], metric, fn_floor)
     factors = given_weights(class_weight, batch)
-    sums = update(batch, normalizer, predictions=metric != 'recall')
+    sums = update(batch, normalizer, hits=True, predictions=metric != 'recall')
     batch_weights = recall_weights(statistics_of(sums), metric, fn_floor)
-    weights = batch_weights if recall is None else 1 - recall.detach().double()
+    weights = batch_weights if recall is None else 1 - recall.detach().to(factors)
     return compute(sums, weights * factors, batch, normalizer)
 
 

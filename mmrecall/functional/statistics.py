@@ -7,6 +7,8 @@ from torch import Tensor
 
 from .validation import check_labels, check_shapes, is_soft, valid_labels
 
+_DEVICES_WITH_FLOAT64 = ('cpu', 'cuda')
+
 
 class ClassStatistics(NamedTuple):
     """Counts per class of one batch (int64), or label masses (float64) if the labels are soft.
@@ -25,12 +27,14 @@ class ClassStatistics(NamedTuple):
 
 
 class ClassSums(NamedTuple):
-    """Counts per class, and the cross entropy summed over the samples of every class; (C,) each."""
+    """Counts per class, (C,) each, and cross entropies."""
 
-    loss_sum: Tensor
-    """Differentiable; float64 if the logits are, else float32."""
+    losses: Tensor
+    """Differentiable sums over the samples of every class, (C,); for ``reduction='none'`` those of every sample, 0 where
+    it is ignored, (N, ...), or of soft labels every term of it, (N, C, ...). float64 if the logits are, else float32."""
     support: Tensor
-    true_positives: Tensor
+    true_positives: Tensor | None
+    """None where it was not requested."""
     predicted: Tensor | None
     """None where it was not requested."""
 
@@ -69,11 +73,9 @@ def unchecked_class_statistics(
     logits: Tensor, target: Tensor, ignore_index: int, predictions: bool = True
 ) -> ClassStatistics:
     """`class_statistics` without its checks: a label outside [0, C) is left out, no value is read by the host."""
-    num_classes = logits.shape[1]
-    # the first index on ties, like argmax, and several times faster on a CPU
-    prediction = logits.max(dim=1).indices
+    num_classes, prediction = logits.shape[1], predict(logits)
     if is_soft(target):
-        mass = soft_targets(target).double()
+        mass = soft_targets(target).to(widest_float(target.device))
         hit = mass.gather(1, prediction.unsqueeze(1)).squeeze(1)
         return ClassStatistics(
             support=sum_over_samples(mass),
@@ -81,20 +83,27 @@ def unchecked_class_statistics(
             true_positives=sum_by_class(prediction, hit, num_classes),
         )
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
-    return ClassStatistics(
-        support=_count(bins, num_classes),
-        predicted=_count(prediction.masked_fill(bins == num_classes, num_classes), num_classes)
-        if predictions
-        else None,
-        true_positives=_count(bins.masked_fill(bins != prediction, num_classes), num_classes),
-    )
+    support, true_positives, _ = sum_and_count(bins, None, bins == prediction, num_classes)
+    predicted = count_predictions(prediction, bins, num_classes) if predictions else None
+    return ClassStatistics(support, predicted, true_positives)
+
+
+def predict(logits: Tensor) -> Tensor:
+    """Return the class of the largest score, the lowest index on ties."""
+    # like argmax, and several times faster on a CPU
+    return logits.detach().max(dim=1).indices
+
+
+def count_predictions(prediction: Tensor, bins: Tensor, num_classes: int) -> Tensor:
+    """Count how often every class is predicted for the samples that are not left out."""
+    return count(prediction.masked_fill(bins == num_classes, num_classes), num_classes)
 
 
 @torch.no_grad()
 def count_largest_mass(target: Tensor, num_classes: int) -> Tensor:
     """Count, for every class, the samples with label mass whose largest mass is that of the class."""
     label = target.argmax(dim=1).masked_fill(~(target.sum(dim=1) > 0), num_classes)
-    return _count(label, num_classes)
+    return count(label, num_classes)
 
 
 def full_precision(logits: Tensor) -> Tensor:
@@ -117,14 +126,20 @@ def labels_with_ignore_bin(target: Tensor, num_classes: int, ignore_index: int) 
     return target.long().masked_fill(~valid_labels(target, num_classes, ignore_index), num_classes)
 
 
-def _count(bins: Tensor, num_classes: int) -> Tensor:
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the type in which sums are taken: float64, or float32 on devices that may lack it, such as Apple's."""
+    return torch.float64 if device.type in _DEVICES_WITH_FLOAT64 else torch.float32
+
+
+def count(bins: Tensor, num_classes: int) -> Tensor:
+    """Return the (C,) int64 number of samples of every class, with labels of `labels_with_ignore_bin`."""
     # scatter_add, because bincount waits for a GPU; int64, because float32 counts stop at 2**24
     return _scatter_sum(bins, torch.ones_like(bins), num_classes)
 
 
 def sum_by_class(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
-    """Return the (C,) float64 sums of the values by label, with labels of `labels_with_ignore_bin`."""
-    return _scatter_sum(bins, values.double(), num_classes)
+    """Return the (C,) sums of the values by label, with labels of `labels_with_ignore_bin`, in `widest_float`."""
+    return _scatter_sum(bins, values.to(widest_float(values.device)), num_classes)
 
 
 def _scatter_sum(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
@@ -132,6 +147,49 @@ def _scatter_sum(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
     return total.scatter_add(0, bins.flatten(), values.flatten())[:num_classes]
 
 
+def sum_and_count(
+    bins: Tensor, losses: Tensor | None, is_hit: Tensor | None, num_classes: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Count the samples of every class, count its hits and sum its losses, in one scatter.
+
+    Args:
+        bins: (N, ...) labels of `labels_with_ignore_bin`.
+        losses: (N, ...) to sum, or None.
+        is_hit: (N, ...) booleans to count, or None.
+        num_classes: C.
+
+    Returns:
+        (C,) int64 counts of samples and of hits, and (C,) sums in the dtype of the losses; None for what was None.
+    """
+    rows = num_classes + 1
+    at = bins.flatten()
+    if is_hit is not None:
+        at = at + rows * is_hit.flatten()
+        rows *= 2
+    num_blocks = _num_blocks(len(at), rows)
+    # neighbours, which mostly have the same label, add to different places
+    at = at * num_blocks + torch.arange(num_blocks, device=at.device).repeat(-(-len(at) // num_blocks))[: len(at)]
+    dtype = torch.float32 if losses is None else losses.dtype
+    values = torch.ones(len(at), dtype=dtype, device=at.device)
+    if losses is not None:
+        at, values = torch.cat((at, at + rows * num_blocks)), torch.cat((values, losses.flatten()))
+    # one dimension, because PyTorch has a deterministic form of that alone
+    table = torch.zeros((1 if losses is None else 2) * rows * num_blocks, dtype=dtype, device=at.device)
+    table = table.scatter_add(0, at, values).reshape(-1, 1 if is_hit is None else 2, num_classes + 1, num_blocks)
+    table = table[:, :, :num_classes]
+    counts = table[0].detach().long().sum(dim=-1)
+    sums = None if losses is None else table[1].sum(dim=(0, 2), dtype=widest_float(at.device)).to(dtype)
+    return counts.sum(dim=0), None if is_hit is None else counts[1], sums
+
+
+def _num_blocks(num_samples: int, num_rows: int) -> int:
+    """Return the number of partial sums: enough for exact counts and short sums, in a table that is small."""
+    exact = -(-num_samples // 2**24)
+    short = -(-num_samples // 2**16)
+    return max(1, exact, min(short, num_samples // (8 * num_rows)))
+
+
 def sum_over_samples(tensor: Tensor) -> Tensor:
-    """Return the (C,) float64 sums of a tensor (N, C, ...)."""
-    return tensor.sum(dim=[dim for dim in range(tensor.ndim) if dim != 1], dtype=torch.float64)
+    """Return the (C,) sums of a tensor (N, C, ...), in `widest_float`."""
+    dims = [dim for dim in range(tensor.ndim) if dim != 1]
+    return tensor.sum(dim=dims, dtype=widest_float(tensor.device))

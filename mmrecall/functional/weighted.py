@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backends import class_sums, reference
+from .backends import class_sums
 from .batch import Batch, Sums, count_samples, reciprocal
 from .logit_adjustment import LogitAdjustment
-from .statistics import ClassStatistics, ClassSums, labels_with_ignore_bin, unchecked_class_statistics
+from .statistics import ClassStatistics, labels_with_ignore_bin, widest_float
 from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, check_shapes, is_soft
 
 
@@ -94,8 +94,8 @@ def class_losses(
     """
     check_shapes(logits, target, sample_weight)
     check_labels(target, logits.shape[1], ignore_index)
-    sums = class_sums(logits, target, ignore_index, sample_weight, predictions=True)
-    return ClassStatistics(sums.support, sums.predicted, sums.true_positives), sums.loss_sum
+    sums = class_sums(Batch(logits, target, ignore_index, sample_weight), hits=True, predictions=True)
+    return ClassStatistics(sums.support, sums.predicted, sums.true_positives), sums.losses
 
 
 def fixed_weights_loss(
@@ -112,34 +112,32 @@ def fixed_weights_loss(
 
 
 def given_weights(class_weight: Tensor | None, batch: Batch) -> Tensor:
-    """Return the class weights, checked, in float64; ones if left out."""
+    """Return the class weights, checked, in `widest_float`; ones if left out."""
+    dtype = widest_float(batch.logits.device)
     if class_weight is None:
-        return torch.ones(batch.logits.shape[1], dtype=torch.float64, device=batch.logits.device)
+        return torch.ones(batch.logits.shape[1], dtype=dtype, device=batch.logits.device)
     check_per_class('class_weight', class_weight, batch.logits.shape[1])
-    return class_weight.detach().double()
+    return class_weight.detach().to(dtype)
 
 
-def update(batch: Batch, normalizer: str, adjustment: LogitAdjustment | None = None, predictions: bool = False) -> Sums:
+def update(
+    batch: Batch,
+    normalizer: str,
+    adjustment: LogitAdjustment | None = None,
+    *,
+    hits: bool = False,
+    predictions: bool = False,
+) -> Sums:
     """Count the classes of a batch and sum their cross entropies; without checks.
 
     Returns:
-        The counts are support, true positives and, with ``predictions``, predicted samples, (C,) each. The losses are
-        (C,) sums, or those of `backends.reference.sample_losses` for ``reduction='none'``.
+        The losses are those of `ClassSums`. The counts are support, true positives with ``hits``, and predicted samples
+        with ``predictions``, (C,) each.
     """
-    logits, target, ignore_index, sample_weight, reduction, _ = batch
-    if reduction == 'none':
-        if adjustment is not None:
-            logits = adjustment.apply(logits, target, ignore_index)
-        losses = reference.sample_losses(logits, target, ignore_index, sample_weight)
-        support, predicted, true_positives = unchecked_class_statistics(logits, target, ignore_index, predictions)
-        sums = ClassSums(losses, support, true_positives, predicted)
-    else:
-        sums = class_sums(logits, target, ignore_index, sample_weight, adjustment, predictions)
-    counts: tuple[Tensor, ...] = (sums.support, sums.true_positives)
-    if sums.predicted is not None:
-        counts = (*counts, sums.predicted)
+    sums = class_sums(batch, adjustment, hits=hits, predictions=predictions)
+    counts = tuple(one for one in (sums.support, sums.true_positives, sums.predicted) if one is not None)
     num_valid = None if is_soft(batch.target) else sums.support.sum()
-    return Sums(sums.loss_sum, count_samples(batch, normalizer, num_valid), counts, num_valid)
+    return Sums(sums.losses, count_samples(batch, normalizer, num_valid), counts, num_valid)
 
 
 def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tensor:
@@ -148,13 +146,13 @@ def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tenso
         return _weigh_samples(sums.losses, weights, batch)
     if batch.reduction == 'mean':
         support = sums.counts[0]
-        divisor = (weights.double() * support).sum() if normalizer == 'weight' else sums.num_samples
+        divisor = (weights.to(sums.num_samples) * support).sum() if normalizer == 'weight' else sums.num_samples
         weights = weights * reciprocal(divisor)
     return torch.dot(weights.to(sums.losses.dtype), sums.losses)
 
 
 def statistics_of(sums: Sums) -> ClassStatistics:
-    """Return the counts of `update` as statistics."""
+    """Return the counts of `update` with ``hits`` as statistics."""
     support, true_positives, *predicted = sums.counts
     return ClassStatistics(support, predicted[0] if predicted else None, true_positives)
 

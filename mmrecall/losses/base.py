@@ -166,7 +166,7 @@ class BaseLoss(nn.Module):
         return Sums(
             losses=sums.losses,
             num_samples=sums.num_samples,
-            counts=tuple(count.detach().to(torch.float64, copy=True) for count in sums.counts),
+            counts=tuple(count.detach().to(sums.num_samples.dtype, copy=True) for count in sums.counts),
             nonfinite=sums.nonfinite,
             invalid_labels=count_invalid_labels(
                 batch.target, batch.logits.shape[1], batch.ignore_index, sums.num_valid

@@ -10,7 +10,7 @@ from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.logit_adjustment import LogitAdjustment
 from mmrecall.functional.long_tail import ldam_margins, logit_offsets
-from mmrecall.functional.statistics import ClassStatistics
+from mmrecall.functional.statistics import ClassStatistics, widest_float
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
 
 from .base import BaseLoss, refuse_fixed_options
@@ -191,7 +191,7 @@ class LogitAdjustedLoss(BaseLoss):
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
         """Return ones, (C,)."""
-        return torch.ones_like(statistics.support, dtype=torch.float64)
+        return torch.ones_like(statistics.support, dtype=widest_float(statistics.support.device))
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the loss."""

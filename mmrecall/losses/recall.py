@@ -115,13 +115,13 @@ class RecallLoss(BaseLoss):
         if self.class_weight is not None:
             # raises for factors of another number of classes before the all-reduce
             self._factors.get(batch.logits.shape[1], batch.logits.device)
-        sums = weighted.update(batch, self.normalizer, predictions=self.metric != 'recall')
+        sums = weighted.update(batch, self.normalizer, hits=True, predictions=self.metric != 'recall')
         if self.recall is None:
             return sums
         support, true_positives = sums.counts
         present = count_largest_mass(batch.target, batch.logits.shape[1]) if is_soft(batch.target) else support
         # 0 times a finite sum is 0, and NaN otherwise
-        nonfinite = sums.losses.detach().sum().double() * 0
+        nonfinite = sums.losses.detach().sum().to(sums.num_samples) * 0
         return Sums(sums.losses, sums.num_samples, (support, true_positives, present), sums.num_valid, nonfinite)
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from mmrecall.analysis.benchmark.measure import peak_bytes
 from mmrecall.functional import recall_cross_entropy
 from mmrecall.functional.backends import class_sums, cpu, reference
+from mmrecall.functional.batch import Batch
 from mmrecall.functional.logit_adjustment import LogitAdjustment
 from mmrecall.losses import LDAMLoss, LogitAdjustedLoss, RecallLoss, WeightedCrossEntropyLoss
 
@@ -48,14 +49,14 @@ def made(shape, dtype=torch.float64, ignored=0.2, scale=3.0, seed=0):
 def outcome(function, logits, target, sample_weight=None, ignore_index=255, adjustment=None):
     """Support, true positives, losses, and the gradient of a sum with unequal weights."""
     leaf = logits.detach().requires_grad_()
-    sums = function(leaf, target, ignore_index, sample_weight, adjustment)
-    weights = torch.linspace(0.5, 2.0, logits.shape[1], dtype=sums.loss_sum.dtype)
-    (gradient,) = torch.autograd.grad((weights * sums.loss_sum).sum(), leaf)
-    return [sums.support, sums.true_positives, sums.loss_sum.detach(), gradient]
+    sums = function(Batch(leaf, target, ignore_index, sample_weight), adjustment, hits=True)
+    weights = torch.linspace(0.5, 2.0, logits.shape[1], dtype=sums.losses.dtype)
+    (gradient,) = torch.autograd.grad((weights * sums.losses).sum(), leaf)
+    return [sums.support, sums.true_positives, sums.losses.detach(), gradient]
 
 
 def assert_same(logits, target, sample_weight=None, ignore_index=255, adjustment=None, **tolerance):
-    assert cpu.covers(logits, target, sample_weight)
+    assert cpu.covers(Batch(logits, target, sample_weight=sample_weight))
     found = outcome(cpu.class_sums, logits, target, sample_weight, ignore_index, adjustment)
     expected = outcome(reference.class_sums, logits, target, sample_weight, ignore_index, adjustment)
     for one, other in zip(found, expected, strict=True):
@@ -114,7 +115,7 @@ def test_an_adjustment_has_gradients_of_gradients_and_a_second_backward_pass():
     adjustment = LogitAdjustment(2.0, margins=torch.tensor([0.1, 0.5, 0.2]))
 
     def loss_sum(x):
-        return cpu.class_sums(x, target, 255, adjustment=adjustment).loss_sum
+        return cpu.class_sums(Batch(x, target, 255), adjustment).losses
 
     assert torch.autograd.gradgradcheck(loss_sum, logits)
     loss = loss_sum(logits).sum()
@@ -175,7 +176,7 @@ def test_the_lowest_class_wins_a_tie():
     for label in range(4):
         target = torch.full((1, 2, 2), label)
         assert_same(logits.requires_grad_(), target, **EXACT)
-        hits = cpu.class_sums(logits, target, 255).true_positives.tolist()
+        hits = cpu.class_sums(Batch(logits, target, 255), hits=True).true_positives.tolist()
         assert hits == [[3, 0, 0, 0], [0, 1, 0, 0], [0] * 4, [0] * 4][label]
 
 
@@ -204,41 +205,41 @@ def test_large_scores_keep_small_losses():
     # float32 logits of 50 are safe to exponentiate, but their logarithm has lost the digits of a loss of 1e-4
     logits = torch.tensor([[50.0, 40.8], [-55.0, -64.0]], dtype=torch.float32)
     target = torch.tensor([0, 0])
-    expected = reference.class_sums(logits.double(), target, 255).loss_sum
-    found = cpu.class_sums(logits, target, 255).loss_sum
+    expected = reference.class_sums(Batch(logits.double(), target, 255)).losses
+    found = cpu.class_sums(Batch(logits, target, 255)).losses
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
 
 
 def test_no_gradient_is_kept_without_one_to_take():
     logits, target = made((2, 5, 6, 7))
     with torch.no_grad():
-        silent = cpu.class_sums(logits, target, 255)
-    assert not silent.loss_sum.requires_grad
-    constant = cpu.class_sums(logits.detach(), target, 255)
-    assert not constant.loss_sum.requires_grad
-    torch.testing.assert_close(silent.loss_sum, reference.class_sums(logits, target, 255).loss_sum.detach())
+        silent = cpu.class_sums(Batch(logits, target, 255))
+    assert not silent.losses.requires_grad
+    constant = cpu.class_sums(Batch(logits.detach(), target, 255))
+    assert not constant.losses.requires_grad
+    torch.testing.assert_close(silent.losses, reference.class_sums(Batch(logits, target, 255)).losses.detach())
 
 
 def test_a_second_backward_pass_gives_the_same_gradient():
     logits, target = made((2, 5, 6, 7))
-    loss = cpu.class_sums(logits, target, 255).loss_sum.sum()
+    loss = cpu.class_sums(Batch(logits, target, 255)).losses.sum()
     (first,) = torch.autograd.grad(loss, logits, retain_graph=True)
     kept = first.clone()
     (second,) = torch.autograd.grad(loss, logits, retain_graph=True)
     torch.testing.assert_close(first, kept, rtol=0, atol=0)
     torch.testing.assert_close(second, kept, **EXACT)
     loss.backward()
-    loss_again = cpu.class_sums(logits, target, 255).loss_sum.sum()
+    loss_again = cpu.class_sums(Batch(logits, target, 255)).losses.sum()
     loss_again.backward()
     torch.testing.assert_close(logits.grad, 2 * kept, **EXACT)
 
 
 def test_two_losses_of_one_result_add_their_gradients():
     logits, target = made((2, 5, 6, 7))
-    loss_sum = cpu.class_sums(logits, target, 255).loss_sum
+    loss_sum = cpu.class_sums(Batch(logits, target, 255)).losses
     (loss_sum.sum() + (loss_sum * torch.arange(5)).sum()).backward()
     leaf = logits.detach().requires_grad_()
-    expected = reference.class_sums(leaf, target, 255).loss_sum
+    expected = reference.class_sums(Batch(leaf, target, 255)).losses
     (expected.sum() + (expected * torch.arange(5)).sum()).backward()
     torch.testing.assert_close(logits.grad, leaf.grad, **EXACT)
 
@@ -246,8 +247,8 @@ def test_two_losses_of_one_result_add_their_gradients():
 def test_gradients_of_gradients_are_right():
     logits, target = made((2, 3, 2, 3), ignored=0.3)
     weight = torch.rand(target.shape, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: cpu.class_sums(x, target, 255, weight).loss_sum, logits)
-    assert torch.autograd.gradgradcheck(lambda x: cpu.class_sums(x, target, 255, weight).loss_sum, logits)
+    assert torch.autograd.gradcheck(lambda x: cpu.class_sums(Batch(x, target, 255, weight)).losses, logits)
+    assert torch.autograd.gradgradcheck(lambda x: cpu.class_sums(Batch(x, target, 255, weight)).losses, logits)
 
 
 @pytest.mark.parametrize('use_reentrant', [False, True])
@@ -256,7 +257,7 @@ def test_it_may_be_checkpointed(use_reentrant):
     expected = outcome(reference.class_sums, logits, target)[3]
 
     def weighted(x):
-        return (cpu.class_sums(2 * x / 2, target, 255).loss_sum * torch.linspace(0.5, 2.0, 5)).sum()
+        return (cpu.class_sums(Batch(2 * x / 2, target, 255)).losses * torch.linspace(0.5, 2.0, 5)).sum()
 
     checkpoint(weighted, logits, use_reentrant=use_reentrant).backward()
     torch.testing.assert_close(logits.grad, expected, **EXACT)
@@ -265,19 +266,19 @@ def test_it_may_be_checkpointed(use_reentrant):
 def test_saved_tensors_may_live_elsewhere():
     logits, target = made((2, 5, 6, 7))
     with torch.autograd.graph.save_on_cpu():
-        loss = cpu.class_sums(logits, target, 255).loss_sum.sum()
+        loss = cpu.class_sums(Batch(logits, target, 255)).losses.sum()
     (first,) = torch.autograd.grad(loss, logits, retain_graph=True)
     (second,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(first, second, **EXACT)
     torch.testing.assert_close(
-        first, torch.autograd.grad(reference.class_sums(logits, target, 255).loss_sum.sum(), logits)[0], **EXACT
+        first, torch.autograd.grad(reference.class_sums(Batch(logits, target, 255)).losses.sum(), logits)[0], **EXACT
     )
 
 
 def test_functional_gradients_are_right():
     logits, target = made((2, 5, 6, 7))
-    found = torch.func.grad(lambda x: class_sums(x, target, 255).loss_sum.sum())(logits.detach())
-    expected = torch.func.grad(lambda x: reference.class_sums(x, target, 255).loss_sum.sum())(logits.detach())
+    found = torch.func.grad(lambda x: class_sums(Batch(x, target, 255)).losses.sum())(logits.detach())
+    expected = torch.func.grad(lambda x: reference.class_sums(Batch(x, target, 255)).losses.sum())(logits.detach())
     torch.testing.assert_close(found, expected, **EXACT)
 
 
@@ -289,7 +290,7 @@ def test_a_compiled_model_takes_the_fused_pass_too(monkeypatch):
     monkeypatch.setattr(cpu, '_exponentiate', lambda *arguments: calls.append(1) or exponentiate(*arguments))
 
     def scaled(x):
-        return (class_sums(2 * x, target, 255).loss_sum * torch.linspace(0.5, 2.0, 5)).sum()
+        return (class_sums(Batch(2 * x, target, 255)).losses * torch.linspace(0.5, 2.0, 5)).sum()
 
     (found,) = torch.autograd.grad(torch.compile(scaled, backend='aot_eager')(logits), logits)
     assert calls == [1]
@@ -308,15 +309,15 @@ def test_autocast_changes_nothing(dtype):
 
 def test_the_gradient_has_the_layout_of_the_logits():
     logits = made((2, 5, 6, 7))[0].detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-    cpu.class_sums(logits, torch.zeros(2, 6, 7, dtype=torch.long), 255).loss_sum.sum().backward()
+    cpu.class_sums(Batch(logits, torch.zeros(2, 6, 7, dtype=torch.long), 255)).losses.sum().backward()
     assert logits.grad.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_sums_may_be_changed_in_place():
     logits, target = made((2, 5, 6, 7))
-    loss_sum = cpu.class_sums(logits, target, 255).loss_sum
+    loss_sum = cpu.class_sums(Batch(logits, target, 255)).losses
     loss_sum *= 2
-    expected = 2 * reference.class_sums(logits, target, 255).loss_sum
+    expected = 2 * reference.class_sums(Batch(logits, target, 255)).losses
     torch.testing.assert_close(loss_sum, expected, **EXACT)
     torch.testing.assert_close(
         torch.autograd.grad(loss_sum.sum(), logits), torch.autograd.grad(expected.sum(), logits), **EXACT
@@ -326,14 +327,14 @@ def test_sums_may_be_changed_in_place():
 def test_very_many_classes_keep_their_loss_finite():
     logits = torch.full((1, 300_000), 38.12)
     logits[0, 0] = -38.12
-    found = cpu.class_sums(logits, torch.tensor([0]), 255).loss_sum
-    torch.testing.assert_close(found, reference.class_sums(logits, torch.tensor([0]), 255).loss_sum)
+    found = cpu.class_sums(Batch(logits, torch.tensor([0]), 255)).losses
+    torch.testing.assert_close(found, reference.class_sums(Batch(logits, torch.tensor([0]), 255)).losses)
 
 
 def test_logits_and_labels_stay_as_they_are():
     logits, target = made((2, 5, 6, 7))
     before, labels = logits.detach().clone(), target.clone()
-    cpu.class_sums(logits, target, 255).loss_sum.sum().backward()
+    cpu.class_sums(Batch(logits, target, 255)).losses.sum().backward()
     assert torch.equal(logits.detach(), before)
     assert torch.equal(target, labels)
 
@@ -349,17 +350,17 @@ def test_logits_and_labels_stay_as_they_are():
     ids=['soft labels', 'nothing', 'weights that want a gradient', 'another device'],
 )
 def test_what_it_does_not_cover_takes_the_steps(logits, target, weight):
-    assert not cpu.covers(logits, target, weight)
+    assert not cpu.covers(Batch(logits, target, sample_weight=weight))
 
 
 def test_predictions_are_counted_when_asked():
     logits, target = made((2, 5, 6, 7))
     adjustment = LogitAdjustment(2.0, offsets=torch.randn(5), margins=torch.rand(5))
     for some in (None, adjustment):
-        found = cpu.class_sums(logits, target, 255, adjustment=some, predictions=True)
-        expected = reference.class_sums(logits, target, 255, adjustment=some, predictions=True)
+        found = cpu.class_sums(Batch(logits, target, 255), some, predictions=True)
+        expected = reference.class_sums(Batch(logits, target, 255), some, predictions=True)
         assert torch.equal(found.predicted, expected.predicted)
-    assert cpu.class_sums(logits, target, 255).predicted is None
+    assert cpu.class_sums(Batch(logits, target, 255)).predicted is None
 
 
 MEMORY = {
@@ -369,7 +370,7 @@ MEMORY = {
     'WeightedCrossEntropyLoss': lambda: WeightedCrossEntropyLoss(class_weight=[0.5] * 19, ignore_index=255),
     'LDAMLoss': lambda: LDAMLoss(class_counts=list(range(1, 20)), scale=30.0, ignore_index=255),
     'LogitAdjustedLoss': lambda: LogitAdjustedLoss(class_counts=list(range(1, 20)), ignore_index=255),
-    'plain': lambda: lambda logits, target: reference.class_sums(logits, target, 255).loss_sum.sum(),
+    'plain': lambda: lambda logits, target: reference.class_sums(Batch(logits, target, 255)).losses.sum(),
 }
 
 
@@ -400,7 +401,7 @@ def test_gradients_for_several_vectors_at_once_are_those_one_by_one():
     vectors = torch.randn(6, 3, dtype=logits.dtype)
 
     def losses():
-        return class_sums(logits, target, 255).loss_sum
+        return class_sums(Batch(logits, target, 255)).losses
 
     together = torch.autograd.grad(losses(), logits, vectors, is_grads_batched=True)[0]
     apart = torch.stack([torch.autograd.grad(losses(), logits, vector)[0] for vector in vectors])

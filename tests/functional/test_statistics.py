@@ -7,6 +7,7 @@ from oracle import counts, log_probability, random_batch, samples
 
 from mmrecall.functional import class_losses, class_statistics
 from mmrecall.functional.backends import class_sums
+from mmrecall.functional.batch import Batch
 
 
 def one_hot(target, num_classes, ignore_index):
@@ -148,8 +149,8 @@ def test_a_sample_without_mass_is_ignored_whatever_it_weighs():
 @pytest.mark.parametrize('bad', [-1.0, float('nan'), float('inf')])
 def test_soft_labels_that_will_be_refused_are_left_out_until_then(bad):
     logits = torch.randn(2, 3, requires_grad=True)
-    sums = class_sums(logits, torch.tensor([[0.5, bad, 0.0], [0.0, 0.0, 1.0]]), 255)
-    sums.loss_sum.sum().backward()
+    sums = class_sums(Batch(logits, torch.tensor([[0.5, bad, 0.0], [0.0, 0.0, 1.0]]), 255))
+    sums.losses.sum().backward()
     assert sums.support.tolist() == [0.5, 0, 1]
     assert logits.grad.isfinite().all()
 

@@ -15,6 +15,7 @@ from mmrecall import losses
 from mmrecall.analysis.benchmark.inputs import LossInput
 from mmrecall.analysis.benchmark.measure import Step
 from mmrecall.functional.backends import reference
+from mmrecall.functional.batch import Batch
 from mmrecall.functional.recall import recall_weights
 from mmrecall.functional.statistics import ClassStatistics
 from mmrecall.upstream import require
@@ -128,7 +129,7 @@ def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 def plain_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """Compute the recall loss by the reference backend, which is used where the fused pass is not possible."""
-    loss_sum, support, true_positives, _ = reference.class_sums(logits, target, ignore_index)
+    loss_sum, support, true_positives, _ = reference.class_sums(Batch(logits, target, ignore_index), hits=True)
     weights = recall_weights(ClassStatistics(support, None, true_positives))
     return torch.dot(weights.to(loss_sum.dtype), loss_sum) / support.sum()
 

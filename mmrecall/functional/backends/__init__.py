@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import Tensor
 
+from ..batch import Batch
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums
 from . import cpu, reference
@@ -21,18 +21,19 @@ def _uncompiled_cpu_class_sums() -> Callable[..., ClassSums]:
 
 
 def class_sums(
-    logits: Tensor,
-    target: Tensor,
-    ignore_index: int,
-    sample_weight: Tensor | None = None,
-    adjustment: LogitAdjustment | None = None,
-    predictions: bool = False,
+    batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
     """Count every class and sum the cross entropy of its samples, of adjusted logits; without checks.
 
     A label outside [0, C) is left out, and no GPU is waited for. On a CPU a compiled model breaks its graph here.
+
+    Args:
+        batch: the arguments of the loss.
+        adjustment: of the logits of the cross entropy.
+        hits: whether to count true positives.
+        predictions: whether to count predicted samples.
     """
-    if not cpu.covers(logits, target, sample_weight):
-        return reference.class_sums(logits, target, ignore_index, sample_weight, adjustment, predictions)
+    if not cpu.covers(batch):
+        return reference.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     compute = _uncompiled_cpu_class_sums() if is_compiling() else cpu.class_sums
-    return compute(logits, target, ignore_index, sample_weight, adjustment, predictions)
+    return compute(batch, adjustment, hits=hits, predictions=predictions)

@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..batch import Batch
 from ..logit_adjustment import LogitAdjustment
-from ..statistics import ClassSums, full_precision, full_precision_of, labels_with_ignore_bin
+from ..statistics import ClassSums, full_precision, full_precision_of, labels_with_ignore_bin, predict
 from ..validation import is_soft
 from . import reference
 from .huge_pages import empty_like_in_huge_pages
@@ -42,13 +43,14 @@ _IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
 _MAX_EXPONENT = {torch.float32: 64.0, torch.float64: 512.0}
 
 
-def covers(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> bool:
-    """Return whether `class_sums` takes these arguments and is faster than the reference."""
+def covers(batch: Batch) -> bool:
+    """Return whether `class_sums` takes this batch and is faster than the reference."""
     return (
-        logits.device.type == 'cpu'
-        and logits.numel() >= _SMALL
-        and not is_soft(target)
-        and not (sample_weight is not None and sample_weight.requires_grad)
+        batch.logits.device.type == 'cpu'
+        and batch.logits.numel() >= _SMALL
+        and batch.reduction != 'none'
+        and not is_soft(batch.target)
+        and not (batch.sample_weight is not None and batch.sample_weight.requires_grad)
         # torch.func needs a form of autograd.Function that takes twice as long to call, and forward mode a formula
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
@@ -56,23 +58,19 @@ def covers(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> bool
 
 
 def class_sums(
-    logits: Tensor,
-    target: Tensor,
-    ignore_index: int,
-    sample_weight: Tensor | None = None,
-    adjustment: LogitAdjustment | None = None,
-    predictions: bool = False,
+    batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
     """Count every class and sum its cross entropy, like `reference.class_sums`; without checks."""
+    logits, target, ignore_index, sample_weight = batch[:4]
     # (N, C, P) and (N, 1, P), where P is 1 for (N, C) logits
     scores = logits.reshape(*logits.shape[:2], -1)
     labels = target.reshape(len(target), 1, -1)
     sample_weights = None if sample_weight is None else sample_weight.reshape(labels.shape)
     keep = torch.is_grad_enabled() and logits.requires_grad and logits.dtype == full_precision_of(logits.dtype)
     loss_sum, *counts = _FusedClassSums.apply(  # type: ignore[no-untyped-call]
-        scores, labels, sample_weights, ignore_index, adjustment or LogitAdjustment(), keep, predictions
+        scores, labels, sample_weights, ignore_index, adjustment or LogitAdjustment(), keep, hits, predictions
     )
-    return ClassSums(loss_sum, counts[0], counts[1], counts[2] if predictions else None)
+    return ClassSums(loss_sum, counts[0], counts[1] if hits else None, counts[2] if predictions else None)
 
 
 class _FusedClassSums(torch.autograd.Function):
@@ -80,7 +78,7 @@ class _FusedClassSums(torch.autograd.Function):
     def forward(
         ctx: Any, scores: Tensor, labels: Tensor, sample_weights: Tensor | None, *options: Any
     ) -> tuple[Tensor, ...]:
-        ignore_index, adjustment, keep, predictions = options
+        ignore_index, adjustment, keep, hits, predictions = options
         num_classes, dtype = scores.shape[1], full_precision_of(scores.dtype)
         kept = empty_like_in_huge_pages(scores) if keep else None
         kept_sums = torch.empty_like(labels, dtype=dtype) if keep else None
@@ -96,12 +94,13 @@ class _FusedClassSums(torch.autograd.Function):
                 kept_sums[at] = sum_exp
             if sample_weights is not None:
                 loss = loss * sample_weights[at]
-            is_correct = _find_correct(block, label, adjustment, max_minus_target)
             loss_sum += sum_by_label(label.flatten(), loss.flatten().double())
             support += sum_by_label(label.flatten())
-            true_positives += sum_by_label(label.masked_fill(~is_correct, num_classes).flatten())
+            if hits:
+                is_correct = _find_correct(block, label, None if adjustment.by_class else max_minus_target)
+                true_positives += sum_by_label(label.masked_fill(~is_correct, num_classes).flatten())
             if predictions:
-                prediction = adjustment.apply(block, label.squeeze(1), num_classes).max(1, keepdim=True).indices
+                prediction = predict(block).unsqueeze(1)
                 predicted += sum_by_label(prediction.masked_fill(label == num_classes, num_classes).flatten())
         ctx.save_for_backward(scores, labels, sample_weights, kept, kept_sums)
         ctx.options, ctx.is_kept = (ignore_index, adjustment), keep
@@ -115,14 +114,15 @@ class _FusedClassSums(torch.autograd.Function):
         scores, labels, sample_weights, kept, kept_sums = ctx.saved_tensors
         ignore_index, adjustment = ctx.options
         if grad_loss_sum is None:
-            return (None,) * 7
+            return (None,) * 8
         create_graph = torch.is_grad_enabled()
         if create_graph or torch._C._dispatch_keys(grad_loss_sum).has(_IS_GRADS_BATCHED):
             # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
             weight = None if sample_weights is None else sample_weights.squeeze(1)
             with torch.enable_grad():
-                loss_sum = reference.class_sums(scores, labels.squeeze(1), ignore_index, weight, adjustment).loss_sum
-            return torch.autograd.grad(loss_sum, scores, grad_loss_sum, create_graph=create_graph)[0], *[None] * 6
+                batch = Batch(scores, labels.squeeze(1), ignore_index, weight)
+                loss_sum = reference.class_sums(batch, adjustment).losses
+            return torch.autograd.grad(loss_sum, scores, grad_loss_sum, create_graph=create_graph)[0], *[None] * 7
         is_kept, ctx.is_kept = ctx.is_kept, False
         # .data, because a second backward pass unpacks the saved tensor, whose version must not have changed
         gradient = kept.data if is_kept else empty_like_in_huge_pages(scores)
@@ -141,7 +141,7 @@ class _FusedClassSums(torch.autograd.Function):
                 out = torch.empty_like(block)
                 sum_exp = _exponentiate(block, label, adjustment, out)[0]
             torch.mul(out, factor / sum_exp, out=gradient[at])
-        return gradient, *[None] * 6
+        return gradient, *[None] * 7
 
 
 def _exponentiate(
@@ -180,16 +180,19 @@ def _exponentiate(
     return exp_target.add_(sum_exp_others), loss, max_minus_target
 
 
-def _find_correct(scores: Tensor, label: Tensor, adjustment: LogitAdjustment, max_minus_target: Tensor) -> Tensor:
-    """Return whether the prediction is the label, (N, 1, P); the lowest of the classes with the same score wins."""
+def _find_correct(scores: Tensor, label: Tensor, max_minus_target: Tensor | None) -> Tensor:
+    """Return whether the prediction is the label, (N, 1, P); the lowest of the classes with the same score wins.
+
+    ``max_minus_target`` saves a pass, if the scores are not adjusted by class.
+    """
+    if max_minus_target is None:
+        return predict(scores).unsqueeze(1) == label
     is_correct = max_minus_target < 0
     # not == 0, because NaN decides nothing either
     is_tied = ~(max_minus_target.abs() > 0)
     if bool(is_tied.any()):
         image, _, place = is_tied.nonzero(as_tuple=True)
-        labels = label[image, 0, place]
-        tied = adjustment.apply(scores[image, :, place], labels, scores.shape[1])
-        is_correct[image, 0, place] = tied.max(1).indices == labels
+        is_correct[image, 0, place] = predict(scores[image, :, place]) == label[image, 0, place]
     return is_correct
 
 

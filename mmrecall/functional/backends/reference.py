@@ -4,13 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..batch import Batch
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import (
     ClassSums,
+    count_predictions,
     full_precision,
     labels_with_ignore_bin,
+    predict,
     soft_targets,
-    sum_by_class,
+    sum_and_count,
     sum_over_samples,
     unchecked_class_statistics,
 )
@@ -18,27 +21,34 @@ from ..validation import is_soft
 
 
 def class_sums(
-    logits: Tensor,
-    target: Tensor,
-    ignore_index: int,
-    sample_weight: Tensor | None = None,
-    adjustment: LogitAdjustment | None = None,
-    predictions: bool = False,
+    batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
     """Count every class and sum its cross entropy; without checks.
 
     A label outside [0, C) is left out, and no value is read by the host.
     """
-    if adjustment is not None:
-        logits = adjustment.apply(logits, target, ignore_index)
-    losses = sample_losses(logits, target, ignore_index, sample_weight)
+    logits, target, ignore_index, sample_weight = batch[:4]
+    adjusted = logits if adjustment is None else adjustment.apply(logits, target, ignore_index)
+    losses = sample_losses(adjusted, target, ignore_index, sample_weight)
     if is_soft(target):
-        loss_sum = sum_over_samples(losses)
-    else:
-        bins = labels_with_ignore_bin(target, logits.shape[1], ignore_index)
-        loss_sum = sum_by_class(bins, losses, logits.shape[1])
-    counts = unchecked_class_statistics(logits, target, ignore_index, predictions)
-    return ClassSums(loss_sum.to(losses.dtype), counts.support, counts.true_positives, counts.predicted)
+        return _soft_class_sums(batch, losses, hits=hits, predictions=predictions)
+    num_classes = logits.shape[1]
+    bins = labels_with_ignore_bin(target, num_classes, ignore_index)
+    prediction = predict(logits) if hits or predictions else None
+    is_hit = prediction == bins if hits else None
+    to_sum = losses if batch.reduction != 'none' else None
+    support, true_positives, loss_sum = sum_and_count(bins, to_sum, is_hit, num_classes)
+    predicted = count_predictions(prediction, bins, num_classes) if predictions else None
+    return ClassSums(losses if loss_sum is None else loss_sum, support, true_positives, predicted)
+
+
+def _soft_class_sums(batch: Batch, losses: Tensor, *, hits: bool, predictions: bool) -> ClassSums:
+    if batch.reduction != 'none':
+        losses = sum_over_samples(losses).to(losses.dtype)
+    if not (hits or predictions):
+        return ClassSums(losses, sum_over_samples(soft_targets(batch.target)), None, None)
+    counts = unchecked_class_statistics(batch.logits, batch.target, batch.ignore_index, predictions)
+    return ClassSums(losses, counts.support, counts.true_positives, counts.predicted)
 
 
 def sample_losses(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> Tensor:
