@@ -87,9 +87,10 @@ class ClassCounts(nn.Module):
         """Number that changes with the counts, for what is computed from them and kept.
 
         An averaged model writes into the counts of its copy without a call of this class. So the values are compared;
-        but not in a training step on a GPU, which would wait for it.
+        but not in a training step on a GPU, which would wait for it, nor where no value can be read.
         """
-        if self.automatic and not is_compiling() and (self.counts.device.type == 'cpu' or not self.training):
+        in_transform = is_compiling() or torch._C._are_functorch_transforms_active()
+        if self.automatic and not in_transform and (self.counts.device.type == 'cpu' or not self.training):
             values = (self.counts.tolist(), self.image_totals.tolist())
             if values != self._values:
                 self._values = values
