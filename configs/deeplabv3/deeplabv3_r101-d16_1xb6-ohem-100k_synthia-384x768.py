@@ -4,4 +4,4 @@ python tools/train.py configs/deeplabv3/deeplabv3_r101-d16_1xb6-ohem-100k_synthi
 """
 
 _base_ = ['../_base_/settings/deeplabv3_r101-d16_1xb6-100k_synthia-384x768.py', '../_base_/losses/ohem.py']
-model = dict(decode_head=dict(loss_decode=_base_.loss))
+model = dict(decode_head=dict(loss_decode=_base_.pop('loss')))

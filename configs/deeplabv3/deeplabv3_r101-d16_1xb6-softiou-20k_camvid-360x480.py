@@ -4,4 +4,4 @@ python tools/train.py configs/deeplabv3/deeplabv3_r101-d16_1xb6-softiou-20k_camv
 """
 
 _base_ = ['../_base_/settings/deeplabv3_r101-d16_1xb6-20k_camvid-360x480.py', '../_base_/losses/soft_iou.py']
-model = dict(decode_head=dict(loss_decode=_base_.loss))
+model = dict(decode_head=dict(loss_decode=_base_.pop('loss')))

@@ -7,4 +7,4 @@ _base_ = [
     '../_base_/settings/deeplabv3_r18-d16_1xb6-90k_cityscapes-resized-769x769.py',
     '../_base_/losses/cross_entropy.py',
 ]
-model = dict(decode_head=dict(loss_decode=_base_.loss))
+model = dict(decode_head=dict(loss_decode=_base_.pop('loss')))

@@ -4,4 +4,4 @@ python tools/train.py configs/deeplabv3/deeplabv3_r18-d16_1xb6-ohem-90k_cityscap
 """
 
 _base_ = ['../_base_/settings/deeplabv3_r18-d16_1xb6-90k_cityscapes-769x769.py', '../_base_/losses/ohem.py']
-model = dict(decode_head=dict(loss_decode=_base_.loss))
+model = dict(decode_head=dict(loss_decode=_base_.pop('loss')))

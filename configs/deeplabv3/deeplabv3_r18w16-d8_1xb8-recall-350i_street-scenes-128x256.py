@@ -4,4 +4,4 @@ python tools/train.py configs/deeplabv3/deeplabv3_r18w16-d8_1xb8-recall-350i_str
 """
 
 _base_ = ['../_base_/settings/deeplabv3_r18w16-d8_1xb8-350i_street-scenes-128x256.py', '../_base_/losses/recall.py']
-model = dict(decode_head=dict(loss_decode=_base_.loss))
+model = dict(decode_head=dict(loss_decode=_base_.pop('loss')))

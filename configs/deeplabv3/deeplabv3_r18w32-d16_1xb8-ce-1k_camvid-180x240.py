@@ -4,4 +4,4 @@ python tools/train.py configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-1
 """
 
 _base_ = ['../_base_/settings/deeplabv3_r18w32-d16_1xb8-1k_camvid-180x240.py', '../_base_/losses/cross_entropy.py']
-model = dict(decode_head=dict(loss_decode=_base_.loss))
+model = dict(decode_head=dict(loss_decode=_base_.pop('loss')))

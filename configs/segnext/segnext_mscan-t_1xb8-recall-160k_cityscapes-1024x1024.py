@@ -12,5 +12,5 @@ _base_ = [
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
-    decode_head=dict(num_classes=19, loss_decode=_base_.loss),
+    decode_head=dict(num_classes=19, loss_decode=_base_.pop('loss')),
 )

@@ -266,6 +266,9 @@ class _CannotCompare(Exception):
 def _digest_sources(dataset: Any, ignore_index: int | None, on_progress: Callable[[], None]) -> str:
     digest = hashlib.sha256()
     for source in find_sources(dataset, ignore_index):
+        if any(map(_reads_elsewhere, source.loaders)):
+            # files with the paths of the labels may be there all the same
+            raise _CannotCompare
         data = source.dataset
         classes = getattr(data, 'metainfo', {}).get('classes')
         parts = [_type_name(data), source.unit, source.ignore_index, classes]
@@ -285,6 +288,10 @@ def _digest_sources(dataset: Any, ignore_index: int | None, on_progress: Callabl
             if index % _FILES == 0:
                 on_progress()
     return digest.hexdigest()
+
+
+def _reads_elsewhere(loader: object) -> bool:
+    return (getattr(loader, 'backend_args', None) or {}).get('backend', 'local') != 'local'
 
 
 def _file_state(info: dict) -> tuple[str, int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.validation import check_class_counts
 
 AUTOMATIC = 'auto'
@@ -56,7 +57,8 @@ class ClassCounts(nn.Module):
         self.automatic = isinstance(source, str) and source == AUTOMATIC
         self.num_classes = num_classes
         self.classes = classes
-        self.version = 0
+        self._version = 0
+        self._values: tuple[list[int], list[int]] | None = None
         self._source = 'class_counts'
         self._given: CountedClasses | None = None
         if self.automatic:
@@ -80,6 +82,21 @@ class ClassCounts(nn.Module):
         """Whether the counts are known: given, set, or loaded from a checkpoint."""
         return self._given is not None or bool(self.counts.any())
 
+    @property
+    def version(self) -> int:
+        """Number that changes with the counts, for what is computed from them and kept.
+
+        An averaged model writes into the counts of its copy without a call of this class. So the values are compared;
+        but not in a training step on a GPU, which would wait for it, nor where no value can be read.
+        """
+        in_transform = is_compiling() or torch._C._are_functorch_transforms_active()
+        if self.automatic and not in_transform and (self.counts.device.type == 'cpu' or not self.training):
+            values = (self.counts.tolist(), self.image_totals.tolist())
+            if values != self._values:
+                self._values = values
+                self._version += 1
+        return self._version
+
     def set(self, counts: Sequence[int], image_totals: Sequence[int] | None = None) -> None:
         """Set the counts of ``'auto'``."""
         if not self.automatic:
@@ -88,7 +105,7 @@ class ClassCounts(nn.Module):
         self._check_length(len(counted.counts), self.num_classes)
         self.counts.copy_(torch.as_tensor(counted.counts))
         self.image_totals.copy_(torch.as_tensor(counted.image_totals or [0] * len(counted.counts)))
-        self.version += 1
+        self._version += 1
 
     def read(self, num_classes: int) -> CountedClasses:
         """Return the counts.
@@ -115,7 +132,7 @@ class ClassCounts(nn.Module):
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self.version += 1
+        self._version += 1
 
 
 def read_class_counts(path: str, classes: Sequence[str] | None = None) -> CountedClasses:

@@ -46,6 +46,7 @@ class RecallLoss(BaseLoss):
 
     Raises:
         ValueError: arguments that do not belong together; in forward, see `BaseLoss`.
+        RuntimeError: in forward, a running recall that a transform of `torch.func` cannot move.
 
     Example:
         >>> import torch
@@ -157,6 +158,8 @@ class RecallLoss(BaseLoss):
         return self.is_training_step and not self._moved
 
     def _move_recall(self, sums: Sums) -> None:
+        if not is_compiling() and torch._C._are_functorch_transforms_active():
+            self._check_transform()
         if self.recall.dtype != torch.float32:
             # FSDP's buffer_dtype and load_state_dict(assign=True) bring other types, in which small steps are lost
             self.recall = self.recall.float()
@@ -167,6 +170,15 @@ class RecallLoss(BaseLoss):
             unusable = unusable + sums.refusals
         # NaN == 0 is false: losses that are not finite, bad labels or a refusal on any rank leave the recall as it is
         self.recall.lerp_(batch_recall, ((present > 0) * (self.alpha * (unusable == 0))).to(self.recall))
+
+    def _check_transform(self) -> None:
+        # one that is passed to the transform, by torch.func.functional_call, may be changed in place
+        if not torch._C._functorch.is_functorch_wrapped_tensor(self.recall):
+            raise RuntimeError(
+                f'got a training step of RecallLoss(alpha={self.alpha}) inside a transform of torch.func, which cannot '
+                'move its running recall; expected a recall that is passed to the transform with '
+                'torch.func.functional_call, or none that moves; set loss.eval() to use the recall as it is, or alpha=1'
+            )
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
         """Return the weights, (C,), of a batch with these counts; of a running recall, those that it has now.

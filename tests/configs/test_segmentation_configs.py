@@ -53,6 +53,12 @@ def mmseg_scope(data, monkeypatch):
         yield
 
 
+@pytest.mark.parametrize('path', COMPLETE, ids=name)
+def test_the_loss_of_the_base_is_in_the_head_alone(path):
+    # taken out of the base with pop, or mmengine would keep the variable beside the model
+    assert 'loss' not in Config.fromfile(path)
+
+
 def smaller(size):
     """A size, or a list of them, divided."""
     return size // FACTOR if isinstance(size, int) else type(size)(smaller(part) for part in size)

@@ -3,6 +3,7 @@
 import importlib.util
 import linecache
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.logging import MMLogger
+from mmengine.registry import TRANSFORMS
 from test_label_counts import classification, segmentation, write_labels
 from torch.utils.data import Subset
 
@@ -183,6 +185,44 @@ def test_labels_elsewhere_have_no_key(tmp_path, monkeypatch):
     data = segmentation(write_labels(tmp_path), serialize_data=False)
     data.data_list[2]['seg_map_path'] = 's3://bucket/labels/2.png'
     assert data_key(data) is None
+
+
+def data_in_lmdb(root, **options):
+    """Return a data set of mmseg whose labels are in an LMDB, and the counts of the files that were put there."""
+    lmdb = pytest.importorskip('lmdb')
+    expected = count_labels(segmentation(write_labels(root))).counts
+    files = sorted((root / 'labels').iterdir())
+    with lmdb.open(str(root / 'labels.lmdb')) as database, database.begin(write=True) as transaction:
+        for file in files:
+            transaction.put(str(file).encode(), file.read_bytes())
+    (root / 'list.txt').write_text(''.join(f'{file.stem}\n' for file in files))
+    data = segmentation(root, ann_file='list.txt')
+    backend_args = dict(backend='lmdb', db_path=str(root / 'labels.lmdb'))
+    loader = dict(type='mmseg.LoadAnnotations', backend_args=backend_args, **options)
+    data.pipeline.transforms[1] = TRANSFORMS.build(loader)
+    return data, expected
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+@pytest.mark.parametrize('imdecode_backend', ['pillow', 'cv2'])
+def test_labels_in_an_lmdb_are_counted(imdecode_backend, num_workers, tmp_path):
+    data, expected = data_in_lmdb(tmp_path, imdecode_backend=imdecode_backend)
+    shutil.rmtree(tmp_path / 'labels')
+    assert count_labels(data, num_workers=num_workers).counts == expected
+
+
+def test_labels_in_an_lmdb_have_no_key_though_their_files_are_there_too(tmp_path):
+    data, _ = data_in_lmdb(tmp_path)
+    assert data_key(data) is None
+
+
+def test_a_label_that_is_not_in_the_lmdb_is_named(tmp_path):
+    data, _ = data_in_lmdb(tmp_path)
+    data.data_prefix['seg_map_path'] = 'elsewhere'
+    data._fully_initialized = False
+    data.full_init()
+    with pytest.raises(ValueError, match=r'elsewhere/0\.png cannot be read as a label'):
+        count_labels(data)
 
 
 def test_a_missing_label_has_no_key_and_its_name_is_in_the_error_of_the_count(tmp_path):

@@ -143,6 +143,24 @@ def test_an_averaged_model_copies_the_counts():
         torch.testing.assert_close(loss_of(averaged.module[1]), loss_of(loss))
 
 
+AVERAGED_MODELS = [('mmengine.model', 'ExponentialMovingAverage'), ('torch.optim.swa_utils', 'AveragedModel')]
+
+
+@pytest.mark.parametrize('class_of_loss', [WeightedCrossEntropyLoss, LDAMLoss, LogitAdjustedLoss])
+@pytest.mark.parametrize(('package', 'name'), AVERAGED_MODELS)
+def test_an_averaged_model_that_was_used_before_follows_the_counts(package, name, class_of_loss):
+    averaged_model = getattr(pytest.importorskip(package), name)
+    options = dict(class_weight='inverse_frequency') if class_of_loss is WeightedCrossEntropyLoss else {}
+    loss = class_of_loss(class_counts='auto', num_classes=4, **options)
+    loss.class_counts.set([5, 40, 90, 700])
+    model = torch.nn.Sequential(torch.nn.Linear(2, 4), loss)
+    averaged = averaged_model(model)
+    before = loss_of(averaged.module[1])
+    loss.class_counts.set(COUNTS)
+    averaged.update_parameters(model)
+    assert loss_of(averaged.module[1]) == loss_of(loss) != before
+
+
 def with_no_object():
     """Five channels, of which the last is no class of the data."""
     return random_batch((30, 5), 0.2)

@@ -51,6 +51,15 @@ def test_no_step_but_the_label_check_waits_for_the_device(name, soft, reduction)
     assert logits.grad.shape == logits.shape
 
 
+def test_counts_that_may_change_are_not_read_in_training():
+    counts = losses.ClassCounts('auto', num_classes=5).to('meta')
+    before = counts.version
+    counts._load_from_state_dict({}, '', {}, False, [], [], [])
+    assert counts.version > before
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        counts.eval().version  # noqa: B018
+
+
 @pytest.mark.parametrize(
     'read',
     [

@@ -4,6 +4,7 @@ import pytest
 import torch
 from oracle import random_batch
 from torch import nn
+from torch.distributed import fsdp
 from torch.nn.parallel import DistributedDataParallel
 
 from mmrecall.losses import RecallLoss
@@ -178,3 +179,53 @@ def rank_that_validates_alone(rank, world_size):
 
 def test_outside_training_no_rank_waits_for_another(two_ranks):
     assert two_ranks.run(rank_that_validates_alone) == [[0, 0, 0], [0, 0, 0]]
+
+
+class ModelWithLoss(nn.Module):
+    """A layer and a loss with a running recall, as a mmengine model holds them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = model().float()
+        self.loss = RecallLoss(alpha=0.1, num_classes=CLASSES)
+
+    def forward(self, images, target):
+        return self.loss(self.layer(images), target, ignore_index=255)
+
+
+def train_with_optimizer(whole, network, images, target):
+    """Ten steps; the losses and the running recall."""
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.5)
+    values = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        value = whole(images.float(), target)
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    return values, network.loss.recall.tolist()
+
+
+def ranks_shard(rank, world_size, kind):
+    network = ModelWithLoss()
+    if kind == 'FullyShardedDataParallel':
+        half = fsdp.MixedPrecision(buffer_dtype=torch.bfloat16)
+        whole = fsdp.FullyShardedDataParallel(network, mixed_precision=half, device_id=torch.device('cpu'))
+    else:
+        mesh = torch.distributed.init_device_mesh('cpu', (world_size,))
+        whole = fsdp.fully_shard(network, mesh=mesh)
+    images, target = whole_batch(world_size)
+    part = slice(2 * rank, 2 * rank + 2)
+    return train_with_optimizer(whole, network, images[part], target[part])
+
+
+@pytest.mark.skipif(not hasattr(fsdp, 'fully_shard'), reason='FSDP of this PyTorch needs a GPU')
+@pytest.mark.parametrize('kind', ['FullyShardedDataParallel', 'fully_shard'])
+def test_sharded_ranks_with_buffers_in_bfloat16_equal_one_process_with_the_whole_batch(two_ranks, kind):
+    network = ModelWithLoss()
+    values, recall = train_with_optimizer(network, network, *whole_batch(2))
+    (first, first_recall), (second, second_recall) = two_ranks.run(ranks_shard, kind)
+    # FSDP averages the gradients, so each rank's loss is twice its share
+    assert [(one + other) / 2 for one, other in zip(first, second, strict=True)] == pytest.approx(values)
+    assert first_recall == second_recall == pytest.approx(recall)
+    assert max(recall) > 0.2

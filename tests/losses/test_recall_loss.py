@@ -353,3 +353,32 @@ def test_a_recall_that_was_assigned_in_half_precision_moves_in_float32():
     for _ in range(100):
         loss(logits, target)
     torch.testing.assert_close(loss.recall, torch.full((3,), 1 - 0.5 * 0.999**100))
+
+
+TRANSFORMED = {
+    'vmap': lambda loss: torch.func.vmap(loss),
+    'grad': lambda loss: lambda logits, target: torch.func.grad(loss)(logits[0], target[0]),
+    'vmap of grad': lambda loss: torch.func.vmap(torch.func.grad(loss)),
+}
+
+
+@pytest.mark.parametrize('name', TRANSFORMED)
+def test_a_transform_that_cannot_move_the_running_recall_is_refused(name):
+    loss = RecallLoss(alpha=0.5, num_classes=3)
+    logits, target = torch.randn(5, 8, 3), torch.randint(3, (5, 8))
+    with pytest.raises(RuntimeError, match=r'RecallLoss\(alpha=0.5\) inside a transform of torch.func.*loss.eval\(\)'):
+        TRANSFORMED[name](loss)(logits, target)
+    assert not loss.recall.any()
+    assert TRANSFORMED[name](loss.eval())(logits, target).isfinite().all()
+
+
+def test_vmap_over_losses_moves_the_running_recall_of_each():
+    losses = [RecallLoss(alpha=0.5, num_classes=3) for _ in range(5)]
+    logits, target = torch.randn(5, 8, 3), torch.randint(3, (5, 8))
+    _, state = torch.func.stack_module_state(losses)
+    found = torch.func.vmap(lambda *call: torch.func.functional_call(losses[0], call[0], call[1:]))(
+        state, logits, target
+    )
+    expected = [loss(*batch) for loss, *batch in zip(losses, logits, target, strict=True)]
+    torch.testing.assert_close(found, torch.stack(expected))
+    torch.testing.assert_close(state['recall'], torch.stack([loss.recall for loss in losses]))

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mmrecall import losses
-from mmrecall.analysis.report.settings import flatten, short, without_place
+from mmrecall.analysis.report.settings import compared, flatten, short, without_place
 from mmrecall.losses import BaseLoss
 
 # Arguments that say nothing about a loss.
@@ -47,7 +47,7 @@ def loss_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     for number, one in enumerate(several):
         prefix = f'{number}.' if len(several) > 1 else ''
         named = {key: value for key, value in one.items() if key not in _NEVER_NAMED}
-        arguments |= {prefix + key.removesuffix('.type'): value for key, value in flatten(named)}
+        arguments |= {prefix + key.removesuffix('.type'): compared(key, value) for key, value in flatten(named)}
     kind = ' + '.join(short(one.get('type', '?')) for one in several)
     method = short(head.get('type', ''))
     return (method, dict(loss=kind) | arguments) if method in _METHODS and loss is not head else (kind, arguments)

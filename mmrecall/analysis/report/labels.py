@@ -125,15 +125,38 @@ def _kinds(selected: Sequence[Selected], places: Iterable[int]) -> list[_Kind]:
 
 
 def _label(loss: tuple[str, dict[str, Any]], losses: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Return the type and the arguments that are always named; of losses alike, also what they differ in."""
+    """Return the type and the arguments that are always named; of losses alike, also what they differ in.
+
+    Where losses of the type differ, arguments of its parts that all of them share are left out.
+    """
     kind, arguments = loss
-    alike = [others for name, others in losses if (name, _always(others)) == (kind, _always(arguments))]
-    told = {key for key in differing(alike) if key in arguments} | set(_always(arguments))
-    return ' '.join([kind, *(f'{key}={shown(value)}' for key, value in arguments.items() if key in told)])
+    same = [others for name, others in losses if name == kind]
+    alike = [others for others in same if _always(others) == _always(arguments)]
+    apart = differing(same)
+    told = set(differing(alike)) | {key for key in _always(arguments) if key in apart or '.' not in key or not apart}
+    every = {key for others in same for key in others}
+    named = [f'{_ending(key, every)}={shown(value)}' for key, value in arguments.items() if key in told]
+    return ' '.join([kind, *named])
 
 
 def _always(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if short(key) in _ALWAYS_NAMED and value is not None}
+
+
+def _ending(key: str, keys: Iterable[str]) -> str:
+    """Return the last parts of a name, as few as no other name ends with.
+
+    A loss keeps its head, and an argument of one of several losses the number of that loss.
+
+    Example:
+        >>> _ending('feature_head.loss.alpha', ['feature_head.loss.alpha', 'alpha', 'other_head.loss.beta'])
+        'loss.alpha'
+    """
+    others = [f'.{one}' for one in keys if one != key]
+    parts = key.split('.')
+    fewest = 2 if parts[-1] == 'loss' or parts[0].isdecimal() else 1
+    endings = ['.'.join(parts[-count:]) for count in range(fewest, len(parts))]
+    return next((one for one in endings if not any(other.endswith(f'.{one}') for other in others)), key)
 
 
 def _told_apart(labels: Sequence[str], kinds: Sequence[_Kind]) -> list[str]:

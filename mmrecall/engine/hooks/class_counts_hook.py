@@ -26,8 +26,7 @@ class ClassCountsHook(Hook):
 
     Pixels that the decode head ignores are not counted.
 
-    A runner of mmengine gets this hook by itself; another kind of runner needs
-    ``custom_hooks=[dict(type='mmrecall.ClassCountsHook')]``.
+    A runner of mmengine gets this hook by itself.
 
     Args:
         through_pipeline: whether to count the labels after all transforms of the training pipeline, for transforms

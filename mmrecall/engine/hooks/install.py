@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, FlexibleRunner, Runner
 from torch import nn
 
 from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts
@@ -21,23 +21,39 @@ def install_hooks_of_losses() -> None:
     whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the
     config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
 
-    Training begins with `check_losses`; a test does not need it.
+    Training begins with `check_losses`; a test does not need it. A `FlexibleRunner` builds its model when it begins to
+    train or to test, and gets the same then.
     """
     register_hooks, train = Runner.register_hooks, Runner.train
+    load_or_resume = FlexibleRunner.load_or_resume
     if getattr(register_hooks, '_adds_hooks_of_losses', False):
         return
 
     @functools.wraps(register_hooks)
     def register_hooks_and_more(runner: Runner, *args: Any, **kwargs: Any) -> None:
         register_hooks(runner, *args, **kwargs)
-        for hook, needs_it in _NEEDED:
-            if needs_it(runner.model) and not any(isinstance(one, hook) for one in runner.hooks):
-                runner.register_hook(hook())
+        _add_hooks(runner)
 
     @functools.wraps(train)
     def check_and_train(runner: Runner, *args: Any, **kwargs: Any) -> nn.Module:
         check_losses(runner)
         return train(runner, *args, **kwargs)
 
+    # the first step after the strategy has built the model
+    @functools.wraps(load_or_resume)
+    def check_and_load(runner: FlexibleRunner) -> None:
+        _add_hooks(runner)
+        # a test builds no training loop of its config
+        if isinstance(runner._train_loop, BaseLoop):
+            check_losses(runner)
+        load_or_resume(runner)
+
     register_hooks_and_more._adds_hooks_of_losses = True
     Runner.register_hooks, Runner.train = register_hooks_and_more, check_and_train
+    FlexibleRunner.load_or_resume = check_and_load
+
+
+def _add_hooks(runner: Runner | FlexibleRunner) -> None:
+    for hook, needs_it in _NEEDED:
+        if needs_it(runner.model) and not any(isinstance(one, hook) for one in runner.hooks):
+            runner.register_hook(hook())

@@ -1,18 +1,23 @@
 """Checks before training: whether the heads of a model call the losses of this package as these expect."""
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import Registry
 from mmengine.runner import Runner
+from mmengine.utils import get_object_from_string
 from torch import nn
 
+from mmrecall import registry
 from mmrecall.engine.runner import unwrap_model
 from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss
 from mmrecall.registry import MODELS
 
 _LOSSES = (BaseLoss, FeatureLoss)
+_PREFIX = 'mmrecall.'
 Path = tuple[str, ...]
 
 
@@ -20,9 +25,10 @@ def check_losses(runner: Runner) -> None:
     """Look at the losses of a runner's model.
 
     Raises:
-        ValueError: see `check_named_losses` and `complete_query_heads`.
+        ValueError: see `check_names`, `check_named_losses` and `complete_query_heads`.
     """
     model = unwrap_model(runner)
+    check_names(runner.cfg.get('model'))
     check_named_losses(runner.cfg.get('model'), model)
     complete_query_heads(model)
     skipped = losses_that_may_be_skipped(model)
@@ -33,12 +39,32 @@ def check_losses(runner: Runner) -> None:
         )
 
 
+def check_names(config: Any) -> None:
+    """Look for a ``type`` with the prefix ``mmrecall.`` that names nothing.
+
+    mmengine refuses such a name when it builds the part, but not under a key that a head swallows.
+
+    Raises:
+        ValueError: there is one; names its key and the names that are close to it.
+    """
+    registries = [one for one in vars(registry).values() if isinstance(one, Registry)]
+    known = {f'{_PREFIX}{name}' for one in registries for name in one.module_dict}
+    for path, name in _types(config, ()):
+        if not isinstance(name, str) or not name.startswith(_PREFIX) or name in known:
+            continue
+        # a config of classes is saved with their modules
+        if get_object_from_string(name) is None:
+            close = get_close_matches(name, sorted(known)) or ['one of the table of losses in the README']
+            key = '.'.join(('model', *path, 'type'))
+            raise ValueError(f'got {key}={name!r}; expected a class of mmrecall; set {" or ".join(close)}')
+
+
 def check_named_losses(config: Any, model: nn.Module) -> None:
     """Compare the losses that a config names with those of the model that was built of it.
 
     A head that takes any keyword swallows a loss that it has no use for, as Mask2Former's does ``loss_decode``.
-    Looked for is a loss of the same class, in the smallest part of the model that the path in the config leads to; a
-    part that keeps the config, to build the loss later, passes.
+    Looked for is a loss of the same class, in the smallest part of the model that the path in the config leads to, and
+    another one for each path; a part that keeps the config, to build the loss later, passes.
 
     Args:
         config: of the model; anything that is no dict passes.
@@ -47,16 +73,22 @@ def check_named_losses(config: Any, model: nn.Module) -> None:
     Raises:
         ValueError: the model does not have a loss; names it, its key and the head.
     """
-    named = list(_named_losses(config, ()))
-    parts = {path: _part(model, path) for path, _ in named}
-    # a loss of another key is not the one that is looked for
-    found = {id(parts[path]) for path, cls in named if isinstance(parts[path], cls)}
-    for path, cls in named:
-        part = parts[path]
-        if id(part) not in found and not _has(part, cls, found):
+    named = [(path, cls, _part(model, path)) for path, cls in _named_losses(config)]
+    # those that are just where the config has them, then the others from the smallest part to the largest: a part may
+    # have losses that belong to a path which leads further into it
+    named.sort(key=lambda one: -1 if isinstance(one[2], one[1]) else sum(1 for _ in one[2].modules()))
+    found: dict[int, Path] = {}
+    for path, cls, part in named:
+        losses = [module for module in part.modules() if isinstance(module, cls)]
+        # the very class first: another loss may be of a class that inherits from it
+        free = sorted((one for one in losses if id(one) not in found), key=lambda one: type(one) is not cls)
+        if free:
+            found[id(free[0])] = path
+        elif not _keeps(part, cls):
+            beside = f' beside that of model.{".".join(found[id(losses[0])])}' if losses else ''
             raise ValueError(
                 f'got model.{".".join(path)} of type {cls.__name__}, but the {type(part).__name__} that was built of '
-                f'this config has no such loss and would train without it; {_remedy(part)}'
+                f'this config has no such loss{beside} and would train without it; {_remedy(part)}'
             )
 
 
@@ -98,18 +130,25 @@ def losses_that_may_be_skipped(model: nn.Module) -> list[str]:
     ]
 
 
-def _named_losses(config: Any, path: Path) -> Iterator[tuple[Path, type]]:
+def _named_losses(config: Any) -> Iterator[tuple[Path, type]]:
     """Yield the path in the config and the class of every loss of this package."""
-    if isinstance(config, Mapping):
-        cls = _loss_class(config.get('type'))
+    for path, name in _types(config, ()):
+        cls = _loss_class(name)
         if cls is not None:
             yield path, cls
+
+
+def _types(config: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Yield the path and the ``type`` of every part of a config."""
+    if isinstance(config, Mapping):
+        if 'type' in config:
+            yield path, config['type']
         # a training schedule may name a loss for later
         items: Any = [(key, value) for key, value in config.items() if key not in ('train_cfg', 'test_cfg')]
     else:
         items = enumerate(config) if isinstance(config, (list, tuple)) else ()
     for key, value in items:
-        yield from _named_losses(value, (*path, str(key)))
+        yield from _types(value, (*path, str(key)))
 
 
 def _loss_class(name: Any) -> type | None:
@@ -134,9 +173,8 @@ def _part(model: nn.Module, path: Path) -> nn.Module:
     return model
 
 
-def _has(part: nn.Module, cls: type, found: set[int]) -> bool:
-    if any(isinstance(module, cls) and id(module) not in found for module in part.modules()):
-        return True
+def _keeps(part: nn.Module, cls: type) -> bool:
+    """Return whether a part keeps a loss, or its config, elsewhere than among its modules."""
     # what is no submodule: a teacher in a list, the config of a loss that is built later
     kept = (value for module in part.modules() for name, value in vars(module).items() if name != '_modules')
     return any(_holds(value, cls) for value in kept)

@@ -26,8 +26,7 @@ class SkippedStepHook(Hook):
     A checkpoint that is loaded with ``load_from``, for fine-tuning, brings its running recall. Where its classes have
     other names than those of the training set, the recall starts anew at 0, with a warning.
 
-    A runner of mmengine gets this hook by itself when its model has a running recall; another kind of runner needs
-    ``custom_hooks=[dict(type='mmrecall.SkippedStepHook')]``.
+    A runner of mmengine gets this hook by itself when its model has a running recall.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

@@ -124,6 +124,33 @@ SWIN = dict(type='SwinTransformer', arch='tiny', window_size=7, drop_path_rate=0
 MIT = dict(type='MixVisionTransformer', embed_dims=32, num_layers=[2, 2, 2, 2], mlp_ratio=4)
 
 
+def sdn(alpha, head_alpha=0.5, **classifier):
+    def loss(name, **options):
+        return dict(loss=dict(type=name, num_classes=10, **options))
+
+    head = loss('mmrecall.RecallLoss', alpha=alpha, metric='recall')
+    other = loss('mmrecall.WeightedCrossEntropyLoss', class_weight='effective_number', **classifier)
+    return classification_config(
+        dict(type='mmrecall.SDNHead', alpha=head_alpha, feature_head=head, classifier_head=other)
+    )
+
+
+def test_labels_of_nested_losses_say_what_differs_and_not_what_all_share():
+    options = [(0.1, 'weight'), (0.01, 'valid'), (0.01, 'weight')]
+    # the head has an alpha too
+    assert labels(*(sdn(alpha, beta=0.999, normalizer=normalizer) for alpha, normalizer in options)) == [
+        'SDNHead alpha=0.5 loss.alpha=0.1',
+        'SDNHead alpha=0.5 loss.alpha=0.01 normalizer=valid',
+        'SDNHead alpha=0.5 loss.alpha=0.01 normalizer=weight',
+    ]
+
+
+def test_a_label_that_stands_alone_has_the_arguments_of_its_losses():
+    alone, recall = labels(sdn(0.1), classification_config(dict(type='LinearClsHead', loss=RECALL)))
+    assert alone.startswith('SDNHead alpha=0.5 feature_head.loss=RecallLoss loss.alpha=0.1 metric=recall')
+    assert recall == 'RecallLoss'
+
+
 def test_architectures_are_told_apart_by_their_names():
     assert labels(network(RESNET), network(SWIN), network(MIT, 'SegformerHead')) == [
         'RecallLoss ResNetV1c-50 FCNHead',

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.runner._flexible_runner import FlexibleRunner
 from small_runner import Flowers, Model, automatic, small_runner
 from torch.utils.data import DataLoader
 
@@ -117,28 +116,6 @@ def test_counts_that_are_given_are_left_alone(tmp_path, counted):
 def test_a_loss_for_another_number_of_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"num_classes=3, but the training set has 2 classes: \['a', 'b'\]"):
         small_runner(tmp_path, automatic(), dataset=Flowers([0, 1], classes=('a', 'b'))).train()
-
-
-def flexible_runner(root, hooks):
-    return FlexibleRunner(
-        model=Model(automatic()),
-        work_dir=str(root / 'work'),
-        experiment_name=root.name,
-        strategy=dict(type='SingleDeviceStrategy'),
-        train_dataloader=DataLoader(Flowers(), batch_size=4),
-        train_cfg=dict(by_epoch=True, max_epochs=1),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        custom_hooks=hooks,
-        log_level='WARNING',
-    )
-
-
-def test_with_a_runner_of_another_kind_the_loss_says_what_to_add(tmp_path):
-    with pytest.raises(ValueError, match=r"custom_hooks=\[dict\(type='mmrecall\.ClassCountsHook'\)\]"):
-        flexible_runner(tmp_path, []).train()
-    runner = flexible_runner(tmp_path, [dict(type='mmrecall.ClassCountsHook')])
-    runner.train()
-    assert counts(runner) == [5, 2, 1]
 
 
 class Head(torch.nn.Module):

@@ -10,8 +10,9 @@ import synthetic_data
 import torch
 from commands import run
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from small_runner import automatic, small_runner
+from mmengine.runner import FlexibleRunner, Runner
+from small_runner import Flowers, Model, automatic, small_runner
+from torch.utils.data import DataLoader
 
 from mmrecall.engine import ClassCountsHook, SkippedStepHook, install_hooks_of_losses
 from mmrecall.losses import RecallLoss
@@ -46,6 +47,25 @@ def test_a_runner_whose_loss_has_a_running_recall_gets_one_hook_for_skipped_step
     config = dict(type='mmrecall.SkippedStepHook', priority='LOW')
     assert [hook.priority for hook in skipped_step_hooks(small_runner(tmp_path / 'two', running, [config]))] == ['LOW']
     assert skipped_step_hooks(small_runner(tmp_path / 'three', RecallLoss())) == []
+
+
+@pytest.mark.parametrize('given', [[], [dict(type='mmrecall.ClassCountsHook')]])
+def test_a_flexible_runner_gets_the_same(given, tmp_path):
+    loss = torch.nn.ModuleList([automatic(), RecallLoss(alpha=0.5, num_classes=3)])
+    loss.forward = lambda logits, label: sum(one(logits, label) for one in loss)
+    runner = FlexibleRunner(
+        model=Model(loss),
+        work_dir=str(tmp_path / 'work'),
+        strategy=dict(type='SingleDeviceStrategy'),
+        train_dataloader=DataLoader(Flowers(), batch_size=4),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        custom_hooks=given,
+        log_level='WARNING',
+    )
+    runner.train()
+    assert loss[0].class_counts.counts.tolist() == [5, 2, 1]
+    assert len(class_counts_hooks(runner)) == len(skipped_step_hooks(runner)) == 1
 
 
 def test_installing_again_changes_nothing():

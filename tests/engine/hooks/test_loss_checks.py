@@ -7,13 +7,18 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel, BaseModule
 from mmengine.registry import MODELS
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 from small_runner import Flowers
 from torch import nn
 from torch.utils.data import DataLoader
 
 import mmrecall
-from mmrecall.engine.hooks.loss_checks import check_named_losses, complete_query_heads, losses_that_may_be_skipped
+from mmrecall.engine.hooks.loss_checks import (
+    check_named_losses,
+    check_names,
+    complete_query_heads,
+    losses_that_may_be_skipped,
+)
 from mmrecall.losses import RecallLoss, WeightedCrossEntropyLoss
 
 RECALL = dict(type='mmrecall.RecallLoss')
@@ -83,8 +88,8 @@ def swallowing(loss_decode, **options):
     return dict(type='Swallowing', loss_decode=loss_decode, **options)
 
 
-def runner_of(root, model, **options):
-    return Runner(
+def runner_of(root, model, kind=Runner, **options):
+    return kind(
         model=model,
         work_dir=str(root / 'work'),
         experiment_name=root.name,
@@ -96,9 +101,13 @@ def runner_of(root, model, **options):
     )
 
 
-def test_a_runner_does_not_train_without_a_loss_that_its_config_names(tmp_path):
+RUNNERS = [(Runner, {}), (FlexibleRunner, dict(strategy=dict(type='SingleDeviceStrategy')))]
+
+
+@pytest.mark.parametrize(('kind', 'options'), RUNNERS)
+def test_a_runner_does_not_train_without_a_loss_that_its_config_names(kind, options, tmp_path):
     model = dict(type='Net', decode_head=dict(type='Swallowing', loss_cls=SOFT_DICE, loss_decode=RECALL))
-    runner = runner_of(tmp_path, copy.deepcopy(model), cfg=Config(dict(model=model)))
+    runner = runner_of(tmp_path, copy.deepcopy(model), kind, cfg=Config(dict(model=model)), **options)
     message = (
         'got model.decode_head.loss_decode of type RecallLoss, but the Swallowing that was built of this config has no '
         'such loss and would train without it; this head takes its classification loss as loss_cls'
@@ -154,6 +163,38 @@ def test_a_swallowed_loss_is_named(heads, key):
 )
 def test_a_loss_that_is_there_is_no_false_alarm(heads):
     check(**heads)
+
+
+def test_two_losses_of_which_a_head_has_built_one_are_too_many():
+    config = dict(type='Net', head=dict(type='Renaming', loss=RECALL, deep=dict(loss_decode=RECALL)))
+    model = Net(head=dict(type='Renaming', loss=RECALL))
+    message = 'got model.head.deep.loss_decode .* has no such loss beside that of model.head.loss and would'
+    with pytest.raises(ValueError, match=message):
+        check_named_losses(config, model)
+
+
+def test_losses_of_which_one_inherits_from_the_other_are_told_apart():
+    adjusted, balanced = (dict(type=f'mmrecall.{name}') for name in ('LogitAdjustedLoss', 'BalancedSoftmaxLoss'))
+    head = nn.Module()
+    head.one, head.two = mmrecall.BalancedSoftmaxLoss([1, 2]), mmrecall.LogitAdjustedLoss([1, 2])
+    check_named_losses(dict(loss=adjusted, other=balanced), head)
+
+
+@pytest.mark.parametrize(('kind', 'options'), RUNNERS)
+def test_a_misspelt_name_is_refused_where_a_head_swallows_it(kind, options, tmp_path):
+    model = dict(type='Net', decode_head=swallowing([dict(type='mmrecall.RecalLoss')]))
+    runner = runner_of(tmp_path, copy.deepcopy(model), kind, cfg=Config(dict(model=model)), **options)
+    message = "got model.decode_head.loss_decode.0.type='mmrecall.RecalLoss'; expected .*; set mmrecall.RecallLoss"
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    'name', ['mmrecall.RecallLoss', 'mmrecall.losses.RecallLoss', 'mmrecall.losses.recall.RecallLoss', 'RecalLoss']
+)
+def test_names_of_classes_by_their_module_and_of_other_projects_are_no_false_alarm(name):
+    check_names(dict(type='Net', head=swallowing(dict(type=name))))
+    check_names(dict(type=Net, head=dict(type='mmrecall.ClassCountsHook')))
 
 
 def test_a_name_that_another_project_has_in_its_scope_is_not_ours(monkeypatch):
