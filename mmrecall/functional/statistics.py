@@ -30,8 +30,9 @@ class ClassSums(NamedTuple):
     """Counts per class, (C,) each, and cross entropies."""
 
     losses: Tensor
-    """Differentiable sums over the samples of every class, (C,); for ``reduction='none'`` those of every sample, 0 where
-    it is ignored, (N, ...), or of soft labels every term of it, (N, C, ...). float64 if the logits are, else float32."""
+    """Differentiable sums over the samples of every class, (C,); for ``reduction='none'`` those of every sample, 0
+    where it is ignored, (N, ...), or of soft labels every term of it, (N, C, ...). float64 if the logits are, else
+    float32."""
     support: Tensor
     true_positives: Tensor | None
     """None where it was not requested."""
@@ -84,6 +85,7 @@ def unchecked_class_statistics(
         )
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     support, true_positives, _ = sum_and_count(bins, None, bins == prediction, num_classes)
+    assert true_positives is not None
     predicted = count_predictions(prediction, bins, num_classes) if predictions else None
     return ClassStatistics(support, predicted, true_positives)
 

@@ -95,6 +95,7 @@ def class_losses(
     check_shapes(logits, target, sample_weight)
     check_labels(target, logits.shape[1], ignore_index)
     sums = class_sums(Batch(logits, target, ignore_index, sample_weight), hits=True, predictions=True)
+    assert sums.true_positives is not None
     return ClassStatistics(sums.support, sums.predicted, sums.true_positives), sums.losses
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmrecall import registry
 from mmrecall.engine.runner import unwrap_model
-from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss
+from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss, RecallLoss
 from mmrecall.registry import MODELS
 
 _LOSSES = (BaseLoss, FeatureLoss)
@@ -114,10 +114,19 @@ def complete_query_heads(model: nn.Module) -> None:
         if loss.num_classes not in (None, channels):
             raise ValueError(
                 f'got {where} of type {cls} for {loss.num_classes} classes; expected {channels}, those of the data and '
-                '"no object"; of WeightedCrossEntropyLoss set no_object_weight=0.1, of RecallLoss '
-                f'class_weight=[1.0] * {head.num_classes} + [0.1]'
+                f'"no object"; {_query_head_remedy(loss, head.num_classes)}'
             )
         head.class_weight = [1.0] * channels
+
+
+def _query_head_remedy(loss: BaseLoss, num_classes: int) -> str:
+    if isinstance(loss, RecallLoss):
+        return f'set class_weight=[1.0] * {num_classes} + [0.1]'
+    if getattr(loss, 'no_object_weight', None) is None:
+        return 'set no_object_weight=0.1'
+    return (
+        f'no_object_weight adds one to num_classes and to a list of weights, so give it those of {num_classes} classes'
+    )
 
 
 def losses_that_may_be_skipped(model: nn.Module) -> list[str]:

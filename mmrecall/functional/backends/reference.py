@@ -35,10 +35,12 @@ def class_sums(
     num_classes = logits.shape[1]
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     prediction = predict(logits) if hits or predictions else None
-    is_hit = prediction == bins if hits else None
+    is_hit = prediction == bins if hits and prediction is not None else None
     to_sum = losses if batch.reduction != 'none' else None
     support, true_positives, loss_sum = sum_and_count(bins, to_sum, is_hit, num_classes)
-    predicted = count_predictions(prediction, bins, num_classes) if predictions else None
+    predicted = None
+    if predictions and prediction is not None:
+        predicted = count_predictions(prediction, bins, num_classes)
     return ClassSums(losses if loss_sum is None else loss_sum, support, true_positives, predicted)
 
 
