@@ -26,15 +26,6 @@ class Batch(NamedTuple):
     reduction: str = 'mean'
     avg_factor: float | Tensor | None = None
     """Number of all samples, if the caller gives it."""
-    upsample: str | None = None
-    """``'bilinear'``: logits (N, C, h, w) are enlarged to the labels (N, H, W), as `F.interpolate` does."""
-    align_corners: bool = False
-    """Option of `F.interpolate`."""
-
-    @property
-    def is_low_resolution(self) -> bool:
-        """Whether the logits have another size than the labels."""
-        return self.upsample is not None and self.logits.shape[2:] != self.target.shape[-2:]
 
     def check(self, loss: str = 'this loss') -> None:
         """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value.

@@ -13,6 +13,7 @@ from .statistics import (
     soft_targets,
     sum_by_class,
     sum_over_samples,
+    widest_float,
 )
 from .validation import check_choice, check_finite, check_labels, check_number, is_soft, valid_labels
 
@@ -147,7 +148,7 @@ def hardest_update(batch: Batch, keep_ratio: float) -> Sums:
         losses = losses.sum(dim=1)
     valid = valid_labels(target, batch.logits.shape[1], ignore_index)
     # the small addend: 0.29 * 100 is 28.999999999999996
-    num_kept = (keep_ratio * valid.sum().double() + 1e-6).floor()
+    num_kept = (keep_ratio * valid.sum().to(widest_float(valid.device)) + 1e-6).floor()
     order = losses.detach().masked_fill(~valid, -1).flatten().argsort(descending=True)
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     kept = (rank < num_kept).reshape(losses.shape)

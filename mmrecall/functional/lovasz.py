@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .batch import Batch, Sums, divide_loss
-from .statistics import full_precision, labels_with_ignore_bin
+from .statistics import full_precision, labels_with_ignore_bin, widest_float
 from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag, check_labels
 
 # scores that are sorted together
@@ -65,7 +65,7 @@ def lovasz_softmax_loss(
 def update(batch: Batch, per_image: bool, classes: str) -> Sums:
     """Compute the losses (G, C) of each group, an image or the batch, and whether the class counts there; no checks."""
     losses, is_counted = _group_by_class_losses(batch, per_image, classes)
-    return Sums((losses, is_counted), num_samples=is_counted.any(dim=1).sum().double())
+    return Sums((losses, is_counted), num_samples=is_counted.any(dim=1).sum().to(widest_float(is_counted.device)))
 
 
 def compute(sums: Sums, batch: Batch, per_image: bool) -> Tensor:
@@ -114,7 +114,8 @@ def _group_losses(probability: Tensor, labels: Tensor, share: Tensor | None) -> 
         growth = _jaccard_growth(is_target.gather(1, order)).to(errors.dtype)
         if share is not None:
             errors = torch.where(valid, errors * share.to(errors.dtype), 0)
-        losses.append((errors.gather(1, order) * growth).sum(dim=1, dtype=torch.float64).to(errors.dtype))
+        total = (errors.gather(1, order) * growth).sum(dim=1, dtype=widest_float(errors.device))
+        losses.append(total.to(errors.dtype))
         supports.append(is_target.sum(dim=1))
     return torch.cat(losses), torch.cat(supports)
 
@@ -133,7 +134,9 @@ def _jaccard_growth(is_target: Tensor) -> Tensor:
     """
     support = is_target.sum(dim=1, keepdim=True)
     wrong = is_target.cumsum(dim=1)
-    union = (support - wrong + torch.arange(1, is_target.shape[1] + 1, device=is_target.device)).double()
+    union = (support - wrong + torch.arange(1, is_target.shape[1] + 1, device=is_target.device)).to(
+        widest_float(is_target.device)
+    )
     # a sample of the class shrinks the intersection by one, a foreign one grows the union by one
     foreign = (support - wrong) / (union * (union - 1).clamp(min=1))
     growth = torch.where(is_target, 1 / union, foreign)

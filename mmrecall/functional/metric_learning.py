@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .statistics import full_precision
+from .statistics import full_precision, widest_float
 from .validation import FLOATING_POINT, check_class_indices, check_integer, check_number
 
 # below it (of squared distances) the harmonic mean is 0 to float64, and its gradient is no number
@@ -67,7 +67,7 @@ def _harmonic_mean_ranges(features: Tensor, same_class: Tensor, members: Tensor,
     distances = _squared_distances(features).masked_fill(~same_class.triu(1), -1)
     distances = distances.topk(min(k, distances.shape[1])).values
     distances = torch.where(members[:, :, None], distances, -1).flatten(1)
-    ranges = distances.topk(min(k, distances.shape[1])).values.double()
+    ranges = distances.topk(min(k, distances.shape[1])).values.to(widest_float(distances.device))
     # not "at least 0", so that NaN stays
     taken = ~(ranges < 0)
     apart = ~(ranges < _NO_RANGE)

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from .batch import Batch, Sums
-from .statistics import full_precision, full_precision_of, labels_with_ignore_bin, soft_targets, sum_by_class
+from .statistics import (
+    full_precision,
+    full_precision_of,
+    labels_with_ignore_bin,
+    soft_targets,
+    sum_by_class,
+    widest_float,
+)
 from .validation import (
     AVERAGED_CLASSES,
     check_choice,
@@ -181,4 +188,4 @@ def check_region(tversky_weights: tuple[float, float], classes: str, smooth: flo
 
 def _sum_samples(tensor: Tensor) -> Tensor:
     # float64 between images; within one, the sum of PyTorch is accurate enough and needs no copy in float64
-    return tensor.unsqueeze(-1).flatten(2).sum(dim=2).double().sum(dim=0)
+    return tensor.unsqueeze(-1).flatten(2).sum(dim=2).sum(dim=0, dtype=widest_float(tensor.device))

@@ -187,7 +187,7 @@ def sum_and_count(
 def _num_blocks(num_samples: int, num_rows: int) -> int:
     """Return the number of partial sums: enough for exact counts and short sums, in a table that is small."""
     exact = -(-num_samples // 2**24)
-    short = -(-num_samples // 2**16)
+    short = -(-num_samples // 2**12)
     return max(1, exact, min(short, num_samples // (8 * num_rows)))
 
 

@@ -5,6 +5,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmrecall.functional.batch import Sums
+from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
 
 
@@ -20,11 +21,11 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     ``num_counts`` vectors of counts, so that a rank which refuses its batch sends as much as the others. float64 holds
     counts up to 2**53.
     """
-    counts = [count.double() for count in sums.counts]
-    zero = sums.num_samples.new_zeros((), dtype=torch.float64)
+    zero = torch.zeros_like(sums.num_samples)
+    counts = [count.to(zero) for count in sums.counts]
     counts += [zero.expand(num_classes)] * (num_counts - len(counts))
     numbers = (sums.num_samples, sums.invalid_labels, sums.nonfinite, sums.refusals)
-    flat = torch.cat([*counts, torch.stack([zero if one is None else one.double() for one in numbers])])
+    flat = torch.cat([*counts, torch.stack([zero if one is None else one.to(zero) for one in numbers])])
     dist.all_reduce(flat)
     *counts, numbers = flat.split([num_classes] * num_counts + [len(numbers)])
     num_samples, invalid_labels, nonfinite, refusals = numbers.unbind()
@@ -40,7 +41,7 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
 
 def announce_refusal(num_classes: int, device: torch.device, num_counts: int) -> None:
     """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
-    zero = torch.zeros((), dtype=torch.float64, device=device)
+    zero = torch.zeros((), dtype=widest_float(device), device=device)
     reduce(Sums(losses=None, num_samples=zero, refusals=zero + 1), num_classes, num_counts)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import check_finite, check_integer, check_number
 from mmrecall.functional.weight_schemes import (
     effective_number_weights,
@@ -39,7 +40,7 @@ class DeviceTensor:
 @torch.inference_mode(False)
 def _make(make: Callable[[], Tensor], device: torch.device) -> Tensor:
     # no part of a compiled graph, and not an inference tensor, which a later training step could not use
-    return make().to(device)
+    return make().to(device, widest_float(device))
 
 
 class FixedClassWeights:
@@ -81,7 +82,7 @@ class FixedClassWeights:
         return number_of_classes(self._resolved)
 
     def get(self, num_classes: int, device: torch.device, enabled: bool = True) -> Tensor:
-        """Return the (C,) float64 weights; ones if they are not enabled, but for that of "no object".
+        """Return the (C,) weights in `widest_float`; ones if they are not enabled, but for that of "no object".
 
         Raises:
             ValueError: class counts that are not known yet, or of another number of classes.

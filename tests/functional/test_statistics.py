@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,8 @@ from oracle import counts, log_probability, random_batch, samples
 from mmrecall.functional import class_losses, class_statistics
 from mmrecall.functional.backends import class_sums
 from mmrecall.functional.batch import Batch
+from mmrecall.functional.logit_adjustment import LogitAdjustment
+from mmrecall.functional.statistics import sum_and_count
 
 
 def one_hot(target, num_classes, ignore_index):
@@ -227,3 +230,30 @@ def test_rounded_shares_of_a_mix_of_images_are_no_more_than_one(dtype):
     shares = torch.rand(2000, 7, dtype=torch.float64)
     soft = (shares / shares.sum(dim=1, keepdim=True)).to(dtype)
     class_statistics(torch.zeros(2000, 7), soft)
+
+
+@pytest.mark.parametrize('num_samples', [0, 1, 5, 70_000, 3_000_001])
+def test_one_scatter_counts_exactly_and_sums_like_float64(num_samples):
+    generator = torch.Generator().manual_seed(0)
+    bins = torch.randint(4, (num_samples,), generator=generator)
+    is_hit = torch.rand(num_samples, generator=generator) < 0.3
+    losses = torch.rand(num_samples, generator=generator).requires_grad_()
+    support, hits, sums = sum_and_count(bins, losses, is_hit, 3)
+    weights = losses.detach().double().numpy()
+    np.testing.assert_array_equal(support, np.bincount(bins, minlength=4)[:3])
+    np.testing.assert_array_equal(hits, np.bincount(bins[is_hit], minlength=4)[:3])
+    np.testing.assert_allclose(sums.detach(), np.bincount(bins, weights, minlength=4)[:3], rtol=2e-7)
+    (gradient,) = torch.autograd.grad((sums * torch.tensor([1.0, 2.0, 3.0])).sum(), losses)
+    assert torch.equal(gradient, torch.tensor([1.0, 2.0, 3.0, 0.0])[bins])
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 5), (2, 3, 110, 110)], ids=['steps', 'fused pass'])
+def test_hits_are_those_of_the_logits_without_adjustment(shape):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(shape, generator=generator)
+    target = torch.randint(3, (shape[0], *shape[2:]), generator=generator)
+    adjustment = LogitAdjustment(2.0, offsets=torch.tensor([9.0, 0.0, -9.0]), margins=torch.tensor([0.5, 4.0, 1.0]))
+    sums = class_sums(Batch(logits, target, 255), adjustment, hits=True, predictions=True)
+    expected = class_statistics(logits, target, 255)
+    assert torch.equal(sums.true_positives, expected.true_positives)
+    assert torch.equal(sums.predicted, expected.predicted)

@@ -1,12 +1,15 @@
 """What a GPU runs, as far as a CPU can tell: no step of a loss reads a value back, which would wait for the device.
 
 On PyTorch's device without memory, ``meta``, whatever reads a value, or needs one for the size of its result, raises.
+The losses take it for a device that has no float64, such as Apple's GPUs.
 """
 
 import copy
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from mmrecall import losses
 from mmrecall.losses import distributed
@@ -38,16 +41,33 @@ CASES = {
 SOFT = {'recall', 'running recall', 'f1', 'logit adjustment', 'focal', 'Tversky'}
 
 
+class WithoutFloat64(TorchDispatchMode):
+    """Raise for every operator that returns a float64 tensor on ``meta``."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for one in tree_flatten(result)[0]:
+            if isinstance(one, torch.Tensor) and one.device.type == 'meta' and one.dtype == torch.float64:
+                raise TypeError(f'{func} made a float64 tensor')
+        return result
+
+
+def test_the_mode_sees_float64():
+    with WithoutFloat64(), pytest.raises(TypeError, match='made a float64 tensor'):
+        torch.zeros(2, device='meta').double()
+
+
 @pytest.mark.parametrize('reduction', ['mean', 'none'])
 @pytest.mark.parametrize(
     ('name', 'soft'), [(name, soft) for name in CASES for soft in (False, True)[: 1 + (name in SOFT)]]
 )
-def test_no_step_but_the_label_check_waits_for_the_device(name, soft, reduction):
+def test_no_step_but_the_label_check_waits_for_the_device_or_needs_float64(name, soft, reduction):
     loss = CASES[name]().to('meta')
     logits = torch.zeros(2, 5, 6, 7, device='meta', requires_grad=True)
     target = torch.zeros(2, 5, 6, 7, device='meta') if soft else torch.zeros(2, 6, 7, dtype=torch.long, device='meta')
     for _ in range(2):
-        loss(logits, target, ignore_index=255, reduction_override=reduction).sum().backward()
+        with WithoutFloat64():
+            loss(logits, target, ignore_index=255, reduction_override=reduction).sum().backward()
     assert logits.grad.shape == logits.shape
 
 

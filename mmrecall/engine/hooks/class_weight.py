@@ -13,7 +13,7 @@ from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls, is_softmax_los
 from mmrecall.engine.runner import trained_classes, unwrap_model
 from mmrecall.functional.hard_samples import sum_focal_weights
 from mmrecall.functional.recall import class_recall, recall_weights
-from mmrecall.functional.statistics import ClassStatistics, unchecked_class_statistics
+from mmrecall.functional.statistics import ClassStatistics, unchecked_class_statistics, widest_float
 from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 
@@ -129,11 +129,11 @@ def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner)
 
 def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) -> Tensor:
     """Return (4, C) float64: support, predicted, true positives and weights of samples, summed over the calls."""
-    total = torch.zeros(4, num_classes, dtype=torch.float64, device=device)
+    total = torch.zeros(4, num_classes, dtype=widest_float(device), device=device)
     for call in calls:
         logits, target, ignore_index = call.batch()
         rows = (*unchecked_class_statistics(logits, target, ignore_index), _sum_sample_weights(call))
-        total += torch.stack([row.double() for row in rows])
+        total += torch.stack([row.to(total) for row in rows])
     return total
 
 
@@ -153,7 +153,7 @@ def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, 
         yield f'class_running_{name}', present, running
     yield 'class_share', present, support / support.sum()
     for quantity, weights in _weights(loss, counted):
-        weights = weights.double() * present
+        weights = weights.to(widest_float(weights.device)) * present
         if weights.sum() > 0:
             yield quantity, present, weights / weights.sum()
 
@@ -167,7 +167,8 @@ def _weights(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, Ten
     if isinstance(loss, BaseLoss):
         weights = loss.class_weights(statistics, sample_weight_sums)
     else:
-        weights = torch.as_tensor(_given_weights(loss), dtype=torch.float64, device=statistics.support.device)
+        device = statistics.support.device
+        weights = torch.as_tensor(_given_weights(loss), dtype=widest_float(device), device=device)
     if weights is not None:
         yield 'class_weight', weights
 
