@@ -154,6 +154,8 @@ def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tenso
 
 def statistics_of(sums: Sums) -> ClassStatistics:
     """Return the counts of `update` with ``hits`` as statistics."""
+    if len(sums.counts) < 2:
+        raise ValueError('got sums without true positives; take them by update(..., hits=True)')
     support, true_positives, *predicted = sums.counts
     return ClassStatistics(support, predicted[0] if predicted else None, true_positives)
 
