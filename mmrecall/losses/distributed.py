@@ -21,7 +21,8 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     ``num_counts`` vectors of counts, so that a rank which refuses its batch sends as much as the others. float64 holds
     counts up to 2**53.
     """
-    zero = torch.zeros_like(sums.num_samples)
+    device = sums.num_samples.device
+    zero = torch.zeros((), dtype=widest_float(device), device=device)
     counts = [count.to(zero) for count in sums.counts]
     counts += [zero.expand(num_classes)] * (num_counts - len(counts))
     numbers = (sums.num_samples, sums.invalid_labels, sums.nonfinite, sums.refusals)
