@@ -17,11 +17,6 @@ class LogitAdjustment(NamedTuple):
     margins: Tensor | None = None
     """(C,), subtracted from the score of the labelled class; they need class indices."""
 
-    @property
-    def by_class(self) -> bool:
-        """Whether it may change the prediction."""
-        return self.offsets is not None or self.margins is not None
-
     def apply(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """Return the adjusted logits, in at least float32; without checks."""
         logits = full_precision(logits)

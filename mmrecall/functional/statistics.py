@@ -98,14 +98,14 @@ def predict(logits: Tensor) -> Tensor:
 
 def count_predictions(prediction: Tensor, bins: Tensor, num_classes: int) -> Tensor:
     """Count how often every class is predicted for the samples that are not left out."""
-    return count(prediction.masked_fill(bins == num_classes, num_classes), num_classes)
+    return sum_and_count(prediction.masked_fill(bins == num_classes, num_classes), None, None, num_classes)[0]
 
 
 @torch.no_grad()
 def count_largest_mass(target: Tensor, num_classes: int) -> Tensor:
     """Count, for every class, the samples with label mass whose largest mass is that of the class."""
     label = target.argmax(dim=1).masked_fill(~(target.sum(dim=1) > 0), num_classes)
-    return count(label, num_classes)
+    return sum_and_count(label, None, None, num_classes)[0]
 
 
 def full_precision(logits: Tensor) -> Tensor:
@@ -133,20 +133,10 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type in _DEVICES_WITH_FLOAT64 else torch.float32
 
 
-def count(bins: Tensor, num_classes: int) -> Tensor:
-    """Return the (C,) int64 number of samples of every class, with labels of `labels_with_ignore_bin`."""
-    # scatter_add, because bincount waits for a GPU; int64, because float32 counts stop at 2**24
-    return _scatter_sum(bins, torch.ones_like(bins), num_classes)
-
-
 def sum_by_class(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
     """Return the (C,) sums of the values by label, with labels of `labels_with_ignore_bin`, in `widest_float`."""
-    return _scatter_sum(bins, values.to(widest_float(values.device)), num_classes)
-
-
-def _scatter_sum(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:
-    total = torch.zeros(num_classes + 1, dtype=values.dtype, device=values.device)
-    return total.scatter_add(0, bins.flatten(), values.flatten())[:num_classes]
+    total = torch.zeros(num_classes + 1, dtype=widest_float(values.device), device=values.device)
+    return total.scatter_add(0, bins.flatten(), values.to(total).flatten())[:num_classes]
 
 
 def sum_and_count(
@@ -169,19 +159,22 @@ def sum_and_count(
         at = at + rows * is_hit.flatten()
         rows *= 2
     num_blocks = _num_blocks(len(at), rows)
-    # neighbours, which mostly have the same label, add to different places
-    at = at * num_blocks + torch.arange(num_blocks, device=at.device).repeat(-(-len(at) // num_blocks))[: len(at)]
+    if num_blocks > 1:
+        # neighbours, which mostly have the same label, add to different places
+        at = at * num_blocks + torch.arange(len(at), device=at.device) % num_blocks
     dtype = torch.float32 if losses is None else losses.dtype
     values = torch.ones(len(at), dtype=dtype, device=at.device)
     if losses is not None:
         at, values = torch.cat((at, at + rows * num_blocks)), torch.cat((values, losses.flatten()))
-    # one dimension, because PyTorch has a deterministic form of that alone
+    # scatter_add, because bincount waits for a GPU; of one dimension, because of that alone it has a deterministic form
     table = torch.zeros((1 if losses is None else 2) * rows * num_blocks, dtype=dtype, device=at.device)
     table = table.scatter_add(0, at, values).reshape(-1, 1 if is_hit is None else 2, num_classes + 1, num_blocks)
     table = table[:, :, :num_classes]
     counts = table[0].detach().long().sum(dim=-1)
     sums = None if losses is None else table[1].sum(dim=(0, 2), dtype=widest_float(at.device)).to(dtype)
-    return counts.sum(dim=0), None if is_hit is None else counts[1], sums
+    if is_hit is None:
+        return counts[0], None, sums
+    return counts.sum(dim=0), counts[1], sums
 
 
 def _num_blocks(num_samples: int, num_rows: int) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.statistics import ClassStatistics, full_precision_of
+from mmrecall.functional.statistics import ClassStatistics, full_precision_of, widest_float
 from mmrecall.functional.validation import (
     REDUCTIONS,
     check_choice,
@@ -166,7 +166,7 @@ class BaseLoss(nn.Module):
         return Sums(
             losses=sums.losses,
             num_samples=sums.num_samples,
-            counts=tuple(count.detach().to(sums.num_samples.dtype, copy=True) for count in sums.counts),
+            counts=tuple(count.detach().to(widest_float(count.device), copy=True) for count in sums.counts),
             nonfinite=sums.nonfinite,
             invalid_labels=count_invalid_labels(
                 batch.target, batch.logits.shape[1], batch.ignore_index, sums.num_valid

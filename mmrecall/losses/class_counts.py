@@ -58,7 +58,7 @@ class ClassCounts(nn.Module):
         self.num_classes = num_classes
         self.classes = classes
         self._version = 0
-        self._values: tuple[list[int], list[int]] | None = None
+        self._values: Tensor | None = None
         self._source = 'class_counts'
         self._given: CountedClasses | None = None
         if self.automatic:
@@ -91,8 +91,9 @@ class ClassCounts(nn.Module):
         """
         in_transform = is_compiling() or torch._C._are_functorch_transforms_active()
         if self.automatic and not in_transform and (self.counts.device.type == 'cpu' or not self.training):
-            values = (self.counts.tolist(), self.image_totals.tolist())
-            if values != self._values:
+            values = torch.stack((self.counts, self.image_totals))
+            before = self._values
+            if before is None or before.device != values.device or not torch.equal(before, values):
                 self._values = values
                 self._version += 1
         return self._version

@@ -26,7 +26,7 @@ class LoggedClasses(NamedTuple):
 
     statistics: ClassStatistics
     sample_weight_sums: Tensor
-    """Sums of the weights that the loss gives the samples, or of (1 - p)^gamma if it gives none; float64."""
+    """Sums of the weights that the loss gives the samples, or of (1 - p)^gamma if it gives none."""
 
 
 @register(HOOKS)
@@ -128,7 +128,7 @@ def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner)
 
 
 def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) -> Tensor:
-    """Return (4, C) float64: support, predicted, true positives and weights of samples, summed over the calls."""
+    """Return (4, C) numbers: support, predicted, true positives and weights of samples, summed over the calls."""
     total = torch.zeros(4, num_classes, dtype=widest_float(device), device=device)
     for call in calls:
         logits, target, ignore_index = call.batch()

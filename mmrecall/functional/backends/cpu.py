@@ -85,6 +85,7 @@ class _FusedClassSums(torch.autograd.Function):
         # the last bin is that of the ignored samples
         loss_sum = scores.new_zeros(num_classes + 1, dtype=torch.float64)
         support, true_positives, predicted = (loss_sum.long() for _ in range(3))
+        is_adjusted_by_class = adjustment.offsets is not None or adjustment.margins is not None
         sum_by_label = partial(torch.bincount, minlength=num_classes + 1)
         for at in _blocks(scores):
             block, label = full_precision(scores[at]), labels_with_ignore_bin(labels[at], num_classes, ignore_index)
@@ -97,7 +98,7 @@ class _FusedClassSums(torch.autograd.Function):
             loss_sum += sum_by_label(label.flatten(), loss.flatten().double())
             support += sum_by_label(label.flatten())
             if hits:
-                is_correct = _find_correct(block, label, None if adjustment.by_class else max_minus_target)
+                is_correct = _find_correct(block, label, None if is_adjusted_by_class else max_minus_target)
                 true_positives += sum_by_label(label.masked_fill(~is_correct, num_classes).flatten())
             if predictions:
                 prediction = predict(block).unsqueeze(1)

@@ -34,13 +34,13 @@ def class_sums(
         return _soft_class_sums(batch, losses, hits=hits, predictions=predictions)
     num_classes = logits.shape[1]
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
-    prediction = predict(logits) if hits or predictions else None
-    is_hit = prediction == bins if hits and prediction is not None else None
+    is_hit = predicted = None
+    if hits or predictions:
+        prediction = predict(logits)
+        is_hit = prediction == bins if hits else None
+        predicted = count_predictions(prediction, bins, num_classes) if predictions else None
     to_sum = losses if batch.reduction != 'none' else None
     support, true_positives, loss_sum = sum_and_count(bins, to_sum, is_hit, num_classes)
-    predicted = None
-    if predictions and prediction is not None:
-        predicted = count_predictions(prediction, bins, num_classes)
     return ClassSums(losses if loss_sum is None else loss_sum, support, true_positives, predicted)
 
 
