@@ -7,9 +7,10 @@ modules of `mmrecall.losses` add up the sums of all ranks between the two, in on
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .statistics import widest_float
+from .statistics import full_precision, widest_float
 from .validation import REDUCTIONS, check_choice, check_integer, check_number, check_shapes, is_soft, valid_labels
 
 
@@ -26,6 +27,10 @@ class Batch(NamedTuple):
     reduction: str = 'mean'
     avg_factor: float | Tensor | None = None
     """Number of all samples, if the caller gives it."""
+    upsample: str | None = None
+    """``'bilinear'`` for logits (N, C, h, w) that stand for a map of the size of the labels, (N, C, H, W)."""
+    align_corners: bool = False
+    """Of the interpolation, as in `torch.nn.functional.interpolate`."""
 
     def check(self, loss: str = 'this loss') -> None:
         """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value.
@@ -64,6 +69,21 @@ class Sums(NamedTuple):
     """Number of ranks that refused their arguments."""
     num_ranks: int = 1
     """Number of ranks that the sums are of."""
+
+
+def is_low_resolution(batch: Batch) -> bool:
+    """Return whether the logits are to be interpolated to another size, that of the labels."""
+    return batch.upsample is not None and batch.logits.shape[2:] != batch.target.shape[-2:]
+
+
+def interpolated(batch: Batch) -> Batch:
+    """Return the batch with logits of the size of the labels, in at least float32."""
+    if not is_low_resolution(batch):
+        return batch
+    size, mode = batch.target.shape[-2:], batch.upsample or 'bilinear'
+    logits = F.interpolate(full_precision(batch.logits), size, mode=mode, align_corners=batch.align_corners)
+    # not _replace, which PyTorch 2.1 cannot compile
+    return Batch(logits, *batch[1:6])
 
 
 def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None) -> Tensor:
