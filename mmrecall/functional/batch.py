@@ -11,7 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .statistics import full_precision, widest_float
-from .validation import REDUCTIONS, check_choice, check_integer, check_number, check_shapes, is_soft, valid_labels
+from .validation import (
+    REDUCTIONS,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_shapes,
+    is_soft,
+    valid_labels,
+)
 
 
 class Batch(NamedTuple):
@@ -38,7 +47,8 @@ class Batch(NamedTuple):
         ``loss`` is a name for errors.
         """
         check_choice('reduction', self.reduction, REDUCTIONS)
-        check_shapes(self.logits, self.target, self.sample_weight, loss)
+        check_shapes(self.logits, self.target, self.sample_weight, loss, self.upsample)
+        check_flag('align_corners', self.align_corners)
         check_integer('ignore_index', self.ignore_index)
         if not isinstance(self.avg_factor, Tensor):
             if self.avg_factor is not None:
@@ -122,4 +132,4 @@ def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
 def reciprocal(divisor: Tensor) -> Tensor:
     """Return ``1 / divisor``, and 0 for a divisor of 0."""
     # a NaN goes on to the loss, where it is seen
-    return torch.where(divisor == 0, 0, divisor.reciprocal())
+    return divisor.reciprocal().nan_to_num(nan=float('nan'), posinf=0)

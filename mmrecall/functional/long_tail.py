@@ -21,6 +21,8 @@ def ldam_loss(
     sample_weight: Tensor | None = None,
     reduction: str = 'mean',
     normalizer: str | None = None,
+    upsample: str | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """LDAM loss: cross entropy of scale x (z - margin_y 1[c = y]), with margins proportional to N_c^(-1/4).
 
@@ -37,6 +39,8 @@ def ldam_loss(
         sample_weight: (N, ...) factors of the loss; they change no divisor.
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
         normalizer: see `weighted_cross_entropy`.
+        upsample: see `weighted_cross_entropy`.
+        align_corners: see `weighted_cross_entropy`.
 
     Returns:
         A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
@@ -54,7 +58,9 @@ def ldam_loss(
     """
     check_class_indices(target)
     check_number('scale', scale, above_zero=True)
-    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch = Batch(
+        logits, target, ignore_index, sample_weight, reduction, upsample=upsample, align_corners=align_corners
+    )
     batch.check()
     margins = ldam_margins(class_counts, max_margin)
     _check_length(class_counts, logits)
@@ -71,6 +77,8 @@ def logit_adjusted_loss(
     sample_weight: Tensor | None = None,
     reduction: str = 'mean',
     normalizer: str = 'valid',
+    upsample: str | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """Cross entropy of z + tau log pi, where pi_c = N_c / N is the prior of the training set.
 
@@ -86,6 +94,8 @@ def logit_adjusted_loss(
         sample_weight: (N, ...) factors of the loss; they change no divisor.
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
         normalizer: see `weighted_cross_entropy`.
+        upsample: see `weighted_cross_entropy`.
+        align_corners: see `weighted_cross_entropy`.
 
     Returns:
         A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
@@ -101,7 +111,9 @@ def logit_adjusted_loss(
         >>> logit_adjusted_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([90, 10]), reduction='none')
         tensor([0.0149, 4.2122, 1.4612])
     """
-    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch = Batch(
+        logits, target, ignore_index, sample_weight, reduction, upsample=upsample, align_corners=align_corners
+    )
     batch.check()
     offsets = logit_offsets(class_counts, tau)
     _check_length(class_counts, logits)

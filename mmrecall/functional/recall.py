@@ -62,9 +62,10 @@ def recall_weights(
     support, true_positives = statistics.support.to(dtype), statistics.true_positives.to(dtype)
     false_negatives = support - true_positives
     if metric == 'recall':
-        # a few float64 roundings of soft masses may leave -1e-17 instead of 0
-        weights = false_negatives.clamp(min=fn_floor) / support.clamp(min=torch.finfo(support.dtype).tiny)
-        return weights if fn_floor == 0 else torch.where(support > 0, weights, 0)
+        divisor = support.clamp(min=torch.finfo(support.dtype).tiny)
+        if fn_floor == 0:
+            return false_negatives / divisor
+        return torch.where(support > 0, false_negatives.clamp(min=fn_floor) / divisor, 0)
     if statistics.predicted is None:
         raise ValueError(f'metric={metric!r} needs the predictions of every class, but these statistics have none')
     predicted = statistics.predicted.to(dtype)
@@ -93,6 +94,8 @@ def recall_cross_entropy(
     reduction: str = 'mean',
     normalizer: str = 'valid',
     recall: Tensor | None = None,
+    upsample: str | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """Cross entropy with every class weighted by its false-negative rate in this batch (equation 5).
 
@@ -113,6 +116,8 @@ def recall_cross_entropy(
             authors' code does; ``'weight'``, the sum of the class weights over the valid samples. A divisor of 0
             gives the loss 0.
         recall: (C,) recall in [0, 1] to use instead of the batch's, for example a running mean.
+        upsample: see `weighted_cross_entropy`.
+        align_corners: see `weighted_cross_entropy`.
 
     Returns:
         A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
@@ -132,7 +137,9 @@ def recall_cross_entropy(
         tensor([0.0000, 1.0635, 0.1566, 0.0000])
     """
     check_weighting(metric, fn_floor)
-    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch = Batch(
+        logits, target, ignore_index, sample_weight, reduction, upsample=upsample, align_corners=align_corners
+    )
     check_call(batch, normalizer)
     if recall is not None:
         _check_recall(recall, batch.logits.shape[1], metric, fn_floor)

@@ -27,7 +27,7 @@ class ClassStatistics(NamedTuple):
 
 
 class ClassSums(NamedTuple):
-    """Counts per class, (C,) each, and cross entropies."""
+    """Cross entropies and counts per class, (C,) each, in `widest_float`."""
 
     losses: Tensor
     """Differentiable sums over the samples of every class, (C,); for ``reduction='none'`` those of every sample, 0
@@ -38,6 +38,8 @@ class ClassSums(NamedTuple):
     """None where it was not requested."""
     predicted: Tensor | None
     """None where it was not requested."""
+    invalid_labels: Tensor | None = None
+    """Number of labels that are neither a class nor ignored; None where it was not counted."""
 
 
 def class_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -> ClassStatistics:
@@ -78,10 +80,12 @@ def unchecked_class_statistics(
     if is_soft(target):
         mass = soft_targets(target).to(widest_float(target.device))
         hit = mass.gather(1, prediction.unsqueeze(1)).squeeze(1)
+        support = sum_over_samples(mass)
         return ClassStatistics(
-            support=sum_over_samples(mass),
+            support=support,
             predicted=sum_by_class(prediction, mass.sum(dim=1), num_classes) if predictions else None,
-            true_positives=sum_by_class(prediction, hit, num_classes),
+            # the roundings of two sums may differ by 1e-17
+            true_positives=sum_by_class(prediction, hit, num_classes).minimum(support),
         )
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     support, true_positives, _ = sum_and_count(bins, None, bins == prediction, num_classes)

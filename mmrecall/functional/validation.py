@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 REDUCTIONS = ('mean', 'sum', 'none')
+UPSAMPLES = ('bilinear',)
 NORMALIZERS = ('valid', 'all', 'weight')
 AVERAGED_CLASSES = ('present', 'all')
 FLOATING_POINT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -30,8 +31,16 @@ def is_soft(target: Tensor) -> bool:
     return target.is_floating_point()
 
 
-def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = None, loss: str = 'this loss') -> None:
+def check_shapes(
+    logits: Tensor,
+    target: Tensor,
+    sample_weight: Tensor | None = None,
+    loss: str = 'this loss',
+    upsample: str | None = None,
+) -> None:
     """Check types, dtypes and shapes, which needs no look at the values; ``loss`` is a name for errors.
+
+    With ``upsample`` logits (N, C, h, w) belong to a target (N, H, W) of any other size.
 
     Raises:
         TypeError: an argument is not a tensor, the logits are not floating point, the labels are neither integers nor
@@ -55,8 +64,9 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
             'classes; for a binary task set two channels (num_classes=2, out_channels=2); in a head of one channel, '
             "such as that of STDC's boundaries, set CrossEntropyLoss with use_sigmoid=True"
         )
-    _check_target(logits, target, loss)
-    samples = (logits.shape[0], *logits.shape[2:])
+    size = logits.shape[2:] if upsample is None else _size_after(upsample, logits, target)
+    _check_target(logits, target, size, loss)
+    samples = (logits.shape[0], *size)
     if sample_weight is not None and tuple(sample_weight.shape) != samples:
         raise ValueError(
             f'sample_weight has shape {tuple(sample_weight.shape)}, but logits of shape {tuple(logits.shape)} '
@@ -66,22 +76,37 @@ def check_shapes(logits: Tensor, target: Tensor, sample_weight: Tensor | None = 
         raise TypeError(f'sample_weight must hold real numbers, got {sample_weight.dtype}')
 
 
-def _check_target(logits: Tensor, target: Tensor, loss: str) -> None:
+def _size_after(upsample: str, logits: Tensor, target: Tensor) -> torch.Size:
+    """Return the height and width to which the logits are interpolated: those of the target."""
+    check_choice('upsample', upsample, UPSAMPLES)
+    size = target.shape[-2:]
+    if logits.ndim != 4 or target.ndim < 2 or 0 in logits.shape[2:] or 0 in size:
+        raise ValueError(
+            f'got logits of shape {tuple(logits.shape)} and target of shape {tuple(target.shape)} with '
+            f'upsample={upsample!r}; expected logits (N, C, h, w) and a target (N, H, W), with no size of 0; leave '
+            'upsample out for logits of the size of the target'
+        )
+    return size
+
+
+def _check_target(logits: Tensor, target: Tensor, size: torch.Size, loss: str) -> None:
     if (
         target.dtype == torch.bool
         or target.dtype.is_complex
         or (is_soft(target) and target.dtype not in FLOATING_POINT)
     ):
         raise TypeError(f'target must hold class indices (integers) or soft labels (floats), got {target.dtype}')
-    expected = logits.shape if is_soft(target) else (logits.shape[0], *logits.shape[2:])
-    if tuple(target.shape) != tuple(expected):
+    expected = (*(logits.shape[:2] if is_soft(target) else logits.shape[:1]), *size)
+    if tuple(target.shape) != expected:
         kind = 'soft labels (a floating-point target)' if is_soft(target) else 'class indices (an integer target)'
         message = (
             f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} '
-            f'need {kind} of shape {tuple(expected)}'
+            f'need {kind} of shape {expected}'
         )
         if target.shape == logits.shape:
             message += f'; {loss} takes no one-hot labels; {_MULTI_LABEL}'
+        elif logits.ndim == 4 and tuple(target.shape[:-2]) == expected[:-2]:
+            message += "; for logits of a lower resolution set upsample='bilinear'"
         raise ValueError(message)
 
 

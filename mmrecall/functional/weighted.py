@@ -8,7 +8,7 @@ from .backends import class_sums
 from .batch import Batch, Sums, count_samples, reciprocal
 from .logit_adjustment import LogitAdjustment
 from .statistics import ClassStatistics, labels_with_ignore_bin, widest_float
-from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, check_shapes, is_soft
+from .validation import NORMALIZERS, check_choice, check_labels, check_per_class, is_soft
 
 
 def weighted_cross_entropy(
@@ -20,6 +20,8 @@ def weighted_cross_entropy(
     sample_weight: Tensor | None = None,
     reduction: str = 'mean',
     normalizer: str | None = None,
+    upsample: str | None = None,
+    align_corners: bool = False,
 ) -> Tensor:
     """Cross entropy with a weight per class: -sum over n of w_y(n) log p_n(y_n).
 
@@ -37,6 +39,10 @@ def weighted_cross_entropy(
         normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples, as
             PyTorch does for class indices, the default with ``class_weight``; ``'valid'`` samples, the default
             without; ``'all'`` samples, ignored ones too. A divisor of 0 gives the loss 0.
+        upsample: ``'bilinear'`` for logits (N, C, h, w) of a lower resolution than the target (N, H, W): the value and
+            the gradient are those of logits interpolated by `torch.nn.functional.interpolate` to the size of the
+            target, but no map of that size is made; of soft labels it is.
+        align_corners: of the interpolation.
 
     Returns:
         A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
@@ -55,12 +61,20 @@ def weighted_cross_entropy(
         >>> weighted_cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255, normalizer='valid')
         tensor(1.2412)
     """
-    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
+    batch = Batch(
+        logits, target, ignore_index, sample_weight, reduction, upsample=upsample, align_corners=align_corners
+    )
     return fixed_weights_loss(batch, class_weight, normalizer)
 
 
 def class_losses(
-    logits: Tensor, target: Tensor, *, ignore_index: int = -100, sample_weight: Tensor | None = None
+    logits: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    upsample: str | None = None,
+    align_corners: bool = False,
 ) -> tuple[ClassStatistics, Tensor]:
     """Count every class and sum the cross entropy of its samples: L_c = sum of -log p_n(c) over the n labelled c.
 
@@ -74,6 +88,8 @@ def class_losses(
             L_c is the sum of -t_nc log p_n(c).
         ignore_index: class index that is left out.
         sample_weight: (N, ...) factors of the loss. They never change the counts.
+        upsample: see `weighted_cross_entropy`.
+        align_corners: see `weighted_cross_entropy`.
 
     Returns:
         The statistics (see `class_statistics`) and the differentiable (C,) sums, in float64 if the logits are, else
@@ -92,11 +108,13 @@ def class_losses(
         >>> loss_sum
         tensor([0.1269, 2.4402])
     """
-    check_shapes(logits, target, sample_weight)
+    batch = Batch(logits, target, ignore_index, sample_weight, upsample=upsample, align_corners=align_corners)
+    batch.check()
     check_labels(target, logits.shape[1], ignore_index)
-    sums = class_sums(Batch(logits, target, ignore_index, sample_weight), hits=True, predictions=True)
-    assert sums.true_positives is not None
-    return ClassStatistics(sums.support, sums.predicted, sums.true_positives), sums.losses
+    sums = class_sums(batch, hits=True, predictions=True)
+    assert sums.predicted is not None and sums.true_positives is not None
+    counts = sums.support, sums.predicted, sums.true_positives
+    return ClassStatistics(*(one if is_soft(target) else one.long() for one in counts)), sums.losses
 
 
 def fixed_weights_loss(
@@ -135,10 +153,13 @@ def update(
         The losses are those of `ClassSums`. The counts are support, true positives with ``hits``, and predicted samples
         with ``predictions``, (C,) each.
     """
+    # the accuracy of a head that hands over low-resolution logits is taken of their hits
+    hits = hits or batch.upsample is not None
     sums = class_sums(batch, adjustment, hits=hits, predictions=predictions)
     counts = tuple(one for one in (sums.support, sums.true_positives, sums.predicted) if one is not None)
     num_valid = None if is_soft(batch.target) else sums.support.sum()
-    return Sums(sums.losses, count_samples(batch, normalizer, num_valid), counts, num_valid)
+    num_samples = count_samples(batch, normalizer, num_valid)
+    return Sums(sums.losses, num_samples, counts, num_valid, invalid_labels=sums.invalid_labels)
 
 
 def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.batch import Batch, Sums, interpolated
 from mmrecall.functional.statistics import ClassStatistics, full_precision_of, widest_float
 from mmrecall.functional.validation import (
     REDUCTIONS,
+    UPSAMPLES,
     check_choice,
     check_class_indices,
     check_finite,
@@ -41,6 +42,10 @@ class BaseLoss(nn.Module):
         loss_weight: factor of the whole loss.
         loss_name: name in mmseg's log; begins with ``loss_``.
         sync: sum over all ranks in training. If False, each rank has its own statistics and divisor.
+        upsample: ``'bilinear'`` for logits (N, C, h, w) of a lower resolution than the target (N, H, W): the value and
+            the gradient are those of logits interpolated by `torch.nn.functional.interpolate` to the size of the
+            target. The losses that weigh classes make no map of that size, the others do.
+        align_corners: of the interpolation.
 
     Shape:
         - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32.
@@ -62,6 +67,8 @@ class BaseLoss(nn.Module):
     """Whether labels may be a mass per class."""
     num_counts: ClassVar[int] = 3
     """Number of vectors of counts in the all-reduce: 3, or 0 for a loss whose `update` counts no classes."""
+    takes_low_resolution: ClassVar[bool] = False
+    """Whether `update` takes logits of a lower resolution; others are interpolated before."""
     fixed_options: ClassVar[tuple[str, ...]] = ()
     """Options of the base class that the class sets itself."""
 
@@ -73,6 +80,8 @@ class BaseLoss(nn.Module):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_softmax',
         sync: bool = True,
+        upsample: str | None = None,
+        align_corners: bool = False,
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -90,12 +99,18 @@ class BaseLoss(nn.Module):
         if not isinstance(loss_name, str) or not loss_name.startswith('loss_'):
             raise ValueError(f"loss_name is {loss_name!r}; mmengine adds up only what begins with 'loss_'")
         check_flag('sync', sync)
+        if upsample is not None:
+            check_choice('upsample', upsample, UPSAMPLES)
+        check_flag('align_corners', align_corners)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self.sync = sync
+        self.upsample = upsample
+        self.align_corners = align_corners
+        self.last_statistics: ClassStatistics | None = None
         self._label_check = LabelCheck(type(self).__name__)
         # C and the device of the last good batch, for the all-reduce of a rank that refuses the next one
         self._last_seen: tuple[int, torch.device] | None = None
@@ -129,6 +144,8 @@ class BaseLoss(nn.Module):
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
         ignore_index: int | None = None,
+        upsample: str | None = None,
+        align_corners: bool | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """Compute the loss of a batch.
@@ -143,6 +160,8 @@ class BaseLoss(nn.Module):
             weight,
             self.reduction if reduction_override is None else reduction_override,
             avg_factor,
+            self.upsample if upsample is None else upsample,
+            self.align_corners if align_corners is None else align_corners,
         )
         has_peers = self.training and is_distributed(self.sync)
         # a compiler cannot break its graph inside a try statement: a single process does not go through one
@@ -160,17 +179,20 @@ class BaseLoss(nn.Module):
             check_class_indices(batch.target)
         batch.check(self._label_check.loss)
         self._check_num_classes(batch)
-        sums = self.update(batch)
-        # not _replace, which PyTorch 2.1 cannot compile; copies, because it cannot compile what returns a tensor and an
-        # alias of it
+        sums = self.update(batch if self.takes_low_resolution else interpolated(batch))
+        if batch.upsample is not None and self.takes_low_resolution:
+            self.last_statistics = ClassStatistics(sums.counts[0].detach(), None, sums.counts[1].detach())
+        invalid_labels = sums.invalid_labels
+        if invalid_labels is None:
+            num_classes = batch.logits.shape[1]
+            invalid_labels = count_invalid_labels(batch.target, num_classes, batch.ignore_index, sums.num_valid)
+        # not _replace, which PyTorch 2.1 cannot compile
         return Sums(
             losses=sums.losses,
             num_samples=sums.num_samples,
-            counts=tuple(count.detach().to(widest_float(count.device), copy=True) for count in sums.counts),
+            counts=tuple(count.detach().to(widest_float(count.device)) for count in sums.counts),
             nonfinite=sums.nonfinite,
-            invalid_labels=count_invalid_labels(
-                batch.target, batch.logits.shape[1], batch.ignore_index, sums.num_valid
-            ),
+            invalid_labels=invalid_labels,
         )
 
     def _reduced_sums(self, batch: Batch) -> Sums:
@@ -216,7 +238,9 @@ class BaseLoss(nn.Module):
         if not (self.takes_soft_labels and isinstance(logits, Tensor) and isinstance(target, Tensor)):
             return target
         # mmpretrain's data preprocessor makes integers with to_onehot=True
-        is_one_hot = target.shape == logits.shape and not (target.is_floating_point() or target.is_complex())
+        # with `upsample` their sizes differ
+        is_one_hot = target.ndim == logits.ndim and target.shape[:2] == logits.shape[:2]
+        is_one_hot = is_one_hot and not (target.is_floating_point() or target.is_complex())
         return target.to(full_precision_of(logits.dtype)) if is_one_hot else target
 
     @classmethod

@@ -107,15 +107,16 @@ class LabelCheck:
 
     def __call__(self, sums: Sums, target: Tensor, num_classes: int, ignore_index: int, is_training_step: bool) -> None:
         """Check this batch, or in training on a GPU the one before and remember this one."""
-        refusals = torch.zeros_like(sums.num_samples) if sums.refusals is None else sums.refusals
+        has_refusals = sums.refusals is not None
         if not target.is_cuda or not is_training_step:
             # inside torch.func.vmap no value can be read
             if torch._C._are_functorch_transforms_active() and _is_in_vmap(sums.invalid_labels):
                 return
-            self._raise_for(float(sums.invalid_labels), float(refusals), target, num_classes, ignore_index)
+            refusals = float(sums.refusals) if has_refusals else 0.0
+            self._raise_for(float(sums.invalid_labels), refusals, target, num_classes, ignore_index)
             return
         self.raise_pending()
-        flags = torch.stack([sums.invalid_labels.double(), refusals.double()])
+        flags = torch.stack([sums.invalid_labels, sums.refusals]) if has_refusals else sums.invalid_labels
         self._pending = (*_copy_in_background(flags), target, num_classes, ignore_index)
 
     def raise_pending(self) -> None:
@@ -125,7 +126,8 @@ class LabelCheck:
         host, copied, target, num_classes, ignore_index = self._pending
         self._pending = None
         copied.synchronize()
-        self._raise_for(*host.tolist(), target, num_classes, ignore_index)
+        invalid_labels, refusals = host.tolist() if host.ndim else (host.item(), 0)
+        self._raise_for(invalid_labels, refusals, target, num_classes, ignore_index)
 
     def _raise_for(
         self, invalid_labels: float, refusals: float, target: Tensor, num_classes: int, ignore_index: int

@@ -47,6 +47,7 @@ class LDAMLoss(BaseLoss):
         tensor(1.0711)
     """
 
+    takes_low_resolution = True
     takes_soft_labels = False
     # see WeightedCrossEntropyLoss
     reweighting = True
@@ -149,6 +150,8 @@ class LogitAdjustedLoss(BaseLoss):
         >>> LogitAdjustedLoss(class_counts=[90, 10])(logits, torch.tensor([0, 1, 1]))
         tensor(1.8961)
     """
+
+    takes_low_resolution = True
 
     def __init__(
         self,

@@ -59,6 +59,7 @@ class RecallLoss(BaseLoss):
         (tensor(0.6312), tensor([0.5000, 0.2500]))
     """
 
+    takes_low_resolution = True
     variants = ({}, dict(alpha=0.9), dict(metric='precision'))
     # checkpointed; equal on all ranks without a broadcast, because every rank moves it by the global counts
     recall: Tensor | None
@@ -123,7 +124,14 @@ class RecallLoss(BaseLoss):
         present = count_largest_mass(batch.target, batch.logits.shape[1]) if is_soft(batch.target) else support
         # 0 times a finite sum is 0, and NaN otherwise
         nonfinite = sums.losses.detach().sum().to(sums.num_samples) * 0
-        return Sums(sums.losses, sums.num_samples, (support, true_positives, present), sums.num_valid, nonfinite)
+        return Sums(
+            sums.losses,
+            sums.num_samples,
+            (support, true_positives, present),
+            sums.num_valid,
+            nonfinite,
+            sums.invalid_labels,
+        )
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """Weigh the losses of the classes by 1 - recall: that of the batch on all ranks, or the running one.

@@ -57,6 +57,7 @@ class WeightedCrossEntropyLoss(BaseLoss):
         tensor(1.0639)
     """
 
+    takes_low_resolution = True
     variants = (dict(class_weight='inverse_frequency'),)
     # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
     reweighting = True

@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from ..batch import Batch
+from ..batch import Batch, interpolated
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums
 from . import cpu, reference
@@ -33,6 +33,7 @@ def class_sums(
         hits: whether to count true positives.
         predictions: whether to count predicted samples.
     """
+    batch = interpolated(batch)
     if not cpu.covers(batch):
         return reference.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     compute = _uncompiled_cpu_class_sums() if is_compiling() else cpu.class_sums

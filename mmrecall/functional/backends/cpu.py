@@ -106,7 +106,7 @@ class _FusedClassSums(torch.autograd.Function):
         ctx.save_for_backward(scores, labels, sample_weights, kept, kept_sums)
         ctx.options, ctx.is_kept = (ignore_index, adjustment), keep
         ctx.set_materialize_grads(False)
-        counts = [total[:num_classes].clone() for total in (support, true_positives, predicted)]
+        counts = [total[:num_classes].double() for total in (support, true_positives, predicted)]
         ctx.mark_non_differentiable(*counts)
         return loss_sum[:num_classes].to(dtype, copy=True), *counts
 

@@ -16,6 +16,7 @@ from ..statistics import (
     sum_and_count,
     sum_over_samples,
     unchecked_class_statistics,
+    widest_float,
 )
 from ..validation import is_soft
 
@@ -41,7 +42,8 @@ def class_sums(
         predicted = count_predictions(prediction, bins, num_classes) if predictions else None
     to_sum = losses if batch.reduction != 'none' else None
     support, true_positives, loss_sum = sum_and_count(bins, to_sum, is_hit, num_classes)
-    return ClassSums(losses if loss_sum is None else loss_sum, support, true_positives, predicted)
+    counts = (None if one is None else one.to(widest_float(one.device)) for one in (support, true_positives, predicted))
+    return ClassSums(losses if loss_sum is None else loss_sum, *counts)
 
 
 def _soft_class_sums(batch: Batch, losses: Tensor, *, hits: bool, predictions: bool) -> ClassSums:
