@@ -112,7 +112,8 @@ def class_losses(
     batch.check()
     check_labels(target, logits.shape[1], ignore_index)
     sums = class_sums(batch, hits=True, predictions=True)
-    assert sums.predicted is not None and sums.true_positives is not None
+    assert sums.predicted is not None
+    assert sums.true_positives is not None
     counts = sums.support, sums.predicted, sums.true_positives
     return ClassStatistics(*(one if is_soft(target) else one.long() for one in counts)), sums.losses
 
