@@ -42,8 +42,13 @@ def class_sums(
         predicted = count_predictions(prediction, bins, num_classes) if predictions else None
     to_sum = losses if batch.reduction != 'none' else None
     support, true_positives, loss_sum = sum_and_count(bins, to_sum, is_hit, num_classes)
-    counts = (None if one is None else one.to(widest_float(one.device)) for one in (support, true_positives, predicted))
-    return ClassSums(losses if loss_sum is None else loss_sum, *counts)
+    dtype = widest_float(support.device)
+    return ClassSums(
+        losses if loss_sum is None else loss_sum,
+        support.to(dtype),
+        None if true_positives is None else true_positives.to(dtype),
+        None if predicted is None else predicted.to(dtype),
+    )
 
 
 def _soft_class_sums(batch: Batch, losses: Tensor, *, hits: bool, predictions: bool) -> ClassSums:
