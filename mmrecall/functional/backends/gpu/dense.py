@@ -139,8 +139,8 @@ def _forward_by_samples(
     partial = _empty_block_sums(logits, num_blocks, predictions)
     dense_kernels.dense_forward[(num_blocks,)](
         *inputs, lse, losses if losses.numel() else None, *partial, num_places, total, *layout, ignore_index, scale,
-        num_blocks, C=num_classes, BLOCK=tiles.block, CLASSES=tiles.classes, SAMPLES_FIRST=tiles.samples_first,
-        WITHIN_IMAGE=within_image, ADJUSTED=is_adjusted, HITS=hits, PREDICTIONS=predictions, num_warps=tiles.warps,
+        num_blocks, C=num_classes, BLOCK=tiles.block, AHEAD=tiles.ahead, WITHIN_IMAGE=within_image,
+        ADJUSTED=is_adjusted, HITS=hits, PREDICTIONS=predictions, num_warps=tiles.warps,
     )  # fmt: skip
     _add_up(partial, loss_sums, counts, num_blocks, num_classes, predictions)
 

@@ -17,6 +17,7 @@ from .parts import (
     LOWEST,
     add_exponential,
     adjust,
+    exponential,
     finish_exponentials,
     is_special,
     leads,
@@ -31,13 +32,13 @@ from .parts import (
 def dense_forward(
     logits, labels, sample_weights, offsets, margins, lse_out, losses_out, losses, counts, predicted, P, total,
     stride_n, stride_c, stride_p, ignore_index, scale, num_blocks, C: tl.constexpr, BLOCK: tl.constexpr,
-    CLASSES: tl.constexpr, SAMPLES_FIRST: tl.constexpr, WITHIN_IMAGE: tl.constexpr, ADJUSTED: tl.constexpr,
-    HITS: tl.constexpr, PREDICTIONS: tl.constexpr,
+    AHEAD: tl.constexpr, WITHIN_IMAGE: tl.constexpr, ADJUSTED: tl.constexpr, HITS: tl.constexpr,
+    PREDICTIONS: tl.constexpr,
 ):  # fmt: skip
     """Store lse, the losses of the samples where ``losses_out`` is given, and the sums of the block.
 
     ``predicted`` may be None without ``PREDICTIONS``, which need ``HITS``. ``sample_weights``, ``offsets`` and
-    ``margins`` may be None.
+    ``margins`` may be None. With ``AHEAD`` the scores of a class are read while those before are worked on.
     """
     block = tl.program_id(0)
     sample, inside, at = place_samples(P, total, BLOCK, block, stride_n, stride_p, WITHIN_IMAGE)
@@ -49,8 +50,16 @@ def dense_forward(
     best = largest
     prediction = tl.zeros([BLOCK], tl.int32)
     classes = logits
+    if AHEAD:
+        coming = tl.load(classes + at, mask=inside, other=0.0)
     for c in range(0, C):
-        score = tl.load(classes + at, mask=inside, other=0.0).to(tl.float32)
+        if AHEAD:
+            score = coming.to(tl.float32)
+            classes += stride_c
+            coming = tl.load(classes + at, mask=inside & (c + 1 < C), other=0.0)
+        else:
+            score = tl.load(classes + at, mask=inside, other=0.0).to(tl.float32)
+            classes += stride_c
         if HITS:
             # the lowest class on ties
             if ADJUSTED:
@@ -61,7 +70,6 @@ def dense_forward(
         score = adjust(score, c, label, margin, offsets, scale, ADJUSTED)
         label_score = tl.where(c == label, score, label_score)
         largest, sum_exp = add_exponential(largest, sum_exp, score)
-        classes += stride_c
     sum_exp, log_sum = finish_exponentials(largest, sum_exp)
     if HITS:
         special = inside & is_special(best if ADJUSTED else largest, sum_exp)
@@ -86,7 +94,7 @@ def dense_forward(
         tl.store(losses_out + sample, loss, mask=inside)
     store_class_sums(
         loss, prediction == label, prediction, label, is_invalid, losses, counts, predicted, block, num_blocks, C,
-        PREDICTIONS, CLASSES, SAMPLES_FIRST,
+        PREDICTIONS,
     )  # fmt: skip
 
 
@@ -109,7 +117,7 @@ def dense_backward(
     for c in range(0, C):
         score = tl.load(logits + at, mask=inside, other=0.0).to(tl.float32)
         score = adjust(score, c, label, margin, offsets, scale, ADJUSTED)
-        value = factor * (tl.exp(score - log_sum) - tl.where(c == label, 1.0, 0.0))
+        value = factor * (exponential(score - log_sum) - tl.where(c == label, 1.0, 0.0))
         # 0 for an ignored sample, whatever its logits
         tl.store(gradient + to, tl.where(is_valid, value, 0.0).to(gradient.dtype.element_ty), mask=inside)
         logits += stride_c

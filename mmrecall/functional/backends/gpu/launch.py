@@ -20,13 +20,11 @@ _MAX_WASTE = 1 / 8
 class DenseTiles(NamedTuple):
     """Blocks of the kernels of a thread per sample; the samples of a block are at most 32767."""
 
-    block: int = 512
+    block: int = 128
     """Samples of a program in the forward pass."""
-    warps: int = 4
-    classes: int = 8
-    """Classes that are summed at once."""
-    samples_first: bool = False
-    """Whether the tile of these sums is (samples, classes) instead of (classes, samples)."""
+    warps: int = 1
+    ahead: bool = True
+    """Whether a class is read while the one before is worked on."""
     backward_block: int = 512
     backward_warps: int = 4
 
@@ -56,7 +54,10 @@ class Layout(NamedTuple):
 
 
 # The first whose number of classes is not exceeded is taken.
-DENSE_TILES = [(64, DenseTiles(512, 4, 8, False, 512, 4)), (2**31, DenseTiles(256, 2, 8, False, 256, 2))]
+DENSE_TILES = [
+    (64, DenseTiles(block=128, warps=1, ahead=True, backward_block=512, backward_warps=4)),
+    (2**31, DenseTiles(block=128, warps=1, ahead=True, backward_block=256, backward_warps=2)),
+]
 ROW_TILES = [(2**31, RowTiles())]
 
 

@@ -11,6 +11,7 @@ import triton.language as tl
 
 # A running maximum starts here and not at -inf, so that its difference from a score of -inf is no NaN.
 LOWEST = tl.constexpr(-3.4028234663852886e38)
+LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
@@ -24,9 +25,14 @@ def place_samples(P, total, BLOCK: tl.constexpr, block, stride_n, stride_p, WITH
         blocks_per_image = tl.cdiv(P, BLOCK)
         image = (block // blocks_per_image).to(tl.int64)
         place = (block % blocks_per_image).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-        return image * P + place, place < P, image * stride_n + place * stride_p
-    sample = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    return sample, sample < total, (sample // P) * stride_n + (sample % P) * stride_p
+        sample = image * P + place
+        inside = place < P
+        at = image * stride_n + place * stride_p
+    else:
+        sample = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        inside = sample < total
+        at = (sample // P) * stride_n + (sample % P) * stride_p
+    return sample, inside, at
 
 
 @triton.jit
@@ -43,9 +49,10 @@ def load_labels(labels, at, inside, ignore_index, num_classes):
 @triton.jit
 def load_margins(margins, label):
     """Return the margin of every label, 0 where the sample is left out or there are no margins."""
-    if margins is None:
-        return tl.zeros_like(label).to(tl.float32)
-    return tl.load(margins + label, mask=label >= 0, other=0.0).to(tl.float32)
+    margin = tl.zeros_like(label).to(tl.float32)
+    if margins is not None:
+        margin = tl.load(margins + label, mask=label >= 0, other=0.0).to(tl.float32)
+    return margin
 
 
 @triton.jit
@@ -59,16 +66,21 @@ def adjust(score, c, label, margin, offsets, scale, ADJUSTED: tl.constexpr):
 
 
 @triton.jit
+def exponential(difference):
+    """Return exp(difference), like `tl.exp`, which the compiler makes slower."""
+    return tl.exp2(difference * LOG2_E)
+
+
+@triton.jit
 def add_exponential(largest, total, score):
     """Return the largest score so far, and the sum of exp(score - largest).
 
     The largest starts at `LOWEST`, the sum at 0; scores of +inf are left to `finish_exponentials`.
     """
-    difference = score - largest
     # one exponential either way: of the score, or of the change of the largest
-    exponential = tl.exp(-tl.abs(difference))
-    is_larger = difference > 0
-    total = tl.where(is_larger, total, 1.0) * exponential + tl.where(is_larger, 1.0, total)
+    change = tl.exp2(tl.abs(score - largest) * -LOG2_E)
+    is_larger = score > largest
+    total = tl.where(is_larger, total, 1.0) * change + tl.where(is_larger, 1.0, total)
     return tl.maximum(largest, score), total
 
 
@@ -96,37 +108,29 @@ def leads(score, best):
 @triton.jit
 def store_class_sums(
     loss, is_hit, prediction, label, is_invalid, losses, counts, predicted, block, num_blocks, C: tl.constexpr,
-    PREDICTIONS: tl.constexpr, CLASSES: tl.constexpr = 8, SAMPLES_FIRST: tl.constexpr = False,
+    PREDICTIONS: tl.constexpr,
 ):  # fmt: skip
     """Store the sums of a block: losses (C, blocks) float32, counts (C + 1, blocks) int32, predicted (C, blocks) int32.
 
-    Counts are support + 65536 x hits; the last row is that of invalid labels. ``CLASSES`` are summed at once, by tiles
-    of samples and classes. With ``SAMPLES_FIRST`` more of a sum is taken within a thread and less across threads.
+    Counts are support + 65536 x hits; the last row is that of invalid labels.
     """
     is_valid = label >= 0
-    packed = tl.where(is_valid, 1 + tl.where(is_hit, 65536, 0), 0)
+    packed = tl.where(is_hit, 65537, 1)
     at = block.to(tl.int64)
-    for start in range(0, C, CLASSES):
-        classes = start + tl.arange(0, CLASSES)
-        exists = classes < C
-        to = at + classes.to(tl.int64) * num_blocks
+    for c in range(0, C):
         # a label of -1 is no class
-        tl.store(losses + to, sum_by_class(label, loss, classes, SAMPLES_FIRST), mask=exists)
-        tl.store(counts + to, sum_by_class(label, packed, classes, SAMPLES_FIRST), mask=exists)
+        is_class = label == c
+        count = tl.sum(tl.where(is_class, packed, 0), axis=0)
+        loss_sum = 0.0
+        # neighbours mostly have the same few labels; this sum costs more than the rest of the loop
+        if count > 0:
+            loss_sum = tl.sum(tl.where(is_class, loss, 0.0), axis=0)
+        tl.store(counts + at, count)
+        tl.store(losses + at, loss_sum)
         if PREDICTIONS:
-            is_predicted = tl.where(is_valid, 1, 0)
-            tl.store(predicted + to, sum_by_class(prediction, is_predicted, classes, SAMPLES_FIRST), mask=exists)
-    # not num_blocks.to, because an argument of 1 is a constant
-    last = at + tl.full([], C, tl.int64) * num_blocks
-    tl.store(counts + last, tl.sum(is_invalid.to(tl.int32), axis=0))
-
-
-@triton.jit
-def sum_by_class(label, values, classes, SAMPLES_FIRST: tl.constexpr):
-    """Return the sums of the values of every class, in the type of the values."""
-    if SAMPLES_FIRST:
-        return tl.sum(tl.where(label[:, None] == classes[None, :], values[:, None], 0), axis=0)
-    return tl.sum(tl.where(label[None, :] == classes[:, None], values[None, :], 0), axis=1)
+            tl.store(predicted + at, tl.sum((is_valid & (prediction == c)).to(tl.int32), axis=0))
+        at += num_blocks
+    tl.store(counts + at, tl.sum(is_invalid.to(tl.int32), axis=0))
 
 
 @triton.jit

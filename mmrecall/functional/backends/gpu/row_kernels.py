@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from .dense_kernels import load_factors
-from .parts import LOWEST, finish_exponentials, load_labels, load_margins, place_samples
+from .parts import LOWEST, exponential, finish_exponentials, load_labels, load_margins, place_samples
 
 
 @triton.jit
@@ -60,8 +60,8 @@ def row_forward(
             # a scale below 0 must not bring back the classes that do not exist
             score = tl.where(exists[None, :], score, float('-inf'))
         new = tl.maximum(largest, tl.max(score, axis=1))
-        exponentials = tl.exp(score - new[:, None])
-        sum_exp = sum_exp * tl.exp(largest - new) + tl.sum(exponentials, axis=1)
+        exponentials = exponential(score - new[:, None])
+        sum_exp = sum_exp * exponential(largest - new) + tl.sum(exponentials, axis=1)
         largest = new
     sum_exp, log_sum = finish_exponentials(largest, sum_exp)
     tl.store(lse_out + sample, largest + log_sum, mask=inside)
@@ -145,7 +145,7 @@ def row_backward(
     score = tl.load(logits + at[:, None] + c[None, :], mask=mask, other=0.0).to(tl.float32)
     score = adjust_rows(score, c, exists, label, margin, offsets, scale, ADJUSTED)
     is_label = c[None, :] == label[:, None]
-    value = factor[:, None] * (tl.exp(score - log_sum[:, None]) - tl.where(is_label, 1.0, 0.0))
+    value = factor[:, None] * (exponential(score - log_sum[:, None]) - tl.where(is_label, 1.0, 0.0))
     value = tl.where((label >= 0)[:, None], value, 0.0)
     tl.store(
         gradient + to[:, None] + c.to(tl.int64)[None, :] * out_c, value.to(gradient.dtype.element_ty), mask=mask
