@@ -8,7 +8,7 @@ import torch
 from ..batch import Batch, interpolated
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums
-from . import cpu, reference
+from . import cpu, gpu, reference
 
 # PyTorch 2.1 has it elsewhere; its compiler knows either
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
@@ -34,6 +34,8 @@ def class_sums(
         predictions: whether to count predicted samples.
     """
     batch = interpolated(batch)
+    if gpu.covers(batch):
+        return gpu.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     if not cpu.covers(batch):
         return reference.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     compute = _uncompiled_cpu_class_sums() if is_compiling() else cpu.class_sums
