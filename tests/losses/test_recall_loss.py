@@ -295,7 +295,7 @@ def test_on_a_gpu_a_bad_label_is_named_one_step_late_and_never_asserts_on_the_de
 def test_on_a_gpu_no_step_waits_for_the_device(options, soft):
     loss = RecallLoss(**options)
     logits = torch.randn(2, 3, 8, 8, device='cuda', requires_grad=True)
-    target = torch.rand(2, 3, 8, 8, device='cuda') if soft else torch.randint(0, 3, (2, 8, 8), device='cuda')
+    target = torch.rand(2, 3, 8, 8, device='cuda').softmax(1) if soft else torch.randint(0, 3, (2, 8, 8), device='cuda')
     loss = loss.cuda()
     loss(logits, target).backward()
     torch.cuda.synchronize()
