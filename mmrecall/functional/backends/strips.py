@@ -22,6 +22,8 @@ from .cpu import _IS_GRADS_BATCHED
 
 # Scores in a strip: few enough for the cache, enough to outweigh the launch of a kernel.
 _STRIP = 2**20
+# Rows of the logits in a strip, where the images suffice to fill it.
+_SOURCE_ROWS = 4
 
 
 def covers(batch: Batch) -> bool:
@@ -115,7 +117,7 @@ def _gradient(batch: Batch, adjustment: LogitAdjustment | None, grad_losses: Ten
     num_classes = logits.shape[1]
     label = labels_with_ignore_bin(target, num_classes, ignore_index)
     is_valid = label < num_classes
-    factor = F.pad(grad_losses, (0, 1))[label] if batch.reduction != 'none' else grad_losses
+    factor = F.pad(grad_losses, (0, 1)).take(label) if batch.reduction != 'none' else grad_losses
     if sample_weight is not None:
         factor = factor * sample_weight
     if adjustment is not None:
@@ -158,26 +160,33 @@ class _Strip(NamedTuple):
 
 
 def _strips(batch: Batch) -> Iterator[_Strip]:
-    """Yield the strips: some rows of an image each, or several images."""
+    """Yield the strips: some rows of some images each."""
     logits, (num_images, height, width) = batch.logits, batch.target.shape
     dtype = _exact_dtype(logits)
     rows = interpolation_weights(logits.shape[2], height, batch.align_corners)
-    columns = interpolation_weights(logits.shape[3], width, batch.align_corners)
+    columns = interpolation_weights(logits.shape[3], width, batch.align_corners).T.contiguous()
     # from pageable memory, non_blocking only saves waiting for the device
-    on_device = [weights.to(logits.device, dtype, non_blocking=True) for weights in (rows, columns.T.contiguous())]
-    scores = logits.shape[1] * width
-    if logits.shape[2] > height:
-        # a strip has more rows in the logits than in the map
-        scores = -(-scores * logits.shape[2] // height)
-    step = min(height, max(1, _STRIP // scores))
-    images = max(1, _STRIP // (scores * height))
-    for image in range(0, num_images, images):
-        at = slice(image, image + images)
-        for top in range(0, height, step):
-            used = rows[top : top + step].any(dim=0).nonzero()
-            source = slice(int(used[0]), int(used[-1]) + 1)
-            weights = on_device[0][top : top + step, source]
-            yield _Strip((at, slice(top, top + step)), (at, slice(None), source), weights, on_device[1])
+    rows_there, columns_there = (weights.to(logits.device, dtype, non_blocking=True) for weights in (rows, columns))
+    images, step = _strip_size(num_images, logits.shape[1] * width, logits.shape[2], height)
+    for top in range(0, height, step):
+        used = rows[top : top + step].any(dim=0).nonzero()
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        weights = rows_there[top : top + step, source]
+        for image in range(0, num_images, images):
+            at = slice(image, image + images)
+            yield _Strip((at, slice(top, top + step)), (at, slice(None), source), weights, columns_there)
+
+
+def _strip_size(num_images: int, scores: int, low: int, height: int) -> tuple[int, int]:
+    """Return the images and rows of a strip, in a map of ``height`` rows of so many scores from ``low`` rows."""
+    # a strip of a smaller map holds more rows of the logits than of the map
+    scores = -(-scores * max(low, height) // height)
+    # the product of few rows is short, but neighbouring strips compute the row between them twice
+    few = -(-_SOURCE_ROWS * height // low)
+    images = min(num_images, max(1, _STRIP // (scores * few)))
+    images = -(-num_images // -(-num_images // images))
+    rows = min(height, max(1, _STRIP // (scores * images)))
+    return images, -(-height // -(-height // rows))
 
 
 def interpolation_weights(low: int, size: int, align_corners: bool) -> Tensor:
