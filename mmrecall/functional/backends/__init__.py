@@ -5,19 +5,19 @@ from functools import cache
 
 import torch
 
-from ..batch import Batch, interpolated
+from ..batch import Batch, interpolated, is_low_resolution
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums
-from . import cpu, gpu, reference
+from . import cpu, gpu, reference, strips
 
 # PyTorch 2.1 has it elsewhere; its compiler knows either
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
 
 
 @cache
-def _uncompiled_cpu_class_sums() -> Callable[..., ClassSums]:
-    """The fused pass as it is, which takes half the time of what the compiler makes of the reference steps."""
-    return torch.compiler.disable(cpu.class_sums)  # type: ignore[no-any-return, no-untyped-call]
+def _uncompiled(compute: Callable[..., ClassSums]) -> Callable[..., ClassSums]:
+    """The pass of a CPU as it is, which takes half the time of what the compiler makes of the reference steps."""
+    return torch.compiler.disable(compute)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def class_sums(
@@ -28,15 +28,28 @@ def class_sums(
     A label outside [0, C) is left out, and no GPU is waited for. On a CPU a compiled model breaks its graph here.
 
     Args:
-        batch: the arguments of the loss.
+        batch: the arguments of the loss; low-resolution logits are interpolated.
         adjustment: of the logits of the cross entropy.
         hits: whether to count true positives.
         predictions: whether to count predicted samples.
     """
-    batch = interpolated(batch)
+    if not is_low_resolution(batch):
+        return _dense_class_sums(batch, adjustment, hits=hits, predictions=predictions)
+    is_on_cpu = batch.logits.device.type == 'cpu'
+    # the compiler makes one kernel of the interpolation and the loss, which the strips would only split
+    if not strips.covers(batch) or (is_compiling() and not is_on_cpu):
+        return _dense_class_sums(interpolated(batch), adjustment, hits=hits, predictions=predictions)
+    compute = _uncompiled(strips.class_sums) if is_compiling() else strips.class_sums
+    return compute(batch, adjustment, hits=hits, predictions=predictions, dense=_dense_class_sums)
+
+
+def _dense_class_sums(
+    batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
+) -> ClassSums:
+    """Return the class sums of logits of the size of the labels."""
     if gpu.covers(batch):
         return gpu.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     if not cpu.covers(batch):
         return reference.class_sums(batch, adjustment, hits=hits, predictions=predictions)
-    compute = _uncompiled_cpu_class_sums() if is_compiling() else cpu.class_sums
+    compute = _uncompiled(cpu.class_sums) if is_compiling() else cpu.class_sums
     return compute(batch, adjustment, hits=hits, predictions=predictions)

@@ -22,13 +22,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..batch import Batch
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums, full_precision, full_precision_of, labels_with_ignore_bin, predict
-from ..validation import is_soft
 from . import reference
+from .differentiation import has_class_indices_and_plain_gradient, is_plain_backward
 from .huge_pages import empty_like_in_huge_pages
 
 # Scores in a block: few enough for the cache, enough to outweigh the launch of a kernel.
@@ -37,8 +36,6 @@ _BLOCK = 2**20
 _SMALL = 2**16
 # exp takes up to 40 times as long where it underflows, exp2 the same time for all values.
 _LOG2_E = math.log2(math.e)
-# Marks the vectors of torch.autograd.grad(..., is_grads_batched=True).
-_IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
 # 2**24 exponentials of 2 up to this exponent can be added without overflow.
 _MAX_EXPONENT = {torch.float32: 64.0, torch.float64: 512.0}
 
@@ -49,11 +46,7 @@ def covers(batch: Batch) -> bool:
         batch.logits.device.type == 'cpu'
         and batch.logits.numel() >= _SMALL
         and batch.reduction != 'none'
-        and not is_soft(batch.target)
-        and not (batch.sample_weight is not None and batch.sample_weight.requires_grad)
-        # torch.func needs a form of autograd.Function that takes twice as long to call, and forward mode a formula
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        and has_class_indices_and_plain_gradient(batch)
     )
 
 
@@ -116,8 +109,8 @@ class _FusedClassSums(torch.autograd.Function):
         ignore_index, adjustment = ctx.options
         if grad_loss_sum is None:
             return (None,) * 8
-        create_graph = torch.is_grad_enabled()
-        if create_graph or torch._C._dispatch_keys(grad_loss_sum).has(_IS_GRADS_BATCHED):
+        if not is_plain_backward(grad_loss_sum):
+            create_graph = torch.is_grad_enabled()
             # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
             weight = None if sample_weights is None else sample_weights.squeeze(1)
             with torch.enable_grad():

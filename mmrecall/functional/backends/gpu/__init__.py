@@ -6,12 +6,11 @@ What they do not take (`covers`) is left to the reference. Triton is imported wi
 from importlib.util import find_spec
 
 import torch
-from torch.autograd import forward_ad
 
-from ...batch import Batch, is_low_resolution
+from ...batch import Batch
 from ...logit_adjustment import LogitAdjustment
 from ...statistics import ClassSums
-from ...validation import is_soft
+from ..differentiation import has_class_indices_and_plain_gradient
 from .launch import INTERPRETED
 
 _LOGITS = (torch.float16, torch.bfloat16, torch.float32)
@@ -23,18 +22,13 @@ _are_supported: dict[int, bool] = {}
 
 def covers(batch: Batch) -> bool:
     """Return whether `class_sums` takes this batch."""
-    logits, sample_weight = batch.logits, batch.sample_weight
+    logits = batch.logits
     return (
         _IS_INSTALLED
         and logits.device.type in ('cuda', 'cpu')
         and logits.dtype in _LOGITS
         and batch.target.dtype in _LABELS
-        and not is_soft(batch.target)
-        and not is_low_resolution(batch)
-        and not (sample_weight is not None and sample_weight.requires_grad)
-        # torch.func needs a form of autograd.Function that takes twice as long to call, and forward mode a formula
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        and has_class_indices_and_plain_gradient(batch)
         and _is_supported(logits.device.type, logits.device.index or 0)
     )
 

@@ -9,6 +9,7 @@ from ...batch import Batch
 from ...logit_adjustment import LogitAdjustment
 from ...statistics import ClassSums
 from .. import reference
+from ..differentiation import is_plain_backward
 from . import dense_kernels, parts, row_kernels
 from .launch import (
     ADD_UP_BLOCK,
@@ -26,8 +27,6 @@ from .launch import (
 )
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Marks the vectors of torch.autograd.grad(..., is_grads_batched=True).
-_IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
 
 
 def class_sums(
@@ -79,8 +78,8 @@ class _DenseClassSums(torch.autograd.Function):
             return (None,) * 10
         # a compiled graph holds neither of the two
         if not torch.compiler.is_compiling():
-            create_graph = torch.is_grad_enabled()
-            if create_graph or torch._C._dispatch_keys(incoming).has(_IS_GRADS_BATCHED):
+            if not is_plain_backward(incoming):
+                create_graph = torch.is_grad_enabled()
                 # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
                 reduction = 'none' if each else 'sum'
                 with torch.enable_grad():

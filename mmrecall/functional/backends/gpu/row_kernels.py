@@ -147,6 +147,4 @@ def row_backward(
     is_label = c[None, :] == label[:, None]
     value = factor[:, None] * (exponential(score - log_sum[:, None]) - tl.where(is_label, 1.0, 0.0))
     value = tl.where((label >= 0)[:, None], value, 0.0)
-    tl.store(
-        gradient + to[:, None] + c.to(tl.int64)[None, :] * out_c, value.to(gradient.dtype.element_ty), mask=mask
-    )
+    tl.store(gradient + to[:, None] + c.to(tl.int64)[None, :] * out_c, value.to(gradient.dtype.element_ty), mask=mask)
