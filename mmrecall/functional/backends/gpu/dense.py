@@ -21,7 +21,7 @@ from .launch import (
     is_rows,
     layout_of,
     on_device_of,
-    power_of_two,
+    row_shape,
     row_tiles,
 )
 
@@ -165,11 +165,10 @@ def _forward_by_rows(
     if not losses.numel():
         losses = torch.empty_like(lse)
     predicted = torch.empty_like(lse, dtype=torch.int16 if num_classes < 2**15 else torch.int32) if hits else None
-    columns = min(power_of_two(num_classes), tiles.scores)
-    rows = tiles.scores // columns
+    rows, columns, warps = row_shape(total, num_classes, tiles.scores, tiles)
     row_kernels.row_forward[(-(-total // rows),)](
         *inputs, lse, losses, predicted, num_places, total, layout.image, layout.sample, ignore_index, scale,
-        C=num_classes, ROWS=rows, COLUMNS=columns, ADJUSTED=is_adjusted, num_warps=tiles.warps,
+        C=num_classes, ROWS=rows, COLUMNS=columns, ADJUSTED=is_adjusted, num_warps=warps,
     )  # fmt: skip
     per_block = min(tiles.per_block, -(-total // tiles.samples) * tiles.samples)
     num_blocks = -(-total // per_block)
@@ -224,11 +223,10 @@ def _backward(
     with on_device_of(logits):
         if is_rows(layout, num_classes):
             tiles = row_tiles(num_classes)
-            columns = min(power_of_two(num_classes), tiles.backward_scores)
-            rows = tiles.backward_scores // columns
+            rows, columns, warps = row_shape(total, num_classes, tiles.backward_scores, tiles)
             row_kernels.row_backward[(-(-total // rows), -(-num_classes // columns))](
                 *inputs, incoming, gradient, num_places, total, layout.image, layout.sample, *out, ignore_index, scale,
-                C=num_classes, ROWS=rows, COLUMNS=columns, **flags, num_warps=tiles.backward_warps,
+                C=num_classes, ROWS=rows, COLUMNS=columns, **flags, num_warps=warps,
             )  # fmt: skip
         else:
             block, warps = dense_tiles(num_classes)[-2:]
