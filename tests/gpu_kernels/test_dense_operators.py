@@ -12,7 +12,11 @@ from mmrecall.functional.logit_adjustment import LogitAdjustment
 CASES = {
     'samples': ((2, 3, 2, 3), None, 'sum'),
     'a loss each': ((2, 3, 2, 3), None, 'none'),
-    'adjusted': ((2, 3, 2, 3), LogitAdjustment(2.0, torch.tensor([0.1, 0.0, -0.3]), torch.tensor([0.2, 0.1, 0.3])), 'sum'),
+    'adjusted': (
+        (2, 3, 2, 3),
+        LogitAdjustment(2.0, torch.tensor([0.1, 0.0, -0.3]), torch.tensor([0.2, 0.1, 0.3])),
+        'sum',
+    ),
     'rows': ((4, 70), None, 'sum'),
 }
 

@@ -279,7 +279,7 @@ def _dense(by_class: Tensor | None) -> Tensor | None:
 
 _TENSORS = 'Tensor logits, Tensor target, Tensor? sample_weight, Tensor? offsets, Tensor? margins'
 # torch.library.custom_op costs the host twice as much, triton_op fails in the interpreter
-_library = torch.library.Library('mmrecall', 'FRAGMENT')
+_library: Any = torch.library.Library('mmrecall', 'FRAGMENT')  # type: ignore[no-untyped-call]
 _library.define(
     f'dense_forward({_TENSORS}, int ignore_index, float scale, bool each, bool hits, bool predictions) '
     '-> (Tensor, Tensor, Tensor, Tensor)'
@@ -292,11 +292,13 @@ for _key in ('CUDA', 'CPU') if INTERPRETED else ('CUDA',):
     _library.impl('dense_backward', _backward, _key)
 
 
-@torch.library.register_fake('mmrecall::dense_forward', lib=_library)
 def _fake_forward(logits: Tensor, target: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_results(logits, target, inputs[5], torch.empty)
 
 
-@torch.library.register_fake('mmrecall::dense_backward', lib=_library)
 def _fake_backward(logits: Tensor, *_: Any) -> Tensor:
     return empty_gradient(logits)
+
+
+torch.library.register_fake('mmrecall::dense_forward', _fake_forward, lib=_library)
+torch.library.register_fake('mmrecall::dense_backward', _fake_backward, lib=_library)
