@@ -22,7 +22,7 @@ from .launch import (
     is_rows,
     layout_of,
     on_device_of,
-    power_of_two,
+    row_shape,
     row_tiles,
 )
 
@@ -164,11 +164,10 @@ def _forward_by_rows(
     if not losses.numel():
         losses = torch.empty_like(lse)
     predicted = torch.empty_like(lse, dtype=torch.int16 if num_classes < 2**15 else torch.int32) if hits else None
-    columns = min(power_of_two(num_classes), tiles.scores)
-    rows = tiles.scores // columns
+    rows, columns, warps = row_shape(total, num_classes, tiles.scores, tiles)
     row_kernels.row_forward[(-(-total // rows),)](
         *inputs, lse, losses, predicted, num_places, total, layout.image, layout.sample, ignore_index, scale,
-        C=num_classes, ROWS=rows, COLUMNS=columns, ADJUSTED=is_adjusted, num_warps=tiles.warps,
+        C=num_classes, ROWS=rows, COLUMNS=columns, ADJUSTED=is_adjusted, num_warps=warps,
     )  # fmt: skip
     per_block = min(tiles.per_block, -(-total // tiles.samples) * tiles.samples)
     num_blocks = -(-total // per_block)
@@ -223,11 +222,10 @@ def _backward(
     with on_device_of(logits):
         if is_rows(layout, num_classes):
             tiles = row_tiles(num_classes)
-            columns = min(power_of_two(num_classes), tiles.backward_scores)
-            rows = tiles.backward_scores // columns
+            rows, columns, warps = row_shape(total, num_classes, tiles.backward_scores, tiles)
             row_kernels.row_backward[(-(-total // rows), -(-num_classes // columns))](
                 *inputs, incoming, gradient, num_places, total, layout.image, layout.sample, *out, ignore_index, scale,
-                C=num_classes, ROWS=rows, COLUMNS=columns, **flags, num_warps=tiles.backward_warps,
+                C=num_classes, ROWS=rows, COLUMNS=columns, **flags, num_warps=warps,
             )  # fmt: skip
         else:
             block, warps = dense_tiles(num_classes)[-2:]
@@ -280,7 +278,7 @@ def _dense(by_class: Tensor | None) -> Tensor | None:
 
 _TENSORS = 'Tensor logits, Tensor target, Tensor? sample_weight, Tensor? offsets, Tensor? margins'
 # torch.library.custom_op costs the host twice as much, triton_op fails in the interpreter
-_library = torch.library.Library('mmrecall', 'FRAGMENT')
+_library: Any = torch.library.Library('mmrecall', 'FRAGMENT')  # type: ignore[no-untyped-call]
 _library.define(
     f'dense_forward({_TENSORS}, int ignore_index, float scale, bool each, bool hits, bool predictions) '
     '-> (Tensor, Tensor, Tensor, Tensor)'
@@ -293,11 +291,13 @@ for _key in ('CUDA', 'CPU') if INTERPRETED else ('CUDA',):
     _library.impl('dense_backward', _backward, _key)
 
 
-@torch.library.register_fake('mmrecall::dense_forward', lib=_library)
 def _fake_forward(logits: Tensor, target: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_results(logits, target, inputs[5], torch.empty)
 
 
-@torch.library.register_fake('mmrecall::dense_backward', lib=_library)
 def _fake_backward(logits: Tensor, *_: Any) -> Tensor:
     return empty_gradient(logits)
+
+
+torch.library.register_fake('mmrecall::dense_forward', _fake_forward, lib=_library)
+torch.library.register_fake('mmrecall::dense_backward', _fake_backward, lib=_library)

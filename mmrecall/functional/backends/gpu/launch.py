@@ -33,10 +33,13 @@ class RowTiles(NamedTuple):
     """Blocks of the kernels of a program per few samples."""
 
     scores: int = 4096
-    """Scores in a tile of the forward pass."""
-    warps: int = 8
+    """Scores of a program in a step of the forward pass."""
     backward_scores: int = 2048
-    backward_warps: int = 4
+    """Scores of a program in the backward pass."""
+    per_thread: int = 8
+    """Scores of a thread among these."""
+    many: int = 2**14
+    """Samples from which on a program takes several, if their classes leave room."""
     classes: int = 32
     """Classes of a program that sums the losses of samples."""
     samples: int = 128
@@ -69,6 +72,13 @@ def dense_tiles(num_classes: int) -> DenseTiles:
 def row_tiles(num_classes: int) -> RowTiles:
     """Return the blocks of the row kernels for a number of classes."""
     return next(tiles for most, tiles in ROW_TILES if num_classes <= most)
+
+
+def row_shape(total: int, num_classes: int, scores: int, tiles: RowTiles) -> tuple[int, int, int]:
+    """Return the samples and classes of a program, or of a step of it, and its warps."""
+    columns = min(power_of_two(num_classes), scores)
+    rows = scores // columns if total >= tiles.many else 1
+    return rows, columns, min(max(rows * columns // (32 * tiles.per_thread), 1), 16)
 
 
 def layout_of(logits: Tensor) -> Layout | None:

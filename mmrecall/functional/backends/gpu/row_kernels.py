@@ -82,7 +82,7 @@ def sum_rows(
 ):  # fmt: skip
     """Sum losses and counts of some classes over a block of ``PER_BLOCK`` samples, ``SAMPLES`` at a time.
 
-    The sums go where `store_class_sums` puts them, or with ``FINAL``, if there is one block, where `add_up_blocks` does.
+    The sums go where `store_class_sums` puts them, or with ``FINAL``, for a single block, where `add_up_blocks` does.
     """
     classes = tl.program_id(0) * CLASSES + tl.arange(0, CLASSES)
     block = tl.program_id(1).to(tl.int64)
