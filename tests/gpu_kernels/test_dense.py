@@ -136,7 +136,7 @@ def test_values_counts_and_gradients_are_those_of_the_reference(**case):
 
 
 @pytest.mark.usefixtures('rows')
-@settings(max_examples=60)
+@settings(max_examples=40)
 @drawn()
 def test_the_row_kernels_give_them_too(**case):
     check_drawn(**{**case, 'layout': 'classes last in memory'})

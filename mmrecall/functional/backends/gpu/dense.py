@@ -15,18 +15,18 @@ from .launch import (
     ADD_UP_BLOCK,
     INTERPRETED,
     Layout,
+    as_table,
+    as_weights,
     dense_tiles,
     empty_gradient,
-    ends_with_images,
     evenly_spaced,
     is_rows,
     layout_of,
     on_device_of,
     row_shape,
     row_tiles,
+    sample_blocks,
 )
-
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def class_sums(
@@ -60,7 +60,7 @@ class _DenseClassSums(torch.autograd.Function):
         margins: Tensor | None,
         *options: Any,
     ) -> tuple[Tensor, Tensor]:
-        loss_sums, counts, losses, lse = torch.ops.mmrecall.dense_forward(
+        loss_sums, counts, losses, lse = torch.ops.mmrecall.dense_forward.default(
             logits, target, sample_weight, offsets, margins, *options
         )
         ignore_index, scale, each = options[:3]
@@ -86,7 +86,7 @@ class _DenseClassSums(torch.autograd.Function):
                     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
                     losses = reference.class_sums(batch, LogitAdjustment(scale, offsets, margins)).losses
                 return torch.autograd.grad(losses, logits, incoming, create_graph=create_graph)[0], *[None] * 9
-        gradient = torch.ops.mmrecall.dense_backward(
+        gradient = torch.ops.mmrecall.dense_backward.default(
             logits, target, sample_weight, offsets, margins, lse, incoming, ignore_index, scale, each
         )
         return gradient, *[None] * 9
@@ -110,7 +110,13 @@ def _forward(
     results = _empty_results(logits, target, each, torch.empty)
     logits, layout = evenly_spaced(logits)
     forward = _forward_by_rows if is_rows(layout, logits.shape[1]) else _forward_by_samples
-    inputs = (logits, target.contiguous(), _as_floats(sample_weight), _dense(offsets), _dense(margins))
+    inputs = (
+        logits,
+        target.contiguous(),
+        as_weights(sample_weight),
+        as_table(offsets, logits),
+        as_table(margins, logits),
+    )
     is_adjusted = offsets is not None or margins is not None or scale != 1
     with on_device_of(logits):
         forward(inputs, layout, results, ignore_index, scale, is_adjusted, hits or predictions, predictions)
@@ -134,7 +140,7 @@ def _forward_by_samples(
     loss_sums, counts, losses, lse = results
     num_classes, total, num_places = logits.shape[1], target.numel(), target.numel() // len(target)
     tiles = dense_tiles(num_classes)
-    num_blocks, within_image = _blocks(total, num_places, tiles.block)
+    num_blocks, within_image = sample_blocks(total, num_places, tiles.block)
     partial = _empty_block_sums(logits, num_blocks, predictions)
     dense_kernels.dense_forward[(num_blocks,)](
         *inputs, lse, losses if losses.numel() else None, *partial, num_places, total, *layout, ignore_index, scale,
@@ -215,7 +221,14 @@ def _backward(
     out = layout_of(gradient)
     assert out is not None
     num_places = total // len(target)
-    inputs = (logits, target.contiguous(), _as_floats(sample_weight), _dense(offsets), _dense(margins), lse)
+    inputs = (
+        logits,
+        target.contiguous(),
+        as_weights(sample_weight),
+        as_table(offsets, logits),
+        as_table(margins, logits),
+        lse,
+    )
     incoming = incoming.to(torch.float32).contiguous()
     is_adjusted = offsets is not None or margins is not None or scale != 1
     flags = dict(ADJUSTED=is_adjusted, EACH=each)
@@ -229,19 +242,12 @@ def _backward(
             )  # fmt: skip
         else:
             block, warps = dense_tiles(num_classes)[-2:]
-            num_blocks, within_image = _blocks(total, num_places, block)
+            num_blocks, within_image = sample_blocks(total, num_places, block)
             dense_kernels.dense_backward[(num_blocks,)](
                 *inputs, incoming, gradient, num_places, total, *layout, *out, ignore_index, scale,
                 C=num_classes, BLOCK=block, WITHIN_IMAGE=within_image, **flags, num_warps=warps,
             )  # fmt: skip
     return gradient
-
-
-def _blocks(total: int, num_places: int, block: int) -> tuple[int, bool]:
-    """Return the number of blocks of samples, and whether they end where images end."""
-    if ends_with_images(num_places, block):
-        return total // num_places * -(-num_places // block), True
-    return -(-total // block), False
 
 
 def _empty_results(logits: Tensor, target: Tensor, each: bool, make: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -261,19 +267,6 @@ def _empty_block_sums(logits: Tensor, num_blocks: int, predictions: bool) -> tup
         torch.empty((num_classes + 1, num_blocks), dtype=torch.int32, device=device),
         torch.empty((num_classes, num_blocks), dtype=torch.int32, device=device) if predictions else None,
     )
-
-
-def _as_floats(sample_weight: Tensor | None) -> Tensor | None:
-    """Return weights without gaps, of a type that the kernels read."""
-    if sample_weight is None:
-        return None
-    if sample_weight.dtype not in _FLOATS:
-        sample_weight = sample_weight.float()
-    return sample_weight.contiguous()
-
-
-def _dense(by_class: Tensor | None) -> Tensor | None:
-    return None if by_class is None else by_class.contiguous()
 
 
 _TENSORS = 'Tensor logits, Tensor target, Tensor? sample_weight, Tensor? offsets, Tensor? margins'
