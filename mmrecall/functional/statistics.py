@@ -38,6 +38,8 @@ class ClassSums(NamedTuple):
     """None where it was not requested."""
     predicted: Tensor | None
     """None where it was not requested."""
+    invalid_labels: Tensor | None = None
+    """Number of labels that are neither a class nor ignored, an int64 scalar; None where it was not counted."""
 
 
 def class_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -> ClassStatistics:

@@ -1,0 +1,60 @@
+"""Class sums on a GPU by Triton kernels: one pass over the logits, and one more for the gradient.
+
+What they do not take (`covers`) is left to the reference. Triton is imported with the first batch on a GPU.
+"""
+
+from importlib.util import find_spec
+
+import torch
+from torch.autograd import forward_ad
+
+from ...batch import Batch, is_low_resolution
+from ...logit_adjustment import LogitAdjustment
+from ...statistics import ClassSums
+from ...validation import is_soft
+from .launch import INTERPRETED
+
+_LOGITS = (torch.float16, torch.bfloat16, torch.float32)
+_LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_IS_INSTALLED = hasattr(torch.library, 'register_fake') and find_spec('triton') is not None
+# Devices that were asked for their capability.
+_are_supported: dict[int, bool] = {}
+
+
+def covers(batch: Batch) -> bool:
+    """Return whether `class_sums` takes this batch."""
+    logits, sample_weight = batch.logits, batch.sample_weight
+    return (
+        _IS_INSTALLED
+        and logits.device.type in ('cuda', 'cpu')
+        and logits.dtype in _LOGITS
+        and batch.target.dtype in _LABELS
+        and not is_soft(batch.target)
+        and not is_low_resolution(batch)
+        and not (sample_weight is not None and sample_weight.requires_grad)
+        # torch.func needs a form of autograd.Function that takes twice as long to call, and forward mode a formula
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and _is_supported(logits.device.type, logits.device.index or 0)
+    )
+
+
+def class_sums(
+    batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
+) -> ClassSums:
+    """Count every class and sum its cross entropy, like `reference.class_sums`; without checks."""
+    from . import dense
+
+    return dense.class_sums(batch, adjustment, hits=hits, predictions=predictions)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_supported(device_type: str, index: int) -> bool:
+    """Return whether the kernels run on a device; in Triton's interpreter it is a CPU."""
+    if device_type == 'cpu':
+        return INTERPRETED
+    if index not in _are_supported:
+        # Triton's own limit
+        is_new_enough = torch.version.hip is None and torch.cuda.get_device_capability(index) >= (8, 0)
+        _are_supported[index] = is_new_enough and not INTERPRETED
+    return _are_supported[index]
