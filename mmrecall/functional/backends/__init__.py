@@ -33,20 +33,19 @@ def class_sums(
         hits: whether to count true positives.
         predictions: whether to count predicted samples.
     """
-    if not is_low_resolution(batch):
-        return _dense_class_sums(batch, adjustment, hits=hits, predictions=predictions)
-    is_on_cpu = batch.logits.device.type == 'cpu'
-    # the compiler makes one kernel of the interpolation and the loss, which the strips would only split
-    if not strips.covers(batch) or (is_compiling() and not is_on_cpu):
-        return _dense_class_sums(interpolated(batch), adjustment, hits=hits, predictions=predictions)
-    compute = _uncompiled(strips.class_sums) if is_compiling() else strips.class_sums
-    return compute(batch, adjustment, hits=hits, predictions=predictions, dense=_dense_class_sums)
+    if is_low_resolution(batch) and not gpu.covers(batch):
+        # on a GPU the compiler makes one kernel of interpolation and loss, which the strips would only split
+        if strips.covers(batch) and (batch.logits.device.type == 'cpu' or not is_compiling()):
+            compute = _uncompiled(strips.class_sums) if is_compiling() else strips.class_sums
+            return compute(batch, adjustment, hits=hits, predictions=predictions, dense=_dense_class_sums)
+        batch = interpolated(batch)
+    return _dense_class_sums(batch, adjustment, hits=hits, predictions=predictions)
 
 
 def _dense_class_sums(
     batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
-    """Return the class sums of logits of the size of the labels."""
+    """Return the class sums of logits of the size of the labels, or of what a GPU interpolates on the fly."""
     if gpu.covers(batch):
         return gpu.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     if not cpu.covers(batch):

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import torch
 
-from ...batch import Batch
+from ...batch import Batch, is_low_resolution
 from ...logit_adjustment import LogitAdjustment
 from ...statistics import ClassSums
 from ..differentiation import has_class_indices_and_plain_gradient
@@ -29,6 +29,7 @@ def covers(batch: Batch) -> bool:
         and logits.dtype in _LOGITS
         and batch.target.dtype in _LABELS
         and has_class_indices_and_plain_gradient(batch)
+        and (not is_low_resolution(batch) or _are_small(batch))
         and _is_supported(logits.device.type, logits.device.index or 0)
     )
 
@@ -37,9 +38,16 @@ def class_sums(
     batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
     """Count every class and sum its cross entropy, like `reference.class_sums`; without checks."""
-    from . import dense
+    from . import dense, low_resolution
 
-    return dense.class_sums(batch, adjustment, hits=hits, predictions=predictions)
+    compute = low_resolution.class_sums if is_low_resolution(batch) else dense.class_sums
+    return compute(batch, adjustment, hits=hits, predictions=predictions)
+
+
+def _are_small(batch: Batch) -> bool:
+    """Return whether the products of the sizes of low-resolution logits and labels have 32 bits, as the kernels do."""
+    (h, w), (height, width) = batch.logits.shape[2:], batch.target.shape[1:]
+    return max(2 * h * height, 2 * w * width, height * width) < 2**30
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

@@ -77,15 +77,13 @@ class _DenseClassSums(torch.autograd.Function):
         if incoming is None:
             return (None,) * 10
         # a compiled graph holds neither of the two
-        if not torch.compiler.is_compiling():
-            if not is_plain_backward(incoming):
-                create_graph = torch.is_grad_enabled()
-                # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
-                reduction = 'none' if each else 'sum'
-                with torch.enable_grad():
-                    batch = Batch(logits, target, ignore_index, sample_weight, reduction)
-                    losses = reference.class_sums(batch, LogitAdjustment(scale, offsets, margins)).losses
-                return torch.autograd.grad(losses, logits, incoming, create_graph=create_graph)[0], *[None] * 9
+        if not torch.compiler.is_compiling() and not is_plain_backward(incoming):
+            # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
+            create_graph = torch.is_grad_enabled()
+            batch = Batch(logits, target, ignore_index, sample_weight, 'none' if each else 'sum')
+            with torch.enable_grad():
+                losses = reference.class_sums(batch, LogitAdjustment(scale, offsets, margins)).losses
+            return torch.autograd.grad(losses, logits, incoming, create_graph=create_graph)[0], *[None] * 9
         gradient = torch.ops.mmrecall.dense_backward.default(
             logits, target, sample_weight, offsets, margins, lse, incoming, ignore_index, scale, each
         )
