@@ -61,6 +61,17 @@ class SyntheticPixels(Dataset):
         return dict(inputs=image, data_samples=SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=metainfo))
 
 
+def describe_model(model: str) -> str:
+    """Return the name of a model and the sizes of its batch.
+
+    Example:
+        >>> describe_model('segformer-b0')
+        'segformer-b0, 8 x 512 x 512, 150 classes'
+    """
+    _, batch_size, num_classes, (height, width) = _MODELS[model]
+    return f'{model}, {batch_size} x {height} x {width}, {num_classes} classes'
+
+
 def why_not(loss: str) -> str | None:
     """Return the reason why a loss of `LOSSES` cannot be trained with this version, or None."""
     missing('mmrecall.engine')
@@ -89,9 +100,7 @@ def synthetic_config(
     size, batch_size = size or default_size, batch_size or default_batch_size
     config = Config.fromfile(stock_config('mmseg', name))
     _train_alone(config, dtype)
-    dataset = dict(
-        type='mmrecall.SyntheticPixels', length=num_batches * batch_size, num_classes=num_classes, size=size
-    )
+    dataset = dict(type='mmrecall.SyntheticPixels', length=num_batches * batch_size, num_classes=num_classes, size=size)
     config.train_dataloader = dict(
         batch_size=batch_size, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset
     )

@@ -103,9 +103,7 @@ def step_rows(seconds: dict[str, list[float]], peaks: dict[str, int] | None = No
     """
     reference = next(iter(seconds.values()))
     peaks = peaks or {}
-    return [
-        Row(name, peak_bytes=peaks.get(name), **time_figures(found, reference)) for name, found in seconds.items()
-    ]
+    return [Row(name, peak_bytes=peaks.get(name), **time_figures(found, reference)) for name, found in seconds.items()]
 
 
 def steps_markdown(rows: list[Row]) -> str:
