@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Sums
 from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
@@ -116,7 +117,8 @@ class LabelCheck:
             refusals = float(sums.refusals) if has_refusals else 0.0
             self._raise_for(float(sums.invalid_labels), refusals, target, num_classes, ignore_index)
             return
-        if torch.cuda.is_current_stream_capturing():
+        # a compiler cannot trace the question, and what it makes of this call is in no graph of the user's
+        if not is_compiling() and torch.cuda.is_current_stream_capturing():
             return
         self.raise_pending()
         flags = torch.stack([sums.invalid_labels, sums.refusals]) if has_refusals else sums.invalid_labels

@@ -137,9 +137,9 @@ def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 def plain_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """Compute the recall loss by the reference backend, which is used where the fused pass is not possible."""
-    loss_sum, support, true_positives, _ = reference.class_sums(Batch(logits, target, ignore_index), hits=True)
-    weights = recall_weights(ClassStatistics(support, None, true_positives))
-    return torch.dot(weights.to(loss_sum.dtype), loss_sum) / support.sum()
+    sums = reference.class_sums(Batch(logits, target, ignore_index), hits=True)
+    weights = recall_weights(ClassStatistics(sums.support, None, sums.true_positives))
+    return torch.dot(weights.to(sums.losses.dtype), sums.losses) / sums.support.sum()
 
 
 def _with_ignored(function: Callable[..., Tensor]) -> Callable[[LossInput], Loss]:
