@@ -40,10 +40,24 @@ def stock_tool(toolbox: str, name: str) -> Path:
         ImportError: the toolbox is not installed.
         FileNotFoundError: the toolbox is installed without its tools.
     """
+    return _stock_file(toolbox, f'tools/{name}.py')
+
+
+def stock_config(toolbox: str, name: str) -> Path:
+    """Return the path of ``configs/NAME.py`` of a toolbox, such as ``'segformer/...'``; nothing is installed.
+
+    Raises:
+        ImportError: the toolbox is not installed.
+        FileNotFoundError: the toolbox is installed without its configs.
+    """
+    return _stock_file(toolbox, f'configs/{name}.py')
+
+
+def _stock_file(toolbox: str, file: str) -> Path:
     require(toolbox)
     package = Path(importlib.import_module(toolbox).__file__ or '').parent
-    places = [package / '.mim' / 'tools' / f'{name}.py', package.parent / 'tools' / f'{name}.py']
+    places = [package / '.mim' / file, package.parent / file]
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f'{toolbox} has no tools/{name}.py; looked for {" and ".join(map(str, places))}')
+    raise FileNotFoundError(f'{toolbox} has no {file}; looked for {" and ".join(map(str, places))}')

@@ -57,7 +57,8 @@ class BaseLoss(nn.Module):
         ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
             outside [0, C). With ``sync`` all ranks raise together; in the first step that needs ``num_classes`` if the
             logits of a rank are no (N, C, ...) tensor, or have another C. In training on a GPU, bad labels and the
-            refusal of another rank are reported at the next call, unless the launcher ends the ranks before.
+            refusal of another rank are reported at the next call, unless the launcher ends the ranks before. Replays of
+            a CUDA graph report neither.
         TypeError: in forward, integer logits, labels that are neither integers nor floating point.
     """
 

@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Sums
 from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
@@ -95,7 +96,8 @@ class LabelCheck:
     """Check on all ranks that every label of the (global) batch is a class or ignored; raise ValueError otherwise.
 
     In training on a GPU the flags are copied to the host in the background and read at the next call, one step late,
-    so that no step waits for the device; until then the bad labels are left out.
+    so that no step waits for the device; until then the bad labels are left out. A CUDA graph checks nothing, neither
+    while it is captured nor when it is replayed, because the host has no part in a replay: bad labels are left out.
 
     Args:
         loss: name of the loss, for errors.
@@ -114,6 +116,9 @@ class LabelCheck:
                 return
             refusals = float(sums.refusals) if has_refusals else 0.0
             self._raise_for(float(sums.invalid_labels), refusals, target, num_classes, ignore_index)
+            return
+        # a compiler cannot trace the question, and what it makes of this call is in no graph of the user's
+        if not is_compiling() and torch.cuda.is_current_stream_capturing():
             return
         self.raise_pending()
         flags = torch.stack([sums.invalid_labels, sums.refusals]) if has_refusals else sums.invalid_labels

@@ -1,6 +1,7 @@
 import copy
 import io
 import pickle
+from types import SimpleNamespace
 
 import oracle
 import pytest
@@ -11,7 +12,9 @@ from oracle import random_batch
 from torch.utils.checkpoint import checkpoint
 
 from mmrecall.functional import recall_cross_entropy
+from mmrecall.functional.batch import Sums
 from mmrecall.losses import RecallLoss
+from mmrecall.losses.distributed import LabelCheck
 
 pytestmark = pytest.mark.usefixtures('fused_however_small')
 
@@ -382,3 +385,50 @@ def test_vmap_over_losses_moves_the_running_recall_of_each():
     expected = [loss(*batch) for loss, *batch in zip(losses, logits, target, strict=True)]
     torch.testing.assert_close(found, torch.stack(expected))
     torch.testing.assert_close(state['recall'], torch.stack([loss.recall for loss in losses]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.gpu
+@pytest.mark.parametrize('options', [dict(), dict(alpha=0.5, num_classes=5)])
+def test_on_a_gpu_a_cuda_graph_of_a_training_step_gives_the_same_for_a_new_batch(options):
+    loss, plain = RecallLoss(**options).cuda(), RecallLoss(**options).cuda()
+    logits = torch.randn(2, 5, 16, 16, device='cuda', requires_grad=True)
+    target = torch.randint(0, 5, (2, 16, 16), device='cuda')
+
+    def step(function):
+        value = function(logits, target)
+        return value.detach(), torch.autograd.grad(value, logits)[0]
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):
+            step(loss)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step(loss)
+    with torch.no_grad():
+        logits.normal_()
+        target.random_(0, 5)
+    plain.load_state_dict(loss.state_dict())
+    expected = step(plain)
+    graph.replay()
+    for found, wanted in zip(captured, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    if loss.recall is not None:
+        torch.testing.assert_close(loss.recall, plain.recall)
+    # the check of the labels goes on outside of graphs
+    target[0, 0, 0] = 9
+    graph.replay()
+    loss(logits, target)
+    with pytest.raises(ValueError, match='from 9 to 9'):
+        loss(logits, target)
+
+
+def test_while_a_cuda_graph_is_captured_no_label_is_checked(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
+    check = LabelCheck()
+    one = torch.ones(())
+    check(Sums(None, one, invalid_labels=one), SimpleNamespace(is_cuda=True), 3, 255, True)
+    assert check._pending is None

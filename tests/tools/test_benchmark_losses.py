@@ -11,8 +11,9 @@ import torch
 from commands import run
 
 from mmrecall import losses
-from mmrecall.analysis.benchmark import measure, timing
+from mmrecall.analysis.benchmark import baselines, measure, timing
 from mmrecall.analysis.benchmark.baselines import (
+    GPU_LOSSES,
     REFERENCE,
     Candidate,
     all_candidates,
@@ -20,8 +21,9 @@ from mmrecall.analysis.benchmark.baselines import (
     naive_recall,
     plain_recall,
 )
+from mmrecall.analysis.benchmark.cuda_graph import CannotCaptureError, graph_seconds
 from mmrecall.analysis.benchmark.figures import draw_loss_costs, draw_scaling
-from mmrecall.analysis.benchmark.inputs import SHAPES, LossInput, make_input, read_shapes
+from mmrecall.analysis.benchmark.inputs import SHAPES, LossInput, Shape, make_input, read_shapes
 from mmrecall.analysis.benchmark.measure import copy_bandwidth, peak_bytes, roofline_seconds, seconds_of
 from mmrecall.analysis.benchmark.results import Measurement, Timing, measurement_markdown, table_rows
 from mmrecall.analysis.benchmark.scaling import find_scaling, fit_slope, scaling_markdown, scaling_shapes
@@ -54,8 +56,10 @@ def nothing(given):
 REFERENCE_ALONE = choose_candidates([REFERENCE])
 
 
-def measured(*others, shape=(2, 4, 8, 8), **settings):
-    return measure_losses([*REFERENCE_ALONE, *others], 'tiny', shape, Settings(**{'rounds': 2, **settings}))
+def measured(*others, shape=(2, 4, 8, 8), stride=1, **settings):
+    return measure_losses(
+        [*REFERENCE_ALONE, *others], 'tiny', Shape(shape, stride), Settings(**{'rounds': 2, **settings})
+    )
 
 
 def measurement_of(**seconds):
@@ -110,7 +114,7 @@ def test_seconds_are_those_of_the_call(monkeypatch):
 
 @pytest.fixture
 def fake_gpu(monkeypatch):
-    """CUDA's clock and memory where there is none: a step takes 0.5 s and 1000 bytes beside 500."""
+    """CUDA's clock and memory where there is none: a step takes 0.5 s, half of it on the GPU, and 1000 bytes."""
 
     class Event:
         def __init__(self, enable_timing):
@@ -130,20 +134,24 @@ def fake_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 500)
     monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 1500)
     monkeypatch.setattr(torch.cuda, 'Event', Event)
-    monkeypatch.setattr(timing, 'make_input', lambda shape, dtype, device: make_input(shape, dtype, 'cpu'))
+    monkeypatch.setattr(
+        timing, 'make_input', lambda shape, dtype, device, stride: make_input(shape, dtype, 'cpu', stride)
+    )
+    monkeypatch.setattr(timing, 'graph_seconds', lambda step, replays: [0.1, 0.25, 4.0])
     monkeypatch.setattr(timing, 'copy_bandwidth', lambda device, number: 1e3)
 
 
-def test_a_gpu_is_timed_by_events_and_its_peak_is_beyond_what_was_there(fake_gpu):
+def test_a_gpu_is_timed_by_graphs_and_events_and_its_peak_is_beyond_what_was_there(fake_gpu):
     assert seconds_of(lambda: None, 'cuda') == 0.5
     assert peak_bytes(lambda: None, 'cuda') == 1000
     found = measured(device='cuda')
     (row,) = table_rows(found)
     assert found.logits_bytes == 2048
     # 2048 bytes thrice at 1000 bytes a second
-    assert row.roofline == pytest.approx(0.5 / 6.144)
+    assert row.roofline == pytest.approx(0.25 / 6.144)
+    assert (row.gpu_milliseconds, row.milliseconds) == (250, 500)
     assert row.memory == pytest.approx(1000 / 2048)
-    assert table(measurement_markdown(found))[REFERENCE][-1] == '0.08'
+    assert table(measurement_markdown(found))[REFERENCE] == ['250', '1.00', '0.04', '500', '0.49']
     assert 'roofline 6.14e+03 ms' in measurement_markdown(found)
 
 
@@ -273,7 +281,54 @@ def test_a_slow_loss_is_a_row_that_says_how_slow(monkeypatch):
 
 def test_without_the_reference_there_is_nothing_to_compare_with():
     with pytest.raises(CannotMeasureError, match=r'F\.cross_entropy.*does not run here: IndexError'):
-        measure_losses([candidate(REFERENCE, crash)], 'tiny', (2, 4), Settings(rounds=2))
+        measure_losses([candidate(REFERENCE, crash)], 'tiny', Shape((2, 4)), Settings(rounds=2))
+
+
+LOW = dict(shape=(2, 4, 20, 33), stride=8)
+
+
+def test_low_resolution_logits_are_interpolated_or_taken_as_they_are():
+    given = make_input(LOW['shape'], torch.float32, 'cpu', LOW['stride'])
+    assert given.low_resolution
+    assert given.logits.shape == (2, 4, 3, 5)
+    assert given.target.shape == (2, 20, 33)
+    chosen = choose_candidates(['copy*', 'mmrecall.RecallLoss', 'mmrecall.SoftDiceLoss', 'mmpretrain.CrossE*'])[1:]
+    found = measured(*chosen, **LOW)
+    assert found.full_bytes == 4 * 2 * 4 * 20 * 33
+    rows = table(measurement_markdown(found))
+    assert list(rows) == ['F.interpolate + F.cross_entropy', 'mmrecall.RecallLoss', 'mmrecall.SoftDiceLoss']
+    assert all(len(cells) == 5 for cells in rows.values())
+    assert all(row.memory == row.peak_bytes / found.full_bytes for row in table_rows(found))
+    assert 'The losses of mmpretrain take' in measurement_markdown(found)
+
+
+def test_low_resolution_in_bfloat16_runs_under_autocast():
+    seen = []
+
+    def cross_entropy(logits, target):
+        seen.append((logits.dtype, torch.is_autocast_enabled('cpu')))
+        return logits.sum()
+
+    steps = baselines._steps(lambda given: cross_entropy)
+    steps(make_input(LOW['shape'], torch.bfloat16, 'cpu', LOW['stride']))()
+    steps(make_input(LOW['shape'], torch.bfloat16, 'cpu'))()
+    assert [enabled for _, enabled in seen] == [True, False]
+
+
+def test_a_loss_without_a_graph_has_a_dash_and_a_reason(fake_gpu, monkeypatch, tmp_path):
+    def refuse(step, replays):
+        raise CannotCaptureError('waits for the host')
+
+    good = timing.graph_seconds
+    monkeypatch.setattr(
+        timing, 'graph_seconds', lambda step, replays: good(step, replays) if next(turn) else refuse(step, replays)
+    )
+    turn = iter([True, False])
+    found = measured(candidate('waiting', nothing), device='cuda')
+    text = measurement_markdown(found)
+    assert table(text)['waiting'][:4] == ['—', '—', '—', '500']
+    assert 'No CUDA graph of waiting: waits for the host.' in text
+    draw_loss_costs(tmp_path / 'costs.png', found)
 
 
 def test_losses_are_interleaved_in_changing_order():
@@ -335,6 +390,8 @@ def test_pixels_and_classes_grow_alone():
         ),
         (lambda: scaling_shapes([4, 8], [1, 6]), r'got --classes \[1, 6\]; expected at least two .* at least 2'),
         (lambda: read_shapes(['4x19x512'], 'cpu'), "got --shapes '4x19x512'; expected cityscapes"),
+        (lambda: read_shapes(['4x5/2'], 'cpu'), "got --shapes '4x5/2'; expected .* also with a stride"),
+        (lambda: read_shapes(['4x5x8x8/0'], 'cpu'), "got --shapes '4x5x8x8/0'; expected"),
         (lambda: read_shapes(['4x1'], 'cpu'), "got --shapes '4x1'; expected .* at least 2 classes"),
         (lambda: choose_candidates(['mmseg.Crossentropy']), "got --losses 'mmseg.Crossentropy'; expected a name"),
     ],
@@ -344,9 +401,17 @@ def test_errors_name_the_argument(call, message):
         call()
 
 
-def test_shapes_have_names_and_a_gpu_takes_one_more():
-    assert read_shapes(None, 'cpu') == SHAPES
-    assert set(read_shapes(None, 'cuda')) - set(SHAPES) == {'cityscapes-1024'}
+def test_shapes_have_names_and_a_gpu_takes_low_resolutions():
+    assert {name: shape.sizes for name, shape in read_shapes(None, 'cpu').items()} == SHAPES
+    on_gpu = read_shapes(None, 'cuda')
+    assert {shape.stride for name, shape in on_gpu.items() if name.startswith('cityscapes-1024')} == {1, 4, 8, 16}
+    assert on_gpu['ade20k-batch8/8'] == Shape((8, 150, 512, 512), 8)
+
+
+def test_the_losses_of_a_gpu_are_there():
+    names = [one.name for one in choose_candidates(GPU_LOSSES)]
+    assert {'mmrecall.RecallLoss', 'mmrecall.LDAMLoss', 'mmrecall.LogitAdjustedLoss'} < set(names)
+    assert not [name for name in names if 'Lovasz' in name]
 
 
 def colored(path, color):
@@ -454,3 +519,16 @@ def test_on_a_gpu_every_loss_of_this_package_runs(repository, tmp_path, dtype):
     for found in json.loads((tmp_path / 'losses.json').read_text())['measurements']:
         assert found['bandwidth'] > 0
         assert not [row for row in found['rows'] if row['group'] == 'mmrecall' and row['error']]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_a_failed_capture_leaves_the_next_one_as_it_was():
+    tensor = torch.ones(1000, device='cuda')
+    with pytest.raises(CannotCaptureError, match='waits for the host'):
+        graph_seconds(lambda: tensor.sum().item(), 3)
+    # seen by the capture alone: an event of its own
+    with pytest.raises(CannotCaptureError):
+        graph_seconds(torch.cuda.synchronize, 3)
+    assert len(graph_seconds(lambda: tensor * 2, 3)) == 3
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()

@@ -9,7 +9,14 @@ from commands import run
 
 pytest.importorskip('mmseg')
 
-from mmrecall.analysis.benchmark.training_steps import make_step, measure_steps, step_rows, steps_markdown
+from mmrecall.analysis.benchmark.synthetic_training import LOSSES, MODELS, synthetic_config, why_not
+from mmrecall.analysis.benchmark.training_steps import (
+    make_config_step,
+    make_step,
+    measure_steps,
+    step_rows,
+    steps_markdown,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 TOOL = REPOSITORY / 'tools/analysis_tools/benchmark_training.py'
@@ -76,11 +83,34 @@ def test_ratios_are_to_the_first_config():
     assert [row.ratio for row in rows] == [1, 1]
     assert rows[1].round_ratios == pytest.approx((0.6, 1.0, 1.4))
     assert '| recall | 2000 | 1.000 | 1.000 (0.600-1.400) |' in steps_markdown(rows)
+    rows = step_rows({'ce': [2.0], 'recall': [3.0]}, dict(recall=3 * 2**20))
+    assert steps_markdown(rows).endswith('| 3 |\n')
+
+
+@pytest.mark.parametrize('loss', [loss for loss in LOSSES if why_not(loss) is None])
+def test_a_synthetic_training_needs_no_files(loss, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = synthetic_config('segformer-b0', loss, num_batches=2, batch_size=2, size=(64, 64))
+    step = make_config_step(config, loss, 'cpu', 2, tmp_path)
+    logs = [step() for _ in range(2)]
+    name = 'decode.loss_ce' if loss == 'CrossEntropyLoss' else 'decode.loss_recall'
+    assert all(log[name].isfinite() for log in logs)
+
+
+def test_synthetic_models_have_no_checkpoint_and_no_synchronized_norm():
+    for model in MODELS:
+        config = synthetic_config(model, 'RecallLoss', 'bfloat16')
+        assert config.optim_wrapper.type == 'AmpOptimWrapper'
+        text = str(config.model)
+        assert 'SyncBN' not in text
+        assert 'Pretrained' not in text
+        assert 'CrossEntropyLoss' not in text
 
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (['--synthetic', 'vgg'], 'got --synthetic vgg; expected deeplabv3-r50, segformer-b0'),
         (['ce.py'], 'expected two or more with different names'),
         (['ce.py', 'nowhere.py'], 'nowhere.py'),
         (['ce.py', REPOSITORY / 'configs/_base_/losses/recall.py'], 'no train_dataloader or no optim_wrapper'),

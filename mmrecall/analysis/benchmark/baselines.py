@@ -21,7 +21,13 @@ from mmrecall.functional.statistics import ClassStatistics
 from mmrecall.upstream import require
 
 REFERENCE = 'F.cross_entropy'
+COPY = 'copy of the logits'
 NAIVE = 'naive recall'
+# Measured by default on a GPU: no loss that takes a hundred times as long as the others.
+GPU_LOSSES = (
+    *(REFERENCE, COPY, NAIVE, 'plain recall', 'mmrecall.[!L]*', 'mmrecall.LDAMLoss', 'mmrecall.LogitAdjustedLoss'),
+    *('mmseg.CrossEntropyLoss', 'mmpretrain.CrossEntropyLoss'),
+)
 
 # Options of a loss with these values get the class counts of the input, and the number of classes.
 COUNTS, CLASSES = object(), object()
@@ -40,6 +46,8 @@ class Candidate(NamedTuple):
 
     def fits(self, given: LossInput) -> bool:
         """Return whether it takes such a shape; mmseg's losses take (N, C, H, W) and mmpretrain's (N, C)."""
+        if self.name == COPY and given.low_resolution:
+            return False
         return self.group != ('mmpretrain' if given.dense else 'mmseg')
 
 
@@ -51,7 +59,7 @@ def all_candidates() -> list[Candidate]:
     """
     return [
         Candidate(REFERENCE, 'PyTorch', _steps(_with_ignored(F.cross_entropy))),
-        Candidate('copy of the logits', 'PyTorch', lambda given: given.logits.clone),
+        Candidate(COPY, 'PyTorch', lambda given: given.logits.clone),
         Candidate(NAIVE, 'PyTorch', _steps(_with_ignored(naive_recall))),
         Candidate('plain recall', 'mmrecall', _steps(_with_ignored(plain_recall))),
         *_losses_of_this_package(),
@@ -129,24 +137,32 @@ def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 def plain_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """Compute the recall loss by the reference backend, which is used where the fused pass is not possible."""
-    loss_sum, support, true_positives, _ = reference.class_sums(Batch(logits, target, ignore_index), hits=True)
-    weights = recall_weights(ClassStatistics(support, None, true_positives))
-    return torch.dot(weights.to(loss_sum.dtype), loss_sum) / support.sum()
+    sums = reference.class_sums(Batch(logits, target, ignore_index), hits=True)
+    weights = recall_weights(ClassStatistics(sums.support, None, sums.true_positives))
+    return torch.dot(weights.to(sums.losses.dtype), sums.losses) / sums.support.sum()
 
 
 def _with_ignored(function: Callable[..., Tensor]) -> Callable[[LossInput], Loss]:
     return lambda given: partial(function, ignore_index=given.ignore_index)
 
 
-def _steps(build: Callable[[LossInput], Loss]) -> Callable[[LossInput], Step]:
-    """Return a function that makes the step of the loss that ``build`` returns for an input."""
+def _steps(build: Callable[[LossInput], Loss], upsamples: bool = False) -> Callable[[LossInput], Step]:
+    """Return a function that makes the step of the loss that ``build`` returns for an input.
+
+    Logits of a low resolution are interpolated first, unless the loss ``upsamples`` by itself.
+    """
 
     def make_step(given: LossInput) -> Step:
         loss = build(given)
         logits = given.logits.detach().requires_grad_()
+        size = given.target.shape[1:] if given.low_resolution and not upsamples else None
+        # A head interpolates and calls its losses under autocast. A step of a full size is the loss alone.
+        autocast = given.low_resolution and logits.dtype != torch.float32
 
         def step() -> None:
-            value = loss(logits, given.target)
+            with torch.autocast(logits.device.type, logits.dtype if autocast else None, enabled=autocast):
+                full = logits if size is None else F.interpolate(logits, size, mode='bilinear', align_corners=False)
+                value = loss(full, given.target)
             # A loss may have several values, of which mmengine takes the mean.
             torch.autograd.grad(value.mean() if value.ndim else value, logits)
 
@@ -165,11 +181,15 @@ def _module(group: str, name: str, hidden: dict[str, Any] | None = None, **shown
         loss = loss.to(given.logits.device)
         # The arguments are those of mmseg's decode heads, and of mmpretrain's classification heads.
         if given.dense:
-            return lambda logits, target: loss(logits, target, weight=None, ignore_index=given.ignore_index)
+            call = dict(weight=None, ignore_index=given.ignore_index)
+            call |= dict(upsample='bilinear') if given.low_resolution and group == 'mmrecall' else {}
+            return lambda logits, target: loss(logits, target, **call)
         return lambda logits, target: loss(logits, target, avg_factor=len(target))
 
     parts = [key if value is COUNTS else f'{key}={value!r}' for key, value in shown.items()]
-    return Candidate(f'{group}.{name}' + (f'({", ".join(parts)})' if parts else ''), group, _steps(build))
+    return Candidate(
+        f'{group}.{name}' + (f'({", ".join(parts)})' if parts else ''), group, _steps(build, group == 'mmrecall')
+    )
 
 
 def _loss_class(group: str, name: str) -> type[torch.nn.Module]:

@@ -22,7 +22,7 @@ _MARKERS = 'oX^v'
 def draw_loss_costs(path: str | Path, measurement: Measurement) -> None:
     """Write a PNG with time, as a ratio to F.cross_entropy on a logarithmic scale, and peak memory of every loss.
 
-    The lines at the bars' ends go from the 10th to the 90th percentile of the ratios by round.
+    On a CPU, lines at the bars' ends go from the 10th to the 90th percentile of the ratios by round.
     """
     rows = table_rows(measurement)
     figure = Figure(figsize=(11, 1.6 + 0.24 * len(rows)), layout='constrained')
@@ -31,7 +31,7 @@ def draw_loss_costs(path: str | Path, measurement: Measurement) -> None:
     for position, row in enumerate(rows):
         if row.memory is not None:
             memory.barh(position, row.memory, color=_COLORS[row.group])
-    memory.set_xlabel('peak memory, x logits')
+    memory.set_xlabel(f'peak memory, x {"full logits" if measurement.low_resolution else "logits"}')
     time.set_ylim(len(rows) - 0.4, -0.6)
     time.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
     for axis in (time, memory):
@@ -47,12 +47,13 @@ def _draw_times(axis: Axes, rows: Sequence[Row]) -> None:
     axis.set_xscale('log')
     for position, row in enumerate(rows):
         if row.ratio is None:
-            error = row.error.split(':')[0]
+            error = 'no CUDA graph' if row.error is None else row.error.split(':')[0]
             axis.text(0.01, position, error, transform=axis.get_yaxis_transform(), fontsize=8, color=_GREY, va='center')
             continue
         axis.barh(position, row.ratio, color=_COLORS[row.group])
-        low, _, high = row.round_ratios
-        axis.plot([low, high], [position, position], color='black', linewidth=1)
+        if row.gpu_milliseconds is None:
+            low, _, high = row.round_ratios
+            axis.plot([low, high], [position, position], color='black', linewidth=1)
     axis.axvline(1, color='black', linewidth=0.8, linestyle='--')
     axis.set_xlabel(f'time, as a ratio to {REFERENCE}')
 

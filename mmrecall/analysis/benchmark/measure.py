@@ -82,14 +82,16 @@ def copy_bandwidth(device: str, rounds: int) -> float:
     return 2 * _COPIED / min(seconds_of(lambda: copy.copy_(source), device) for _ in range(rounds))
 
 
-def roofline_seconds(logits_bytes: int, bandwidth: float) -> float:
-    """Return the least time of a loss that reads the logits twice and writes their gradient once.
+def roofline_seconds(logits_bytes: int, bandwidth: float, labels_bytes: int = 0) -> float:
+    """Return the least time of a loss that reads logits and labels twice and writes the gradient once.
+
+    The labels count where the logits are of a lower resolution; elsewhere they are a small part.
 
     Example:
         >>> roofline_seconds(80_000_000, bandwidth=2.4e12)
         0.0001
     """
-    return 3 * logits_bytes / bandwidth
+    return (3 * logits_bytes + 2 * labels_bytes) / bandwidth
 
 
 def set_memory(memory: str) -> None:

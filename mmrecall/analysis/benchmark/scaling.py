@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmrecall.analysis.benchmark.baselines import NAIVE, REFERENCE, Candidate
+from mmrecall.analysis.benchmark.inputs import Shape
 from mmrecall.analysis.benchmark.results import Measurement, markdown_table
 from mmrecall.analysis.benchmark.timing import OnStep, Settings, measure_losses
 
@@ -17,7 +18,7 @@ LOSSES = (REFERENCE, NAIVE, 'mmrecall.RecallLoss', 'mmrecall.WeightedCrossEntrop
 _CLASSES_OF_PIXELS = 19
 _SIDE_OF_CLASSES = 256
 
-Shape = tuple[int, ...]
+Sizes = tuple[int, ...]
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Scaling:
     error: str | None
 
 
-def scaling_shapes(sides: Sequence[int] = SIDES, classes: Sequence[int] = CLASSES) -> dict[str, list[Shape]]:
+def scaling_shapes(sides: Sequence[int] = SIDES, classes: Sequence[int] = CLASSES) -> dict[str, list[Sizes]]:
     """Return the shapes along either size: one image, of 19 classes or of 256 x 256 pixels.
 
     Raises:
@@ -52,12 +53,12 @@ def scaling_shapes(sides: Sequence[int] = SIDES, classes: Sequence[int] = CLASSE
 
 
 def measure_scaling(
-    candidates: Sequence[Candidate], shapes: dict[str, list[Shape]], settings: Settings, on_step: OnStep
+    candidates: Sequence[Candidate], shapes: dict[str, list[Sizes]], settings: Settings, on_step: OnStep
 ) -> tuple[list[Measurement], list[Scaling]]:
     """Measure losses on the shapes of `scaling_shapes`, and return the measurements and the scaling of every loss."""
     measurements, scalings = [], []
     for along, varied in shapes.items():
-        series = [measure_losses(candidates, 'x'.join(map(str, shape)), shape, settings, on_step) for shape in varied]
+        series = [measure_losses(candidates, str(Shape(shape)), Shape(shape), settings, on_step) for shape in varied]
         measurements += series
         scalings += find_scaling(series, along)
     return measurements, scalings

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from mmrecall.analysis.benchmark.baselines import REFERENCE, Candidate
-from mmrecall.analysis.benchmark.inputs import LossInput, make_input
+from mmrecall.analysis.benchmark.cuda_graph import CannotCaptureError, graph_seconds
+from mmrecall.analysis.benchmark.inputs import LossInput, Shape, make_input
 from mmrecall.analysis.benchmark.measure import (
     Step,
     copy_bandwidth,
@@ -25,6 +26,8 @@ OnStep = Callable[[str, float], None]
 Name = TypeVar('Name')
 
 _LONGEST_MESSAGE = 160
+# Replays of the CUDA graph of a loss.
+_REPLAYS = 20
 
 
 class CannotMeasureError(RuntimeError):
@@ -46,7 +49,7 @@ class Settings(NamedTuple):
 def measure_losses(
     candidates: Sequence[Candidate],
     name: str,
-    shape: tuple[int, ...],
+    shape: Shape,
     settings: Settings,
     on_step: OnStep = lambda text, share: None,
 ) -> Measurement:
@@ -55,7 +58,7 @@ def measure_losses(
     Args:
         candidates: the losses, among them the reference.
         name: of the shape.
-        shape: (N, C) or (N, C, H, W).
+        shape: sizes and stride.
         settings: device, precision, rounds.
         on_step: called before every step, with the names of shape and loss and the share of the work that is done.
 
@@ -64,7 +67,7 @@ def measure_losses(
     """
     if settings.device == 'cpu':
         set_memory(settings.memory)
-    given = make_input(shape, getattr(torch, settings.dtype), settings.device)
+    given = make_input(shape.sizes, getattr(torch, settings.dtype), settings.device, shape.stride)
     fitting = [candidate for candidate in candidates if candidate.fits(given)]
     timings = {candidate.name: Timing(candidate.name, candidate.group) for candidate in fitting}
     bandwidth = copy_bandwidth(settings.device, settings.rounds) if settings.device == 'cuda' else None
@@ -80,9 +83,13 @@ def measure_losses(
             if timings[loss].error is None:
                 on_step(f'{name}: {loss}', number / settings.rounds)
                 _time(steps[loss], timings[loss], settings)
+        for loss, step in steps.items() if settings.device == 'cuda' else ():
+            if timings[loss].error is None:
+                on_step(f'{name}: {loss}, CUDA graph', 1)
+                _time_graph(step, timings[loss], settings)
     return Measurement(
         name,
-        shape,
+        shape.sizes,
         settings.dtype,
         settings.device,
         settings.memory,
@@ -90,6 +97,8 @@ def measure_losses(
         bandwidth=bandwidth,
         timings=list(timings.values()),
         left_out=[candidate.name for candidate in candidates if not candidate.fits(given)],
+        stride=shape.stride,
+        labels_bytes=given.target.numel() * given.target.element_size(),
     )
 
 
@@ -105,6 +114,9 @@ def _prepare(candidate: Candidate, given: LossInput, timing: Timing, settings: S
     """Return the step of a loss, after a first step that is in no round, and measure its memory."""
     refuse_out_of_bounds(candidate, given)
     step = candidate.make_step(given)
+    if settings.device == 'cuda':
+        # The first call compiles kernels.
+        step()
     seconds = seconds_of(step, settings.device)
     if seconds > settings.max_seconds and candidate.name != REFERENCE:
         raise TimeoutError(f'a step takes {seconds:.3g} s, more than --max-seconds {settings.max_seconds:g}')
@@ -117,6 +129,14 @@ def _time(step: Step, timing: Timing, settings: Settings) -> None:
         release_memory()
     with _errors_kept(timing, settings):
         timing.seconds.append(seconds_of(step, settings.device))
+
+
+def _time_graph(step: Step, timing: Timing, settings: Settings) -> None:
+    with _errors_kept(timing, settings):
+        try:
+            timing.graph_seconds = graph_seconds(step, _REPLAYS)
+        except CannotCaptureError as error:
+            timing.graph_error = str(error)
 
 
 @contextmanager
@@ -165,8 +185,9 @@ def refuse_out_of_bounds(candidate: Candidate, given: LossInput) -> None:
     if given.logits.device.type == 'cpu':
         return
     shape = (8, given.logits.shape[1], *((32, 32) if given.dense else ()))
+    stride = 2 if given.low_resolution else 1
     try:
-        candidate.make_step(make_input(shape, given.logits.dtype, 'cpu'))()
+        candidate.make_step(make_input(shape, given.logits.dtype, 'cpu', stride))()
     except Exception as error:  # Other errors, such as that of mmseg's focal loss, may occur on a CPU alone.
         if isinstance(error, IndexError) or re.search('out of (bounds|range)', str(error)):
             raise IndexError(f'{_first_line(error)} (on a CPU; not tried on the GPU)') from error

@@ -19,7 +19,8 @@ Name = TypeVar('Name', bound=Hashable)
 def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_classes: bool = False) -> Step:
     """Return a call that trains a config's model, from random weights, on the next of its first batches in turn.
 
-    No hook is called but, with ``log_classes``, `ClassWeightHook`, which then logs every step.
+    No hook is called but those that set up the losses, and, with ``log_classes``, `ClassWeightHook`, which then logs
+    every step.
 
     Args:
         path: of the config.
@@ -31,16 +32,22 @@ def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_cla
     Raises:
         ValueError: a config without training data or optimizer, or with fewer batches.
     """
-    config = Config.fromfile(path)
+    return make_config_step(Config.fromfile(path), path.stem, device, num_batches, work_dir, log_classes)
+
+
+def make_config_step(
+    config: Config, name: str, device: str, num_batches: int, work_dir: Path, log_classes: bool = False
+) -> Step:
+    """Return the step of `make_step` for a config that is no file."""
     if not config.get('train_dataloader') or not config.get('optim_wrapper'):
-        raise ValueError(f'{path} has no train_dataloader or no optim_wrapper; expected a config that trains')
+        raise ValueError(f'{name} has no train_dataloader or no optim_wrapper; expected a config that trains')
     # Workers would have no use, because all batches are read before a step is timed.
     config.train_dataloader.update(num_workers=0, persistent_workers=False)
     config.train_dataloader.pop('prefetch_factor', None)
     config.merge_from_dict(
         dict(
-            work_dir=str(work_dir / path.stem),
-            experiment_name=f'{path.stem}_steps{"_logged" if log_classes else ""}',
+            work_dir=str(work_dir / name),
+            experiment_name=f'{name}_steps{"_logged" if log_classes else ""}',
             log_level='ERROR',
             randomness=dict(seed=0),
         )
@@ -49,11 +56,11 @@ def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_cla
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     for hook in runner.hooks:
-        if isinstance(hook, ClassCountsHook):
+        if isinstance(hook, ClassCountsHook) or type(hook).__name__ == 'LowResolutionLossHook':
             hook.before_train(runner)
     batches = list(itertools.islice(runner.train_dataloader, num_batches))
     if len(batches) < num_batches:
-        raise ValueError(f'{path} has {len(batches)} batches of training data; set --batches {len(batches)}')
+        raise ValueError(f'{name} has {len(batches)} batches of training data; set --batches {len(batches)}')
     model = runner.model.to(device).train()
     turn = itertools.cycle(batches)
 
@@ -87,21 +94,27 @@ def measure_steps(
     return {name: found[1:] for name, found in seconds.items()}
 
 
-def step_rows(seconds: dict[str, list[float]]) -> list[Row]:
-    """Return a row for every config, with the first as the reference.
+def step_rows(seconds: dict[str, list[float]], peaks: dict[str, int] | None = None) -> list[Row]:
+    """Return a row for every config, with the first as the reference, and the peak bytes of its step if given.
 
     Example:
         >>> step_rows({'ce': [0.2, 0.4], 'recall': [0.1, 0.5]})[1].ratio
         0.5
     """
     reference = next(iter(seconds.values()))
-    return [Row(name, **time_figures(found, reference)) for name, found in seconds.items()]
+    peaks = peaks or {}
+    return [Row(name, peak_bytes=peaks.get(name), **time_figures(found, reference)) for name, found in seconds.items()]
 
 
 def steps_markdown(rows: list[Row]) -> str:
     """Return the rows as a table."""
-    cells = ([row.name, f'{row.milliseconds:.0f}', *row.times(digits=3)] for row in rows)
-    return markdown_table(['config', 'ms', 'x the first', 'by round, median (10-90 %)'], cells)
+    cells = ([row.name, f'{row.milliseconds:.0f}', *row.times(digits=3), _mebibytes(row)] for row in rows)
+    heads = ['config', 'ms', 'x the first', 'by round, median (10-90 %)', 'peak memory, MiB']
+    return markdown_table(heads, cells)
+
+
+def _mebibytes(row: Row) -> str:
+    return '' if row.peak_bytes is None else f'{row.peak_bytes / 2**20:,.0f}'
 
 
 def logging_markdown(seconds: dict[str, list[float]], logged: dict[str, list[float]]) -> str:
