@@ -7,8 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.statistics import ClassStatistics, full_precision_of, widest_float
+from mmrecall.functional.batch import Batch, Sums, interpolated
+from mmrecall.functional.statistics import (
+    ClassStatistics,
+    full_precision_of,
+    unchecked_class_statistics,
+    widest_float,
+)
 from mmrecall.functional.validation import (
     REDUCTIONS,
     check_choice,
@@ -60,6 +65,8 @@ class BaseLoss(nn.Module):
     """Options of the forms of the loss that the benchmark compares."""
     takes_soft_labels: ClassVar[bool] = True
     """Whether labels may be a mass per class."""
+    takes_low_resolution: ClassVar[bool] = False
+    """Whether logits with ``upsample`` are never interpolated to a map of full size."""
     num_counts: ClassVar[int] = 3
     """Number of vectors of counts in the all-reduce: 3, or 0 for a loss whose `update` counts no classes."""
     fixed_options: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +80,8 @@ class BaseLoss(nn.Module):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_softmax',
         sync: bool = True,
+        upsample: str | None = None,
+        align_corners: bool = False,
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -96,6 +105,9 @@ class BaseLoss(nn.Module):
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self.sync = sync
+        self.upsample = upsample
+        self.align_corners = align_corners
+        self.last_statistics: ClassStatistics | None = None
         self._label_check = LabelCheck(type(self).__name__)
         # C and the device of the last good batch, for the all-reduce of a rank that refuses the next one
         self._last_seen: tuple[int, torch.device] | None = None
@@ -129,13 +141,14 @@ class BaseLoss(nn.Module):
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
         ignore_index: int | None = None,
+        upsample: str | None = None,
+        align_corners: bool | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """Compute the loss of a batch.
 
         ``weight`` is (N, ...) and scales the loss only; keywords that the loss does not know are ignored.
         """
-        target = self.as_soft_labels(logits, target)
         batch = Batch(
             logits,
             target,
@@ -143,7 +156,17 @@ class BaseLoss(nn.Module):
             weight,
             self.reduction if reduction_override is None else reduction_override,
             avg_factor,
+            self.upsample if upsample is None else upsample,
+            self.align_corners if align_corners is None else align_corners,
         )
+        keeps_statistics = self.takes_low_resolution and batch.upsample is not None
+        batch = interpolated(batch)
+        target = self.as_soft_labels(batch.logits, batch.target)
+        batch = Batch(batch.logits, target, *batch[2:])
+        if keeps_statistics:
+            self.last_statistics = unchecked_class_statistics(
+                batch.logits, target, batch.ignore_index, predictions=False
+            )
         has_peers = self.training and is_distributed(self.sync)
         # a compiler cannot break its graph inside a try statement: a single process does not go through one
         sums = self._reduced_sums(batch) if has_peers and self.is_training_step else self._local_sums(batch)

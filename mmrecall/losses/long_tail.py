@@ -51,6 +51,8 @@ class LDAMLoss(BaseLoss):
     # see WeightedCrossEntropyLoss
     reweighting = True
 
+    takes_low_resolution = True
+
     def __init__(
         self,
         class_counts: Sequence[int] | str,
@@ -149,6 +151,8 @@ class LogitAdjustedLoss(BaseLoss):
         >>> LogitAdjustedLoss(class_counts=[90, 10])(logits, torch.tensor([0, 1, 1]))
         tensor(1.8961)
     """
+
+    takes_low_resolution = True
 
     def __init__(
         self,

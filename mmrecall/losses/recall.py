@@ -63,6 +63,8 @@ class RecallLoss(BaseLoss):
     # checkpointed; equal on all ranks without a broadcast, because every rank moves it by the global counts
     recall: Tensor | None
 
+    takes_low_resolution = True
+
     def __init__(
         self,
         alpha: float = 1.0,

@@ -61,6 +61,8 @@ class WeightedCrossEntropyLoss(BaseLoss):
     # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
     reweighting = True
 
+    takes_low_resolution = True
+
     def __init__(
         self,
         class_weight: ClassWeight | None = None,
