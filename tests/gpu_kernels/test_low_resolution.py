@@ -32,7 +32,7 @@ def small_tiles(monkeypatch):
 
 def made(low, full, num_images=1, num_classes=3, dtype=torch.float32, label_dtype=torch.int64, ignored=0.2, seed=0):
     """Low-resolution logits, and labels, of which some are ignored."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     logits = (3 * torch.randn(num_images, num_classes, *low, generator=generator)).to(dtype)
     target = torch.randint(num_classes, (num_images, *full), generator=generator)
     target[torch.rand(target.shape, generator=generator) < ignored] = IGNORED
