@@ -47,6 +47,18 @@ def rows(monkeypatch):
     monkeypatch.setattr(launch, 'ROW_CLASSES', 2)
 
 
+@pytest.fixture
+def narrow_rows(rows, monkeypatch):
+    """The row kernels in tiles of two classes."""
+    monkeypatch.setattr(launch, 'ROW_TILES', [(2**31, RowTiles(scores=2, backward_scores=2, classes=2, samples=4))])
+
+
+@pytest.fixture
+def not_ahead(monkeypatch):
+    """The kernels that read a class when they need it."""
+    monkeypatch.setattr(launch, 'DENSE_TILES', [(2**31, DenseTiles(block=16, ahead=False, backward_block=32))])
+
+
 def made(shape, dtype=torch.float32, label_dtype=torch.int64, ignored=0.2, scale=3.0, seed=0):
     """Logits and labels, of which some are 127, to be ignored."""
     generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
@@ -129,7 +141,7 @@ def check_drawn(shape, dtype, label_dtype, layout, ignored, ignore_index, weight
 
 
 @pytest.mark.usefixtures('small_tiles')
-@settings(max_examples=60)
+@settings(max_examples=40)
 @drawn()
 def test_values_counts_and_gradients_are_those_of_the_reference(**case):
     check_drawn(**case)
@@ -176,7 +188,7 @@ SPECIAL = [
 ]
 
 
-@pytest.mark.parametrize('kernels', ['small_tiles', 'rows'])
+@pytest.mark.parametrize('kernels', ['small_tiles', 'not_ahead', 'rows', 'narrow_rows'])
 @pytest.mark.parametrize('adjustment', [None, LogitAdjustment(2.0, torch.tensor([0.0, -inf, 1.0]))])
 @pytest.mark.parametrize('label', range(3))
 def test_ties_infinities_and_nan_are_those_of_cross_entropy(kernels, adjustment, label, request):
