@@ -1,5 +1,7 @@
 """GPU time without the host: replays of a CUDA graph that holds a whole step."""
 
+from contextlib import suppress
+
 import torch
 
 from mmrecall.analysis.benchmark.measure import Step
@@ -43,6 +45,7 @@ def _capture(step: Step) -> torch.cuda.CUDAGraph:
         with torch.cuda.graph(graph):
             step()
     except Exception as error:  # A step may fail in any way, and the end of the capture then fails too.
+        _end_pool(graph)
         del graph
         # The context leaves its own stream current if the end of the capture fails.
         torch.cuda.set_stream(before)
@@ -50,6 +53,13 @@ def _capture(step: Step) -> torch.cuda.CUDAGraph:
         # The first error has the reason; the end of the capture only says that it is invalid.
         raise CannotCaptureError(_first_line(error.__context__ or error)) from error
     return graph
+
+
+def _end_pool(graph: torch.cuda.CUDAGraph) -> None:
+    """End what a failed capture has left open in the allocator, which else refuses to free memory from then on."""
+    # Where the capture has ended it itself, or never began, this raises.
+    with suppress(RuntimeError, AttributeError):
+        torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), graph.pool())
 
 
 def _refuse_waiting(step: Step) -> None:
