@@ -12,6 +12,7 @@ default_hooks = dict(
     exact_resume=dict(type='mmrecall.ExactResumeHook'),
     non_finite_loss=dict(type='mmrecall.NonFiniteLossHook'),
     class_weight=dict(type='mmrecall.ClassWeightHook', interval=50),
+    low_resolution_loss=dict(type='mmrecall.LowResolutionLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
 )

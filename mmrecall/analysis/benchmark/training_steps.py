@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmrecall.analysis.benchmark.measure import Step, seconds_of
 from mmrecall.analysis.benchmark.results import Row, markdown_table, time_figures
 from mmrecall.analysis.benchmark.timing import in_turn
-from mmrecall.engine.hooks import ClassCountsHook, ClassWeightHook
+from mmrecall.engine.hooks import ClassCountsHook, ClassWeightHook, LowResolutionLossHook
 
 Name = TypeVar('Name', bound=Hashable)
 
@@ -19,7 +19,8 @@ Name = TypeVar('Name', bound=Hashable)
 def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_classes: bool = False) -> Step:
     """Return a call that trains a config's model, from random weights, on the next of its first batches in turn.
 
-    No hook is called but, with ``log_classes``, `ClassWeightHook`, which then logs every step.
+    No hook is called but those of the config that change what a step computes, `ClassCountsHook` and
+    `LowResolutionLossHook`, and with ``log_classes`` `ClassWeightHook`, which then logs every step.
 
     Args:
         path: of the config.
@@ -49,7 +50,7 @@ def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_cla
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     for hook in runner.hooks:
-        if isinstance(hook, ClassCountsHook):
+        if isinstance(hook, (ClassCountsHook, LowResolutionLossHook)):
             hook.before_train(runner)
     batches = list(itertools.islice(runner.train_dataloader, num_batches))
     if len(batches) < num_batches:

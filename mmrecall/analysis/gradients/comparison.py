@@ -18,7 +18,7 @@ from mmrecall.analysis.gradients.head_losses import HeadLosses, choose_head_loss
 from mmrecall.analysis.gradients.logit_gradients import ClassGradients, class_gradients, gradient_by_class
 from mmrecall.datasets import count_labels
 from mmrecall.engine.hooks.class_counts_hook import automatic_counts
-from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls
+from mmrecall.engine.hooks.loss_calls import UPSAMPLING, LossCall, LossCalls
 from mmrecall.functional import ClassStatistics, class_statistics
 from mmrecall.io import load_weights
 
@@ -221,7 +221,8 @@ def _load_state(found: HeadLosses, state: dict[str, Tensor]) -> list[str]:
 def gradients_of_call(losses: Sequence[nn.Module], call: LossCall) -> ClassGradients:
     """Compute the gradients of the sum of losses, with the arguments of a call of one of them."""
     logits, target, ignore_index = call.batch()
-    named = list(call.arguments())[:2]
+    # The logits have the size of the labels by now, and a loss of a toolbox knows no interpolation.
+    named = [*list(call.arguments())[:2], *UPSAMPLING]
     options = {name: value for name, value in call.kwargs.items() if name not in named}
 
     def total(leaf: Tensor, labels: Tensor) -> Tensor:
@@ -231,7 +232,7 @@ def gradients_of_call(losses: Sequence[nn.Module], call: LossCall) -> ClassGradi
 
 
 def _same_batch(one: LossCall, other: LossCall) -> bool:
-    pairs = zip(one.batch()[:2], other.batch()[:2], strict=True)
+    pairs = zip(one.given, other.given, strict=True)
     return all(first.data_ptr() == second.data_ptr() and first.shape == second.shape for first, second in pairs)
 
 

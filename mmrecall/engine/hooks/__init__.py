@@ -8,6 +8,7 @@ from .cumulative_learning import CumulativeLearningHook
 from .deferred_reweighting import DeferredReweightingHook
 from .exact_resume import ExactResumeHook
 from .install import install_hooks_of_losses
+from .low_resolution_loss import LowResolutionLossHook
 from .non_finite_loss import NonFiniteLossHook
 from .skipped_step import SkippedStepHook
 
@@ -19,6 +20,7 @@ __all__ = [
     'CumulativeLearningHook',
     'DeferredReweightingHook',
     'ExactResumeHook',
+    'LowResolutionLossHook',
     'NonFiniteLossHook',
     'SkippedStepHook',
     'install_hooks_of_losses',

@@ -109,7 +109,7 @@ def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner)
     device = next(unwrap_model(runner).parameters()).device
     num_classes = torch.zeros(len(names), dtype=torch.int64, device=device)
     for index, name in enumerate(names):
-        num_classes[index] = max((call.batch()[0].shape[1] for call in calls_of[name]), default=0)
+        num_classes[index] = max((call.given[0].shape[1] for call in calls_of[name]), default=0)
     all_reduce(num_classes, 'max')
     counts = {
         name: _count(calls_of[name], number, device)
@@ -131,15 +131,14 @@ def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) ->
     """Return (4, C) numbers: support, predicted, true positives and weights of samples, summed over the calls."""
     total = torch.zeros(4, num_classes, dtype=widest_float(device), device=device)
     for call in calls:
-        logits, target, ignore_index = call.batch()
-        rows = (*unchecked_class_statistics(logits, target, ignore_index), _sum_sample_weights(call))
+        batch = call.batch()
+        rows = (*unchecked_class_statistics(*batch), _sum_sample_weights(call.loss, *batch))
         total += torch.stack([row.to(total) for row in rows])
     return total
 
 
-def _sum_sample_weights(call: LossCall) -> Tensor:
-    sums = call.loss.sum_sample_weights(*call.batch()) if isinstance(call.loss, BaseLoss) else None
-    logits, target, ignore_index = call.batch()
+def _sum_sample_weights(loss: nn.Module, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    sums = loss.sum_sample_weights(logits, target, ignore_index) if isinstance(loss, BaseLoss) else None
     return sum_focal_weights(logits, target, _GAMMA, ignore_index) if sums is None else sums
 
 

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mmrecall.engine.runner import some_of
+from mmrecall.functional.batch import Batch, interpolated, is_low_resolution
 from mmrecall.losses import BaseLoss
+
+# arguments of a loss of this package for logits that are to be interpolated
+UPSAMPLING = ('upsample', 'align_corners')
 
 
 class LossCall(NamedTuple):
@@ -27,15 +31,23 @@ class LossCall(NamedTuple):
         arguments = inspect.signature(self.loss.forward).bind(*self.args, **self.kwargs).arguments
         return {name: one for name, one in arguments.items() if name != 'kwargs'}
 
+    @property
+    def given(self) -> tuple[Any, Any]:
+        """Logits and target as they were passed, whatever names the loss has for them; None for one that was not."""
+        logits, target = (*self.arguments().values(), None, None)[:2]
+        return logits, target
+
     def batch(self) -> tuple[Tensor, Tensor, int]:
-        """Return logits, target and the index that is ignored, whatever names the loss has for them."""
-        arguments = self.arguments()
-        logits, target = list(arguments.values())[:2]
+        """Return logits of the size of the target, the target and the index that is ignored.
+
+        Logits that the loss was to interpolate are interpolated by every call of this method.
+        """
         # A loss may take it among its ``**kwargs``.
-        ignore_index = self.kwargs.get('ignore_index', arguments.get('ignore_index'))
+        ignore_index = self.kwargs.get('ignore_index', self.arguments().get('ignore_index'))
         if ignore_index is None:
             # OhemCrossEntropy of mmseg has another name for it.
             ignore_index = getattr(self.loss, 'ignore_index', getattr(self.loss, 'ignore_label', -100))
+        logits, target = interpolated(self._as_batch())[:2]
         if isinstance(self.loss, BaseLoss):
             target = self.loss.as_soft_labels(logits, target)
         return logits, target, ignore_index
@@ -43,11 +55,23 @@ class LossCall(NamedTuple):
     @property
     def takes_class_indices(self) -> bool:
         """Whether the loss was called with logits of several classes, and a class index for each sample."""
-        logits, target = (*self.arguments().values(), None, None)[:2]
+        logits, target = self.given
         if not (isinstance(logits, Tensor) and isinstance(target, Tensor)) or logits.ndim < 2 or logits.shape[1] < 2:
             return False
-        samples = (logits.shape[0], *logits.shape[2:])
-        return not target.is_floating_point() and tuple(target.shape) == samples
+        # Logits that are to be interpolated stand for samples of the size of the target.
+        sizes = target.shape[-2:] if is_low_resolution(self._as_batch()) else logits.shape[2:]
+        return not target.is_floating_point() and tuple(target.shape) == (logits.shape[0], *sizes)
+
+    def _as_batch(self) -> Batch:
+        """Return the batch of the call, with the interpolation that the call or the loss asks for."""
+        upsample, align_corners = (self._option(name) for name in UPSAMPLING)
+        return Batch(*self.given, upsample=upsample, align_corners=bool(align_corners))
+
+    def _option(self, name: str) -> Any:
+        if not isinstance(self.loss, BaseLoss):
+            return None
+        given = self.kwargs.get(name, self.arguments().get(name))
+        return getattr(self.loss, name, None) if given is None else given
 
 
 def is_softmax_loss(module: nn.Module) -> bool:
