@@ -26,12 +26,13 @@ from torch.utils.data import Dataset
 from mmrecall.analysis.gradients.comparison import _same_batch, gradients_of_call
 from mmrecall.engine import LowResolutionLossHook
 from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
-from mmrecall.losses import LDAMLoss, RecallLoss, SoftDiceLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import RecallLoss, SoftDiceLoss
 from mmrecall.models.low_resolution_head import LowResolutionHead
 
 CLASSES = ('sky', 'road', 'pole', 'car', 'tree')
 C = len(CLASSES)
 SIZE = (40, 56)
+STRIDES = (4, 8, 16, 32)
 CHANNELS = [4, 6, 8, 10]
 BN = dict(type='BN')
 
@@ -134,7 +135,7 @@ def change(model):
 
 
 def outcome(model, *batch):
-    """What the loss returns, the gradient of its sum, and whether each call of a loss had smaller logits than labels."""
+    """Terms of the loss, gradient of their sum, and whether each call of a loss had logits smaller than the labels."""
     small = []
     handles = [
         loss.register_forward_pre_hook(lambda _, args: small.append(args[0].shape[2:] != args[1].shape[1:]))
@@ -165,7 +166,8 @@ def assert_same(one, other):
 @pytest.mark.parametrize('kind', HEADS)
 def test_losses_accuracy_and_gradients_of_a_head_are_those_without_the_hook(kind, align_corners):
     head = built(head_of(SEVERAL, kind, align_corners=align_corners, **HEADS[kind]))
-    features = [torch.randn(2, c, -(-SIZE[0] // s), -(-SIZE[1] // s)) for c, s in zip(CHANNELS, (4, 8, 16, 32))]
+    sizes = [[-(-size // stride) for size in SIZE] for stride in STRIDES]
+    features = [torch.randn(2, channels, *size) for channels, size in zip(CHANNELS, sizes, strict=True)]
     before = outcome(copy.deepcopy(head), features, samples(), {})
     change(head)
     after = outcome(head, features, samples(), {})
@@ -339,7 +341,6 @@ def trained(root, *hooks, **options):
         custom_hooks=[dict(type='mmrecall.ClassWeightHook', interval=1), dict(type='mmrecall.NonFiniteLossHook')]
         + [dict(type=f'mmrecall.{name}') for name in hooks],
         default_hooks=dict(logger=dict(type='LoggerHook', interval=1), checkpoint=None),
-        custom_imports=None,
         randomness=dict(seed=0),
         log_level='ERROR',
     )
@@ -372,13 +373,37 @@ def test_a_training_logs_the_scalars_that_it_logs_without_the_hook_and_ends_with
 
 
 def rank_step(rank, world_size):
-    """Losses and gradients of a rank with three of four images, and one with the last."""
-    model = segmentor(head_of([RECALL, LDAM], in_channels=64, norm_cfg=None), norm_eval=None).double()
+    """Losses and gradient of three of four images on the first rank, of the last on the second, or of all on one."""
+    # A batch norm has statistics of its rank alone.
+    head = head_of([RECALL, LDAM], in_channels=3, in_index=0, norm_cfg=None, dropout_ratio=0.0)
+    model = HeadAlone(built(head).double())
     part = slice(None) if world_size == 1 else slice(0, 3) if rank == 0 else slice(3, 4)
-    images = torch.randn(4, 3, *SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[part]
+    features = torch.randn(4, 3, 5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[part]
     wrapped = model if world_size == 1 else DistributedDataParallel(model)
     change(wrapped)
-    assert isinstance(model.decode_head, LowResolutionHead)
-    terms = wrapped(images, samples(4)[part], mode='loss')
+    terms = wrapped(features, samples(4)[part])
     sum(value for name, value in terms.items() if 'loss' in name).backward()
-    return {name: value.item() for name, value in terms.items()}, model.decode_head.conv_seg.weight.grad.tolist()
+    gradient = torch.cat([one.grad.flatten() for one in model.parameters()])
+    assert isinstance(model.head, LowResolutionHead)
+    return {name: value.item() for name, value in terms.items()}, gradient.tolist()
+
+
+class HeadAlone(nn.Module):
+    """A model of nothing but a head."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, features, data_samples):
+        return self.head.loss([features], data_samples, {})
+
+
+def test_two_ranks_have_the_gradient_and_losses_of_one_process(two_ranks):
+    losses, gradient = rank_step(0, 1)
+    (first, gradient_of_first), (second, gradient_of_second) = two_ranks.run(rank_step)
+    assert gradient_of_first == gradient_of_second == pytest.approx(gradient, rel=1e-9, abs=1e-12)
+    for name in ('loss_recall', 'loss_ldam'):
+        assert (first[name] + second[name]) / 2 == pytest.approx(losses[name], rel=1e-10)
+    # mmseg's accuracy is that of the images of a rank
+    assert first['acc_seg'] != second['acc_seg']
