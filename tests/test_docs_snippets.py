@@ -52,3 +52,8 @@ def test_the_line_of_the_class_weight_hook_builds_it(page, repository):
     (call,) = ast.parse(line, mode='eval').body.elts
     hook = HOOKS.build({option.arg: ast.literal_eval(option.value) for option in call.keywords})
     assert (type(hook).__name__, hook.interval) == ('ClassWeightHook', 50)
+
+
+def test_the_line_of_the_low_resolution_hook_builds_it(repository, tmp_path):
+    (hook,) = variables(repository, 'docs/heads.md', 'Low-resolution logits', tmp_path)['custom_hooks']
+    assert type(HOOKS.build(hook)).__name__ == 'LowResolutionLossHook'

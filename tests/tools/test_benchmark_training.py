@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import synthetic_data
+import torch
 from commands import run
 
 pytest.importorskip('mmseg')
@@ -58,6 +59,18 @@ def test_a_step_trains_the_model(data, tmp_path, monkeypatch):
     step = make_step(data / 'recall.py', 'cpu', num_batches=1, work_dir=tmp_path)
     first, *_, last = [step()['loss'].item() for _ in range(8)]
     assert last < first
+
+
+@pytest.mark.parametrize(('loss', 'low_resolution'), [('recall', True), ('ce', False)])
+def test_a_step_takes_the_loss_as_the_training_of_the_config_does(loss, low_resolution, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    step = make_step(data / f'{loss}.py', 'cpu', num_batches=1, work_dir=tmp_path)
+    sizes = []
+    register = torch.nn.modules.module.register_module_forward_pre_hook
+    handle = register(lambda module, args: sizes.append(args[0].shape[2:]) if 'Loss' in type(module).__name__ else None)
+    step()
+    handle.remove()
+    assert sizes == [(12, 15) if low_resolution else (180, 240)]
 
 
 def test_every_round_runs_every_step_once_and_the_first_is_not_counted():

@@ -27,9 +27,13 @@ class LossCall(NamedTuple):
     value: Tensor
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments by the names that the loss gives them."""
-        arguments = inspect.signature(self.loss.forward).bind(*self.args, **self.kwargs).arguments
-        return {name: one for name, one in arguments.items() if name != 'kwargs'}
+        """Return the arguments by the names that the loss gives them, and those that it takes as ``**kwargs``."""
+        signature = inspect.signature(self.loss.forward)
+        arguments = dict(signature.bind(*self.args, **self.kwargs).arguments)
+        for parameter in signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                arguments.update(arguments.pop(parameter.name, {}))
+        return arguments
 
     @property
     def given(self) -> tuple[Any, Any]:
@@ -42,8 +46,7 @@ class LossCall(NamedTuple):
 
         Logits that the loss was to interpolate are interpolated by every call of this method.
         """
-        # A loss may take it among its ``**kwargs``.
-        ignore_index = self.kwargs.get('ignore_index', self.arguments().get('ignore_index'))
+        ignore_index = self.arguments().get('ignore_index')
         if ignore_index is None:
             # OhemCrossEntropy of mmseg has another name for it.
             ignore_index = getattr(self.loss, 'ignore_index', getattr(self.loss, 'ignore_label', -100))
@@ -70,7 +73,7 @@ class LossCall(NamedTuple):
     def _option(self, name: str) -> Any:
         if not isinstance(self.loss, BaseLoss):
             return None
-        given = self.kwargs.get(name, self.arguments().get(name))
+        given = self.arguments().get(name)
         return getattr(self.loss, name, None) if given is None else given
 
 

@@ -121,6 +121,21 @@ def samples(number=2, ignored=0.2):
     return [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
 
 
+def knet(losses):
+    """Two stages of K-Net, whose kernels and loss are those of a head in it."""
+    update = dict(
+        type='KernelUpdateHead', num_classes=C, num_ffn_fcs=2, num_heads=2, num_mask_fcs=1, feedforward_channels=16,
+        in_channels=8, out_channels=8, dropout=0.0, conv_kernel_size=1, ffn_act_cfg=dict(type='ReLU', inplace=True),
+        feat_transform_cfg=dict(conv_cfg=dict(type='Conv2d'), act_cfg=None),
+        kernel_updator_cfg=dict(
+            type='KernelUpdator', in_channels=8, feat_channels=8, out_channels=8,
+            act_cfg=dict(type='ReLU', inplace=True), norm_cfg=dict(type='LN'),
+        ),
+    )  # fmt: skip
+    generate = head_of(losses, in_channels=64, align_corners=False)
+    return dict(type='IterativeDecodeHead', num_stages=1, kernel_update_head=[update], kernel_generate_head=generate)
+
+
 class Log(list):
     """A logger that is a list of messages."""
 
@@ -178,7 +193,7 @@ def test_losses_accuracy_and_gradients_of_a_head_are_those_without_the_hook(kind
 
 
 @pytest.mark.usefixtures('_double')
-def test_auxiliary_heads_and_cascades_are_changed_too():
+def test_auxiliary_heads_cascades_and_heads_in_heads_are_changed_too():
     fcn = head_of(RECALL, in_channels=64, num_convs=1)
     models = [
         segmentor(fcn, [head_of(WEIGHTED, in_channels=32, in_index=2), head_of(BALANCED, in_channels=16, in_index=1)]),
@@ -188,6 +203,7 @@ def test_auxiliary_heads_and_cascades_are_changed_too():
             kind='CascadeEncoderDecoder',
             num_stages=2,
         ),
+        segmentor(knet(SEVERAL)),
     ]
     for model in models:
         images = torch.randn(2, 3, *SIZE)
@@ -280,7 +296,14 @@ TARGET = torch.stack([sample.gt_sem_seg.data[0] for sample in samples()])
 LARGE = F.interpolate(LOGITS, SIZE, mode='bilinear', align_corners=True)
 
 
-@pytest.mark.parametrize('loss', [RecallLoss(), SoftDiceLoss()])
+class LossOfAUser(RecallLoss):
+    """A loss that hands over what it does not know."""
+
+    def forward(self, logits, target, **options):
+        return super().forward(logits, target, **options)
+
+
+@pytest.mark.parametrize('loss', [RecallLoss(), SoftDiceLoss(), LossOfAUser()])
 def test_the_batch_of_a_call_has_logits_of_the_size_of_the_labels(loss):
     (call,) = calls_of(loss, LOGITS.clone(), TARGET, upsample='bilinear', align_corners=True)
     logits, target, ignore_index = call.batch()
@@ -300,12 +323,13 @@ def test_the_gradients_by_class_of_a_call_are_those_of_its_interpolated_logits()
     assert not _same_batch(small, large)
 
 
-def test_blame_names_the_same_classes_as_for_interpolated_logits():
+@pytest.mark.parametrize('loss', [RecallLoss(), LossOfAUser()])
+def test_blame_names_the_same_classes_as_for_interpolated_logits(loss):
     logits = LOGITS.clone()
     logits[0, 2, 0, 0] = float('nan')
     large = F.interpolate(logits, SIZE, mode='bilinear', align_corners=True)
-    found = calls_of(RecallLoss(), logits, TARGET, upsample='bilinear', align_corners=True).blame(CLASSES)
-    assert found == calls_of(RecallLoss(), large, TARGET).blame(CLASSES)
+    found = calls_of(loss, logits, TARGET, upsample='bilinear', align_corners=True).blame(CLASSES)
+    assert found == calls_of(loss, large, TARGET).blame(CLASSES)
     assert found[0].endswith('and the logits of class pole')
 
 
