@@ -59,7 +59,7 @@ class Layout(NamedTuple):
 
 # The first whose number of classes is not exceeded is taken.
 DENSE_TILES = [
-    (64, DenseTiles(block=128, warps=1, ahead=True, backward_block=512, backward_warps=4)),
+    (64, DenseTiles(block=512, warps=4, ahead=True, backward_block=512, backward_warps=4)),
     (2**31, DenseTiles(block=128, warps=1, ahead=True, backward_block=256, backward_warps=2)),
 ]
 ROW_TILES = [(2**31, RowTiles())]
