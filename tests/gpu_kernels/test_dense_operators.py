@@ -72,7 +72,7 @@ def test_one_graph_holds_loss_and_gradient_under_the_compiler(case):
     def weighted(x):
         assert gpu.covers(Batch(x, x.argmax(1)))
         found = losses(gpu, x)
-        return (torch.arange(found.numel()).reshape(found.shape) * found).sum()
+        return (torch.arange(found.numel(), device=found.device).reshape(found.shape) * found).sum()
 
     torch._dynamo.reset()
     compiled = torch.compile(weighted, fullgraph=True, backend='aot_eager')
