@@ -13,6 +13,7 @@ INTERPRETED = os.environ.get('TRITON_INTERPRET', '').lower() in ('1', 'true', 'y
 ROW_CLASSES = 64
 # Sums of blocks that one step of `add_up_blocks` reads.
 ADD_UP_BLOCK = 1024
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # At most this part of the threads may be without a sample where blocks end with the images.
 _MAX_WASTE = 1 / 8
 
@@ -106,6 +107,18 @@ def evenly_spaced(logits: Tensor) -> tuple[Tensor, Layout]:
     return logits, layout
 
 
+def as_weights(sample_weight: Tensor | None) -> Tensor | None:
+    """Return weights without gaps, of a type that the kernels read."""
+    if sample_weight is None:
+        return None
+    return (sample_weight if sample_weight.dtype in _FLOATS else sample_weight.float()).contiguous()
+
+
+def as_table(by_class: Tensor | None, logits: Tensor) -> Tensor | None:
+    """Return numbers by class without gaps, on the device of the logits."""
+    return None if by_class is None else by_class.to(logits.device).contiguous()
+
+
 def empty_gradient(logits: Tensor) -> Tensor:
     """Return a tensor for the gradient, laid out like the logits if these are evenly spaced and without gaps."""
     gradient = torch.empty_like(logits)
@@ -119,10 +132,13 @@ def is_rows(layout: Layout, num_classes: int) -> bool:
     return layout.class_ == 1 and num_classes >= ROW_CLASSES
 
 
-def ends_with_images(num_places: int, block: int) -> bool:
-    """Return whether blocks of samples end where images end, which leaves threads without a sample."""
-    in_blocks = -(-num_places // block) * block
-    return in_blocks - num_places <= _MAX_WASTE * in_blocks
+def sample_blocks(total: int, num_places: int, block: int) -> tuple[int, bool]:
+    """Return the number of blocks of samples, and whether blocks end where images end."""
+    per_image = -(-num_places // block)
+    # which leaves threads without a sample, but saves a division
+    if per_image * block - num_places <= _MAX_WASTE * per_image * block:
+        return total // num_places * per_image, True
+    return -(-total // block), False
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:

@@ -2,8 +2,8 @@
 # Triton's functions carry no types.
 """Kernels of logits that are interpolated on the fly: no map of the size of the labels holds scores.
 
-An output pixel o of an axis lies at position (o A + B) / D of the low-resolution logits, and not below 0. A, B and D are
-integers (`low_resolution_operators.axis`), so that its neighbours are exact: the lower one is a quotient, and the
+An output pixel o of an axis lies at position (o A + B) / D of the low-resolution logits, and not below 0. A, B and D
+are integers (`low_resolution_operators.axis`), so that its neighbours are exact: the lower one is a quotient, and the
 remainder over D is the part of the way to the upper one.
 
 A quad (i, j) is what lies between the positions i and i + 1 of one axis and j and j + 1 of the other, the last position
@@ -39,7 +39,7 @@ def find_source(pixel, A, B, D, size):
 
 @triton.jit
 def find_first_pixel(position, A, B, D, size, num_pixels):
-    """Return the first output pixel whose source is at or after a position, ``num_pixels`` for positions of ``size``."""
+    """Return the first output pixel whose source is at or after a position, ``num_pixels`` for position ``size``."""
     position = tl.minimum(position, size)
     # A is 0 for one position alone, which is the first
     first = tl.minimum((position * D - B + A - 1) // tl.maximum(A, 1), num_pixels)

@@ -10,9 +10,8 @@ from ...logit_adjustment import LogitAdjustment
 from ...statistics import ClassSums
 from .. import reference
 from . import low_resolution_kernels, parts
-from .launch import ADD_UP_BLOCK, INTERPRETED, on_device_of
+from .launch import ADD_UP_BLOCK, INTERPRETED, as_table, as_weights, on_device_of
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Marks the vectors of torch.autograd.grad(..., is_grads_batched=True).
 _IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
 # Positions that a program of `fold_corners` adds up.
@@ -34,7 +33,7 @@ class LowResolutionTiles(NamedTuple):
     backward_warps: int
 
 
-# The first whose number of classes is not exceeded is taken. Many classes make the sums of a block expensive in memory.
+# The first whose number of classes is not exceeded is taken. Of many classes the sums of a block take much memory.
 TILES = [
     (512, LowResolutionTiles(block=512, warps=4, unroll=1, classes=4, quads=32, backward_warps=1)),
     (2**31, LowResolutionTiles(block=1024, warps=8, unroll=1, classes=4, quads=32, backward_warps=1)),
@@ -85,7 +84,7 @@ class _LowResolutionClassSums(torch.autograd.Function):
         margins: Tensor | None,
         *options: Any,
     ) -> tuple[Tensor, Tensor]:
-        loss_sums, counts, losses, lse = torch.ops.mmrecall.low_resolution_forward(
+        loss_sums, counts, losses, lse = torch.ops.mmrecall.low_resolution_forward.default(
             logits, target, sample_weight, offsets, margins, *options
         )
         ctx.save_for_backward(logits, target, sample_weight, offsets, margins, lse)
@@ -111,7 +110,7 @@ class _LowResolutionClassSums(torch.autograd.Function):
                 with torch.enable_grad():
                     losses = reference.class_sums(interpolated(batch), LogitAdjustment(scale, offsets, margins)).losses
                 return torch.autograd.grad(losses, logits, incoming, create_graph=create_graph)[0], *[None] * 10
-        gradient = torch.ops.mmrecall.low_resolution_backward(
+        gradient = torch.ops.mmrecall.low_resolution_backward.default(
             logits, target, sample_weight, offsets, margins, lse, incoming, *ctx.options
         )
         return gradient, *[None] * 10
@@ -191,11 +190,9 @@ def _inputs(
     logits: Tensor, target: Tensor, sample_weight: Tensor | None, offsets: Tensor | None, margins: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """Return the tensors that both kernels read, without gaps."""
-    if sample_weight is not None and sample_weight.dtype not in _FLOATS:
-        sample_weight = sample_weight.float()
-    return tuple(
-        None if tensor is None else tensor.contiguous() for tensor in (logits, target, sample_weight, offsets, margins)
-    )
+    tables = as_table(offsets, logits), as_table(margins, logits)
+    # a copy of low-resolution logits is small
+    return logits.contiguous(), target.contiguous(), as_weights(sample_weight), *tables
 
 
 def _geometry(logits: Tensor, target: Tensor, align_corners: bool) -> tuple[int, ...]:
@@ -234,7 +231,7 @@ def _empty_gradient(logits: Tensor) -> Tensor:
 _TENSORS = 'Tensor logits, Tensor target, Tensor? sample_weight, Tensor? offsets, Tensor? margins'
 _OPTIONS = 'int ignore_index, float scale, bool align_corners, bool each'
 # torch.library.custom_op costs the host twice as much, triton_op fails in the interpreter
-_library = torch.library.Library('mmrecall', 'FRAGMENT')
+_library: Any = torch.library.Library('mmrecall', 'FRAGMENT')  # type: ignore[no-untyped-call]
 _library.define(
     f'low_resolution_forward({_TENSORS}, {_OPTIONS}, bool hits, bool predictions) -> (Tensor, Tensor, Tensor, Tensor)'
 )
@@ -244,11 +241,13 @@ for _key in ('CUDA', 'CPU') if INTERPRETED else ('CUDA',):
     _library.impl('low_resolution_backward', _backward, _key)
 
 
-@torch.library.register_fake('mmrecall::low_resolution_forward', lib=_library)
 def _fake_forward(logits: Tensor, target: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_results(logits, target, inputs[6], torch.empty)
 
 
-@torch.library.register_fake('mmrecall::low_resolution_backward', lib=_library)
 def _fake_backward(logits: Tensor, *_: Any) -> Tensor:
     return _empty_gradient(logits)
+
+
+torch.library.register_fake('mmrecall::low_resolution_forward', _fake_forward, lib=_library)
+torch.library.register_fake('mmrecall::low_resolution_backward', _fake_backward, lib=_library)
