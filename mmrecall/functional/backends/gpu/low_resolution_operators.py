@@ -14,8 +14,8 @@ from .launch import ADD_UP_BLOCK, INTERPRETED, as_table, as_weights, on_device_o
 
 # Marks the vectors of torch.autograd.grad(..., is_grads_batched=True).
 _IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
-# Positions that a program of `fold_corners` adds up.
-_FOLD_BLOCK = 512
+# Rows and columns of positions that a program of `fold_corners` adds up.
+_FOLD_ROWS, _FOLD_COLUMNS = 4, 128
 
 
 class LowResolutionTiles(NamedTuple):
@@ -24,8 +24,6 @@ class LowResolutionTiles(NamedTuple):
     block: int
     """Output pixels of a program in the forward pass, at most 32767."""
     warps: int
-    unroll: int
-    """Classes whose scores are read together."""
     classes: int
     """Classes of a program in the backward pass."""
     quads: int
@@ -35,8 +33,8 @@ class LowResolutionTiles(NamedTuple):
 
 # The first whose number of classes is not exceeded is taken. Of many classes the sums of a block take much memory.
 TILES = [
-    (512, LowResolutionTiles(block=512, warps=4, unroll=1, classes=4, quads=32, backward_warps=1)),
-    (2**31, LowResolutionTiles(block=1024, warps=8, unroll=1, classes=4, quads=32, backward_warps=1)),
+    (512, LowResolutionTiles(block=512, warps=4, classes=4, quads=32, backward_warps=1)),
+    (2**31, LowResolutionTiles(block=1024, warps=8, classes=4, quads=32, backward_warps=1)),
 ]
 
 
@@ -142,7 +140,7 @@ def _forward(
         low_resolution_kernels.low_resolution_forward[(num_blocks,)](
             *_inputs(logits, target, sample_weight, offsets, margins), lse, losses if each else None, *partial,
             *_geometry(logits, target, align_corners), blocks_per_image, ignore_index, scale, num_blocks,
-            C=num_classes, BLOCK=tiles.block, UNROLL=tiles.unroll, ADJUSTED=_is_adjusted(scale, offsets, margins),
+            C=num_classes, BLOCK=tiles.block, ADJUSTED=_is_adjusted(scale, offsets, margins),
             HITS=hits or predictions, PREDICTIONS=predictions, num_warps=tiles.warps,
         )  # fmt: skip
         parts.add_up_blocks[(num_classes + 1,)](
@@ -180,8 +178,9 @@ def _backward(
             chunks, ignore_index, scale, total, C=num_classes, CLASSES=tiles.classes, QUADS=tiles.quads,
             ADJUSTED=_is_adjusted(scale, offsets, margins), EACH=each, num_warps=tiles.backward_warps,
         )  # fmt: skip
-        low_resolution_kernels.fold_corners[(-(-total // _FOLD_BLOCK),)](
-            corners, gradient, h, w, total, BLOCK=_FOLD_BLOCK
+        num_rows = num_images * num_classes * h
+        low_resolution_kernels.fold_corners[(-(-num_rows // _FOLD_ROWS) * -(-w // _FOLD_COLUMNS),)](
+            corners, gradient, h, w, num_rows, total, ROWS=_FOLD_ROWS, COLUMNS=_FOLD_COLUMNS
         )
     return gradient
 
