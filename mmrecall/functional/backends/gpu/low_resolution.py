@@ -13,8 +13,8 @@ from ..differentiation import is_plain_backward
 from . import low_resolution_kernels, parts
 from .launch import ADD_UP_BLOCK, INTERPRETED, as_table, as_weights, on_device_of
 
-# Positions that a program of `fold_corners` adds up.
-_FOLD_BLOCK = 512
+# Rows and columns of positions that a program of `fold_corners` adds up.
+_FOLD_ROWS, _FOLD_COLUMNS = 4, 128
 
 
 class LowResolutionTiles(NamedTuple):
@@ -23,8 +23,6 @@ class LowResolutionTiles(NamedTuple):
     block: int
     """Output pixels of a program in the forward pass, at most 32767."""
     warps: int
-    unroll: int
-    """Classes whose scores are read together."""
     classes: int
     """Classes of a program in the backward pass."""
     quads: int
@@ -32,10 +30,10 @@ class LowResolutionTiles(NamedTuple):
     backward_warps: int
 
 
-# The first whose number of classes is not exceeded is taken. Many classes make the sums of a block expensive in memory.
+# The first whose number of classes is not exceeded is taken. Of many classes the sums of a block take much memory.
 TILES = [
-    (512, LowResolutionTiles(block=512, warps=4, unroll=1, classes=4, quads=32, backward_warps=1)),
-    (2**31, LowResolutionTiles(block=1024, warps=8, unroll=1, classes=4, quads=32, backward_warps=1)),
+    (512, LowResolutionTiles(block=512, warps=4, classes=4, quads=32, backward_warps=1)),
+    (2**31, LowResolutionTiles(block=1024, warps=8, classes=4, quads=32, backward_warps=1)),
 ]
 
 
@@ -83,7 +81,7 @@ class _LowResolutionClassSums(torch.autograd.Function):
         margins: Tensor | None,
         *options: Any,
     ) -> tuple[Tensor, Tensor]:
-        loss_sums, counts, losses, lse = torch.ops.mmrecall.low_resolution_forward(
+        loss_sums, counts, losses, lse = torch.ops.mmrecall.low_resolution_forward.default(
             logits, target, sample_weight, offsets, margins, *options
         )
         ctx.save_for_backward(logits, target, sample_weight, offsets, margins, lse)
@@ -108,7 +106,7 @@ class _LowResolutionClassSums(torch.autograd.Function):
             with torch.enable_grad():
                 losses = reference.class_sums(interpolated(batch), LogitAdjustment(scale, offsets, margins)).losses
             return torch.autograd.grad(losses, logits, incoming, create_graph=create_graph)[0], *[None] * 10
-        gradient = torch.ops.mmrecall.low_resolution_backward(
+        gradient = torch.ops.mmrecall.low_resolution_backward.default(
             logits, target, sample_weight, offsets, margins, lse, incoming, *ctx.options
         )
         return gradient, *[None] * 10
@@ -140,7 +138,7 @@ def _forward(
         low_resolution_kernels.low_resolution_forward[(num_blocks,)](
             *_inputs(logits, target, sample_weight, offsets, margins), lse, losses if each else None, *partial,
             *_geometry(logits, target, align_corners), blocks_per_image, ignore_index, scale, num_blocks,
-            C=num_classes, BLOCK=tiles.block, UNROLL=tiles.unroll, ADJUSTED=_is_adjusted(scale, offsets, margins),
+            C=num_classes, BLOCK=tiles.block, ADJUSTED=_is_adjusted(scale, offsets, margins),
             HITS=hits or predictions, PREDICTIONS=predictions, num_warps=tiles.warps,
         )  # fmt: skip
         parts.add_up_blocks[(num_classes + 1,)](
@@ -178,8 +176,9 @@ def _backward(
             chunks, ignore_index, scale, total, C=num_classes, CLASSES=tiles.classes, QUADS=tiles.quads,
             ADJUSTED=_is_adjusted(scale, offsets, margins), EACH=each, num_warps=tiles.backward_warps,
         )  # fmt: skip
-        low_resolution_kernels.fold_corners[(-(-total // _FOLD_BLOCK),)](
-            corners, gradient, h, w, total, BLOCK=_FOLD_BLOCK
+        num_rows = num_images * num_classes * h
+        low_resolution_kernels.fold_corners[(-(-num_rows // _FOLD_ROWS) * -(-w // _FOLD_COLUMNS),)](
+            corners, gradient, h, w, num_rows, total, ROWS=_FOLD_ROWS, COLUMNS=_FOLD_COLUMNS
         )
     return gradient
 
@@ -189,6 +188,7 @@ def _inputs(
 ) -> tuple[Tensor | None, ...]:
     """Return the tensors that both kernels read, without gaps."""
     tables = as_table(offsets, logits), as_table(margins, logits)
+    # a copy of low-resolution logits is small
     return logits.contiguous(), target.contiguous(), as_weights(sample_weight), *tables
 
 
@@ -228,7 +228,7 @@ def _empty_gradient(logits: Tensor) -> Tensor:
 _TENSORS = 'Tensor logits, Tensor target, Tensor? sample_weight, Tensor? offsets, Tensor? margins'
 _OPTIONS = 'int ignore_index, float scale, bool align_corners, bool each'
 # torch.library.custom_op costs the host twice as much, triton_op fails in the interpreter
-_library = torch.library.Library('mmrecall', 'FRAGMENT')
+_library: Any = torch.library.Library('mmrecall', 'FRAGMENT')  # type: ignore[no-untyped-call]
 _library.define(
     f'low_resolution_forward({_TENSORS}, {_OPTIONS}, bool hits, bool predictions) -> (Tensor, Tensor, Tensor, Tensor)'
 )
@@ -238,11 +238,13 @@ for _key in ('CUDA', 'CPU') if INTERPRETED else ('CUDA',):
     _library.impl('low_resolution_backward', _backward, _key)
 
 
-@torch.library.register_fake('mmrecall::low_resolution_forward', lib=_library)
 def _fake_forward(logits: Tensor, target: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty_results(logits, target, inputs[6], torch.empty)
 
 
-@torch.library.register_fake('mmrecall::low_resolution_backward', lib=_library)
 def _fake_backward(logits: Tensor, *_: Any) -> Tensor:
     return _empty_gradient(logits)
+
+
+torch.library.register_fake('mmrecall::low_resolution_forward', _fake_forward, lib=_library)
+torch.library.register_fake('mmrecall::low_resolution_backward', _fake_backward, lib=_library)

@@ -2,8 +2,8 @@
 # Triton's functions carry no types.
 """Kernels of logits that are interpolated on the fly: no map of the size of the labels holds scores.
 
-An output pixel o of an axis lies at position (o A + B) / D of the low-resolution logits, and not below 0. A, B and D are
-integers (`low_resolution.axis`), so that its neighbours are exact: the lower one is a quotient, and the
+An output pixel o of an axis lies at position (o A + B) / D of the low-resolution logits, and not below 0. A, B and D
+are integers (`low_resolution.axis`), so that its neighbours are exact: the lower one is a quotient, and the
 remainder over D is the part of the way to the upper one.
 
 A quad (i, j) is what lies between the positions i and i + 1 of one axis and j and j + 1 of the other, the last position
@@ -28,6 +28,8 @@ from .parts import (
     store_class_sums,
 )
 
+GEOMETRY = ('h', 'w', 'A_y', 'B_y', 'D_y', 'A_x', 'B_x', 'D_x')
+
 
 @triton.jit
 def find_source(pixel, A, B, D, size):
@@ -39,7 +41,7 @@ def find_source(pixel, A, B, D, size):
 
 @triton.jit
 def find_first_pixel(position, A, B, D, size, num_pixels):
-    """Return the first output pixel whose source is at or after a position, ``num_pixels`` for positions of ``size``."""
+    """Return the first output pixel whose source is at or after a position, ``num_pixels`` for position ``size``."""
     position = tl.minimum(position, size)
     # A is 0 for one position alone, which is the first
     first = tl.minimum((position * D - B + A - 1) // tl.maximum(A, 1), num_pixels)
@@ -53,11 +55,12 @@ def mix(x00, x01, x10, x11, w00, w01, w10, w11):
     return upper + (w10 * x10.to(tl.float32) + w11 * x11.to(tl.float32))
 
 
-@triton.jit
+# every combination of sizes that are 1, or multiples of 16, would be compiled by itself
+@triton.jit(do_not_specialize=(*GEOMETRY, 'blocks_per_image', 'ignore_index', 'num_blocks'))
 def low_resolution_forward(
     logits, labels, sample_weights, offsets, margins, lse_out, losses_out, losses, counts, predicted, h, w, H, W, A_y,
     B_y, D_y, A_x, B_x, D_x, blocks_per_image, ignore_index, scale, num_blocks, C: tl.constexpr, BLOCK: tl.constexpr,
-    UNROLL: tl.constexpr, ADJUSTED: tl.constexpr, HITS: tl.constexpr, PREDICTIONS: tl.constexpr,
+    ADJUSTED: tl.constexpr, HITS: tl.constexpr, PREDICTIONS: tl.constexpr,
 ):  # fmt: skip
     """Store lse, the losses of the samples where ``losses_out`` is given, and the sums of the block.
 
@@ -85,7 +88,7 @@ def low_resolution_forward(
     best = largest
     prediction = tl.zeros([BLOCK], tl.int32)
     scores = first_class
-    for c in tl.range(0, C, loop_unroll_factor=UNROLL):
+    for c in range(0, C):
         x00, x01 = tl.load(scores + at00), tl.load(scores + at01)
         x10, x11 = tl.load(scores + at10), tl.load(scores + at11)
         score = mix(x00, x01, x10, x11, w00, w01, w10, w11)
@@ -145,7 +148,7 @@ def load_factors(incoming, sample_weights, sample, label, scale, ADJUSTED: tl.co
     return factor
 
 
-@triton.jit
+@triton.jit(do_not_specialize=(*GEOMETRY, 'H', 'W', 'tiles', 'chunks', 'ignore_index', 'total'))
 def low_resolution_backward(
     logits, labels, sample_weights, offsets, margins, lse, incoming, corners, h, w, H, W, A_y, B_y, D_y, A_x, B_x, D_x,
     tiles, chunks, ignore_index, scale, total, C: tl.constexpr, CLASSES: tl.constexpr, QUADS: tl.constexpr,
@@ -219,13 +222,15 @@ def low_resolution_backward(
     tl.store(corners + at, grad11, mask=exists)
 
 
-@triton.jit
-def fold_corners(corners, gradient, h, w, total, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=('h', 'num_rows'))
+def fold_corners(corners, gradient, h, w, num_rows, total, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Store the gradient of every position: the sum of the corners that it is of the quads around it."""
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < total
-    i = (at // w) % h
-    j = at % w
+    tiles = tl.cdiv(w, COLUMNS)
+    row = tl.program_id(0) // tiles * ROWS + tl.arange(0, ROWS)[:, None]
+    j = tl.program_id(0) % tiles * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    i = row % h
+    at = row.to(tl.int64) * w + j
+    inside = (row < num_rows) & (j < w)
     has_upper, has_left = inside & (i > 0), inside & (j > 0)
     # the last row and column are their own neighbours
     is_last_row, is_last_column = inside & (i == h - 1), inside & (j == w - 1)
