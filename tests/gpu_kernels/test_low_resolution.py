@@ -284,7 +284,7 @@ def test_one_graph_holds_loss_and_gradient_under_the_compiler(losses):
 
     def weighted(x):
         found = compute(x=x)
-        return (torch.arange(found.numel()).reshape(found.shape) * found).sum()
+        return (torch.arange(found.numel(), device=found.device).reshape(found.shape) * found).sum()
 
     torch._dynamo.reset()
     compiled = torch.compile(weighted, fullgraph=True, backend='aot_eager')
@@ -313,13 +313,10 @@ def test_what_the_kernels_do_not_take_is_not_covered():
     logits, target = made((2, 2), (3, 4))
     weight = torch.rand(target.shape)
     assert gpu.covers(batch_of(logits, target))
-    assert not gpu.covers(batch_of(logits, target[:, :2, :2]))
-    assert not gpu.covers(Batch(logits, target[:, :2, :2]))
     assert not gpu.covers(batch_of(logits.double(), target))
     assert not gpu.covers(batch_of(logits, torch.rand(1, 3, 3, 4)))
     assert not gpu.covers(batch_of(logits, target, weight.requires_grad_()))
     assert not gpu.covers(batch_of(logits.to('meta'), target.to('meta')))
-    assert not gpu.covers(batch_of(logits[..., 0], target[..., 0]))
     huge = torch.zeros(1, dtype=torch.int64).expand(1, 2**16, 2**16)
     assert not gpu.covers(batch_of(logits, huge))
     with forward_ad.dual_level():
