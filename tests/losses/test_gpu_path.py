@@ -71,6 +71,18 @@ def test_no_step_but_the_label_check_waits_for_the_device_or_needs_float64(name,
     assert logits.grad.shape == logits.shape
 
 
+@pytest.mark.parametrize('reduction', ['mean', 'none'])
+@pytest.mark.parametrize('name', ['recall', 'weighted', 'LDAM', 'logit adjustment', 'focal'])
+def test_low_resolution_logits_neither_wait_nor_need_float64(name, reduction):
+    loss = CASES[name]().to('meta')
+    logits = torch.zeros(2, 5, 3, 4, device='meta', requires_grad=True)
+    target = torch.zeros(2, 24, 16, dtype=torch.long, device='meta')
+    call = dict(ignore_index=255, reduction_override=reduction, upsample='bilinear')
+    with WithoutFloat64():
+        loss(logits, target, **call).sum().backward()
+    assert logits.grad.shape == logits.shape
+
+
 def test_counts_that_may_change_are_not_read_in_training():
     counts = losses.ClassCounts('auto', num_classes=5).to('meta')
     before = counts.version
