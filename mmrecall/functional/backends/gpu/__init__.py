@@ -38,10 +38,9 @@ def class_sums(
     batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
     """Count every class and sum its cross entropy, like `reference.class_sums`; without checks."""
-    from . import dense, low_resolution
+    from . import operators
 
-    compute = low_resolution.class_sums if is_low_resolution(batch) else dense.class_sums
-    return compute(batch, adjustment, hits=hits, predictions=predictions)
+    return operators.class_sums(batch, adjustment, hits=hits, predictions=predictions)
 
 
 def _are_small(batch: Batch) -> bool:

@@ -15,16 +15,17 @@ import triton.language as tl
 
 from .parts import (
     LOWEST,
-    add_exponential,
+    add_score,
     adjust,
+    compare_special,
     exponential,
     finish_exponentials,
     is_special,
-    leads,
+    load_factors,
     load_labels,
     load_margins,
     place_samples,
-    store_class_sums,
+    store_results,
 )
 
 
@@ -32,13 +33,12 @@ from .parts import (
 def dense_forward(
     logits, labels, sample_weights, offsets, margins, lse_out, losses_out, losses, counts, predicted, P, total,
     stride_n, stride_c, stride_p, ignore_index, scale, num_blocks, C: tl.constexpr, BLOCK: tl.constexpr,
-    AHEAD: tl.constexpr, WITHIN_IMAGE: tl.constexpr, ADJUSTED: tl.constexpr, HITS: tl.constexpr,
-    PREDICTIONS: tl.constexpr,
+    WITHIN_IMAGE: tl.constexpr, ADJUSTED: tl.constexpr, HITS: tl.constexpr, PREDICTIONS: tl.constexpr,
 ):  # fmt: skip
     """Store lse, the losses of the samples where ``losses_out`` is given, and the sums of the block.
 
     ``predicted`` may be None without ``PREDICTIONS``, which need ``HITS``. ``sample_weights``, ``offsets`` and
-    ``margins`` may be None. With ``AHEAD`` the scores of a class are read while those before are worked on.
+    ``margins`` may be None.
     """
     block = tl.program_id(0)
     sample, inside, at = place_samples(P, total, BLOCK, block, stride_n, stride_p, WITHIN_IMAGE)
@@ -50,26 +50,15 @@ def dense_forward(
     best = largest
     prediction = tl.zeros([BLOCK], tl.int32)
     classes = logits
-    if AHEAD:
-        coming = tl.load(classes + at, mask=inside, other=0.0)
+    # the scores of a class are read while those before are worked on
+    coming = tl.load(classes + at, mask=inside, other=0.0)
     for c in range(0, C):
-        if AHEAD:
-            score = coming.to(tl.float32)
-            classes += stride_c
-            coming = tl.load(classes + at, mask=inside & (c + 1 < C), other=0.0)
-        else:
-            score = tl.load(classes + at, mask=inside, other=0.0).to(tl.float32)
-            classes += stride_c
-        if HITS:
-            # the lowest class on ties
-            if ADJUSTED:
-                prediction = tl.where(score > best, c, prediction)
-                best = tl.maximum(best, score)
-            else:
-                prediction = tl.where(score > largest, c, prediction)
-        score = adjust(score, c, label, margin, offsets, scale, ADJUSTED)
-        label_score = tl.where(c == label, score, label_score)
-        largest, sum_exp = add_exponential(largest, sum_exp, score)
+        score = coming.to(tl.float32)
+        classes += stride_c
+        coming = tl.load(classes + at, mask=inside & (c + 1 < C), other=0.0)
+        largest, sum_exp, label_score, best, prediction = add_score(
+            score, c, largest, sum_exp, label_score, best, prediction, label, margin, offsets, scale, ADJUSTED, HITS
+        )
     sum_exp, log_sum = finish_exponentials(largest, sum_exp)
     if HITS:
         special = inside & is_special(best if ADJUSTED else largest, sum_exp)
@@ -80,21 +69,11 @@ def dense_forward(
             classes = logits
             for c in range(0, C):
                 score = tl.load(classes + at, mask=inside, other=0.0).to(tl.float32)
-                is_best = leads(score, best)
-                prediction = tl.where(is_best, c, prediction)
-                best = tl.where(is_best, score, best)
+                best, prediction = compare_special(score, c, best, prediction)
                 classes += stride_c
-    tl.store(lse_out + sample, largest + log_sum, mask=inside)
-    # the difference first: it is exact for the largest score, however large
-    loss = log_sum - (label_score - largest)
-    if sample_weights is not None:
-        loss *= tl.load(sample_weights + sample, mask=label >= 0, other=0.0).to(tl.float32)
-    loss = tl.where(label >= 0, loss, 0.0)
-    if losses_out is not None:
-        tl.store(losses_out + sample, loss, mask=inside)
-    store_class_sums(
-        loss, prediction == label, prediction, label, is_invalid, losses, counts, predicted, block, num_blocks, C,
-        PREDICTIONS,
+    store_results(
+        largest, log_sum, label_score, prediction, label, is_invalid, sample, inside, sample_weights, lse_out,
+        losses_out, losses, counts, predicted, block, num_blocks, C, PREDICTIONS,
     )  # fmt: skip
 
 
@@ -122,18 +101,3 @@ def dense_backward(
         tl.store(gradient + to, tl.where(is_valid, value, 0.0).to(gradient.dtype.element_ty), mask=inside)
         logits += stride_c
         gradient += out_c
-
-
-@triton.jit
-def load_factors(incoming, sample_weights, sample, label, scale, ADJUSTED: tl.constexpr, EACH: tl.constexpr):
-    """Return the factor of the gradient of every sample, 0 where it is left out."""
-    is_valid = label >= 0
-    if EACH:
-        factor = tl.load(incoming + sample, mask=is_valid, other=0.0)
-    else:
-        factor = tl.load(incoming + label, mask=is_valid, other=0.0)
-    if sample_weights is not None:
-        factor *= tl.load(sample_weights + sample, mask=is_valid, other=0.0).to(tl.float32)
-    if ADJUSTED:
-        factor *= scale
-    return factor

@@ -17,15 +17,15 @@ import triton.language as tl
 
 from .parts import (
     LOWEST,
-    add_exponential,
-    adjust,
+    add_score,
+    compare_special,
     exponential,
     finish_exponentials,
     is_special,
-    leads,
+    load_factors,
     load_labels,
     load_margins,
-    store_class_sums,
+    store_results,
 )
 
 GEOMETRY = ('h', 'w', 'A_y', 'B_y', 'D_y', 'A_x', 'B_x', 'D_x')
@@ -93,16 +93,9 @@ def low_resolution_forward(
         x10, x11 = tl.load(scores + at10), tl.load(scores + at11)
         score = mix(x00, x01, x10, x11, w00, w01, w10, w11)
         scores += h * w
-        if HITS:
-            # the lowest class on ties
-            if ADJUSTED:
-                prediction = tl.where(score > best, c, prediction)
-                best = tl.maximum(best, score)
-            else:
-                prediction = tl.where(score > largest, c, prediction)
-        score = adjust(score, c, label, margin, offsets, scale, ADJUSTED)
-        label_score = tl.where(c == label, score, label_score)
-        largest, sum_exp = add_exponential(largest, sum_exp, score)
+        largest, sum_exp, label_score, best, prediction = add_score(
+            score, c, largest, sum_exp, label_score, best, prediction, label, margin, offsets, scale, ADJUSTED, HITS
+        )
     sum_exp, log_sum = finish_exponentials(largest, sum_exp)
     if HITS:
         special = inside & is_special(best if ADJUSTED else largest, sum_exp)
@@ -116,36 +109,11 @@ def low_resolution_forward(
                 x10, x11 = tl.load(scores + at10), tl.load(scores + at11)
                 score = mix(x00, x01, x10, x11, w00, w01, w10, w11)
                 scores += h * w
-                is_best = leads(score, best)
-                prediction = tl.where(is_best, c, prediction)
-                best = tl.where(is_best, score, best)
-    tl.store(lse_out + sample, largest + log_sum, mask=inside)
-    # the difference first: it is exact for the largest score, however large
-    loss = log_sum - (label_score - largest)
-    if sample_weights is not None:
-        loss *= tl.load(sample_weights + sample, mask=label >= 0, other=0.0).to(tl.float32)
-    loss = tl.where(label >= 0, loss, 0.0)
-    if losses_out is not None:
-        tl.store(losses_out + sample, loss, mask=inside)
-    store_class_sums(
-        loss, prediction == label, prediction, label, is_invalid, losses, counts, predicted, block, num_blocks, C,
-        PREDICTIONS,
+                best, prediction = compare_special(score, c, best, prediction)
+    store_results(
+        largest, log_sum, label_score, prediction, label, is_invalid, sample, inside, sample_weights, lse_out,
+        losses_out, losses, counts, predicted, block, num_blocks, C, PREDICTIONS,
     )  # fmt: skip
-
-
-@triton.jit
-def load_factors(incoming, sample_weights, sample, label, scale, ADJUSTED: tl.constexpr, EACH: tl.constexpr):
-    """Return the factor of the gradient of every sample, 0 where it is left out."""
-    is_valid = label >= 0
-    if EACH:
-        factor = tl.load(incoming + sample, mask=is_valid, other=0.0)
-    else:
-        factor = tl.load(incoming + label, mask=is_valid, other=0.0)
-    if sample_weights is not None:
-        factor *= tl.load(sample_weights + sample, mask=is_valid, other=0.0).to(tl.float32)
-    if ADJUSTED:
-        factor *= scale
-    return factor
 
 
 @triton.jit(do_not_specialize=(*GEOMETRY, 'H', 'W', 'tiles', 'chunks', 'ignore_index', 'total'))

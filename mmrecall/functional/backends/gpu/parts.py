@@ -56,6 +56,21 @@ def load_margins(margins, label):
 
 
 @triton.jit
+def load_factors(incoming, sample_weights, sample, label, scale, ADJUSTED: tl.constexpr, EACH: tl.constexpr):
+    """Return the factor of the gradient of every sample, 0 where it is left out."""
+    is_valid = label >= 0
+    if EACH:
+        factor = tl.load(incoming + sample, mask=is_valid, other=0.0)
+    else:
+        factor = tl.load(incoming + label, mask=is_valid, other=0.0)
+    if sample_weights is not None:
+        factor *= tl.load(sample_weights + sample, mask=is_valid, other=0.0).to(tl.float32)
+    if ADJUSTED:
+        factor *= scale
+    return factor
+
+
+@triton.jit
 def adjust(score, c, label, margin, offsets, scale, ADJUSTED: tl.constexpr):
     """Return scale x (score + offset_c - margin 1[c = label]) of class indices ``c`` below C."""
     if ADJUSTED:
@@ -85,6 +100,29 @@ def add_exponential(largest, total, score):
 
 
 @triton.jit
+def add_score(
+    score, c, largest, sum_exp, label_score, best, prediction, label, margin, offsets, scale, ADJUSTED: tl.constexpr,
+    HITS: tl.constexpr,
+):  # fmt: skip
+    """Return what is known of samples after the scores of class ``c``.
+
+    This is their largest adjusted score, the sum of exponentials, the score of the label, and for ``HITS`` the largest
+    score and the prediction; ``best`` is used with ``ADJUSTED`` alone, without it the largest score is the same.
+    """
+    if HITS:
+        # the lowest class on ties
+        if ADJUSTED:
+            prediction = tl.where(score > best, c, prediction)
+            best = tl.maximum(best, score)
+        else:
+            prediction = tl.where(score > largest, c, prediction)
+    score = adjust(score, c, label, margin, offsets, scale, ADJUSTED)
+    label_score = tl.where(c == label, score, label_score)
+    largest, sum_exp = add_exponential(largest, sum_exp, score)
+    return largest, sum_exp, label_score, best, prediction
+
+
+@triton.jit
 def finish_exponentials(largest, total):
     """Return the sum of exponentials, NaN where a score is +inf or NaN, and its logarithm."""
     # a softmax with a score of +inf is inf / inf
@@ -100,9 +138,31 @@ def is_special(largest, total):
 
 
 @triton.jit
-def leads(score, best):
-    """Return whether a score is larger than the best so far, where NaN is the largest, like the maximum of PyTorch."""
-    return (score > best) | ((score != score) & (best == best))
+def compare_special(score, c, best, prediction):
+    """Return the best score and its class, where NaN is the largest and -inf is one, like in PyTorch's maximum."""
+    is_best = (score > best) | ((score != score) & (best == best))
+    prediction = tl.where(is_best, c, prediction)
+    return tl.where(is_best, score, best), prediction
+
+
+@triton.jit
+def store_results(
+    largest, log_sum, label_score, prediction, label, is_invalid, sample, inside, sample_weights, lse_out, losses_out,
+    losses, counts, predicted, block, num_blocks, C: tl.constexpr, PREDICTIONS: tl.constexpr,
+):  # fmt: skip
+    """Store lse, the losses of the samples where ``losses_out`` is given, and the sums of the block."""
+    tl.store(lse_out + sample, largest + log_sum, mask=inside)
+    # the difference first: it is exact for the largest score, however large
+    loss = log_sum - (label_score - largest)
+    if sample_weights is not None:
+        loss *= tl.load(sample_weights + sample, mask=label >= 0, other=0.0).to(tl.float32)
+    loss = tl.where(label >= 0, loss, 0.0)
+    if losses_out is not None:
+        tl.store(losses_out + sample, loss, mask=inside)
+    store_class_sums(
+        loss, prediction == label, prediction, label, is_invalid, losses, counts, predicted, block, num_blocks, C,
+        PREDICTIONS,
+    )  # fmt: skip
 
 
 @triton.jit

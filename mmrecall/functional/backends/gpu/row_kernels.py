@@ -7,8 +7,7 @@ their classes, with the formulas of `dense_kernels`.
 import triton
 import triton.language as tl
 
-from .dense_kernels import load_factors
-from .parts import LOWEST, exponential, finish_exponentials, load_labels, load_margins, place_samples
+from .parts import LOWEST, exponential, finish_exponentials, load_factors, load_labels, load_margins, place_samples
 
 
 @triton.jit
