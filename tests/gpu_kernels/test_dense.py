@@ -92,14 +92,14 @@ def check_drawn(shape, dtype, label_dtype, layout, ignored, ignore_index, weight
 
 
 @pytest.mark.usefixtures('small_tiles')
-@settings(max_examples=30)
+@settings(max_examples=40)
 @drawn()
 def test_values_counts_and_gradients_are_those_of_the_reference(**case):
     check_drawn(**case)
 
 
 @pytest.mark.usefixtures('rows')
-@settings(max_examples=30)
+@settings(max_examples=40)
 @drawn()
 def test_the_row_kernels_give_them_too(**case):
     check_drawn(**{**case, 'layout': 'classes last in memory'})

@@ -32,7 +32,7 @@ class RowTiles(NamedTuple):
     per_block: int = 4096
     """Samples that it reads in all, at most 32767."""
     many: int = 2**14
-    """Samples from which on a program of the other two takes several, if their classes leave room."""
+    """Samples from which on a program of the forward or backward pass takes several, if the classes leave room."""
 
 
 class Layout(NamedTuple):
@@ -56,7 +56,7 @@ _MAX_WASTE = 1 / 8
 
 
 def forward(inputs: Inputs, outputs: Outputs, hits: bool, predictions: bool) -> BlockSums | None:
-    """Fill the outputs, of which the sums are still to be added up where those of blocks are returned."""
+    """Fill the outputs, without the sums where it returns those of blocks, which are still to be added up."""
     logits, layout = _evenly_spaced(inputs.logits)
     by_layout = _forward_by_rows if _is_rows(layout, logits.shape[1]) else _forward_by_samples
     return by_layout(inputs, logits, layout, outputs, hits, predictions)

@@ -198,7 +198,7 @@ def add_up_blocks(
     losses, counts, predicted, loss_sums, count_sums, num_blocks, C: tl.constexpr, BLOCK: tl.constexpr,
     PREDICTIONS: tl.constexpr,
 ):  # fmt: skip
-    """Add up the sums of the blocks: (C,) losses, and counts (3 C + 1,): support, hits, predicted, invalid.
+    """Add up the sums of the blocks: (C,) losses, and float64 counts (3 C + 1,): support, hits, predicted, invalid.
 
     One program per class, and one for the invalid labels.
     """
