@@ -163,7 +163,8 @@ def _is_in_vmap(tensor: Tensor) -> bool:
 
 def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     """Return the flags on the host, and the event after which they are there."""
-    host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+    # not on the default device, which may be a GPU
+    host = torch.empty(flags.shape, dtype=flags.dtype, device='cpu', pin_memory=True)
     host.copy_(flags, non_blocking=True)
     copied = torch.cuda.Event()
     copied.record(torch.cuda.current_stream(flags.device))
