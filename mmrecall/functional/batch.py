@@ -132,4 +132,4 @@ def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
 def reciprocal(divisor: Tensor) -> Tensor:
     """Return ``1 / divisor``, and 0 for a divisor of 0."""
     # a NaN goes on to the loss, where it is seen
-    return divisor.reciprocal().nan_to_num(nan=float('nan'), posinf=0)
+    return divisor.reciprocal().nan_to_num(nan=float('nan'), posinf=0, neginf=0)

@@ -27,7 +27,7 @@ class ClassStatistics(NamedTuple):
 
 
 class ClassSums(NamedTuple):
-    """Cross entropies and counts per class, (C,) each, in `widest_float`."""
+    """Cross entropies and counts per class, (C,) each: float64, or int64 on devices that may lack it."""
 
     losses: Tensor
     """Differentiable sums over the samples of every class, (C,); for ``reduction='none'`` those of every sample, 0
@@ -135,6 +135,11 @@ def labels_with_ignore_bin(target: Tensor, num_classes: int, ignore_index: int) 
 def widest_float(device: torch.device) -> torch.dtype:
     """Return the type in which sums are taken: float64, or float32 on devices that may lack it, such as Apple's."""
     return torch.float64 if device.type in _DEVICES_WITH_FLOAT64 else torch.float32
+
+
+def as_counts(counts: Tensor) -> Tensor:
+    """Return int64 counts in float64, or as they are on devices that may lack it: float32 counts only to 2**24."""
+    return counts.to(torch.float64) if counts.device.type in _DEVICES_WITH_FLOAT64 else counts
 
 
 def sum_by_class(bins: Tensor, values: Tensor, num_classes: int) -> Tensor:

@@ -179,6 +179,9 @@ def statistics_of(sums: Sums) -> ClassStatistics:
     if len(sums.counts) < 2:
         raise ValueError('got sums without true positives; take them by update(..., hits=True)')
     support, true_positives, *predicted = sums.counts
+    if sums.num_ranks > 1:
+        # the roundings of two sums of soft labels may differ
+        true_positives = true_positives.minimum(support)
     return ClassStatistics(support, predicted[0] if predicted else None, true_positives)
 
 

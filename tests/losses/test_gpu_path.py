@@ -12,6 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from mmrecall import losses
+from mmrecall.functional import statistics
+from mmrecall.functional.backends import reference
+from mmrecall.functional.batch import Batch
 from mmrecall.losses import distributed
 
 
@@ -81,6 +84,14 @@ def test_low_resolution_logits_neither_wait_nor_need_float64(name, reduction):
     with WithoutFloat64():
         loss(logits, target, **call).sum().backward()
     assert logits.grad.shape == logits.shape
+
+
+def test_counts_above_2_to_the_24_are_exact_without_float64(monkeypatch):
+    # what float32 cannot count; on a CPU, because a device without memory has no values
+    monkeypatch.setattr(statistics, '_DEVICES_WITH_FLOAT64', ())
+    logits = torch.zeros(2**24 + 3, 2)
+    sums = reference.class_sums(Batch(logits, torch.zeros(len(logits), dtype=torch.int8)), hits=True)
+    assert sums.support.tolist() == sums.true_positives.tolist() == [2**24 + 3, 0]
 
 
 def test_counts_that_may_change_are_not_read_in_training():

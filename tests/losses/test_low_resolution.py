@@ -1,5 +1,7 @@
 """With ``upsample`` every loss of low-resolution logits equals the loss of the logits that F.interpolate enlarges."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -148,3 +150,10 @@ def test_another_interpolation_is_refused_with_the_choices():
 def test_a_target_of_another_size_without_upsample_is_refused_with_the_option():
     with pytest.raises(ValueError, match="for logits of a lower resolution set upsample='bilinear'"):
         RecallLoss()(*low_resolution_batch(), ignore_index=255)
+
+
+def test_a_loss_that_was_differentiated_by_torch_func_can_be_copied():
+    logits, target = low_resolution_batch()
+    loss = RecallLoss(upsample='bilinear', ignore_index=255)
+    torch.func.grad(lambda x: loss(x, target))(logits.detach())
+    assert_same(copy.deepcopy(loss)(logits, target), loss(logits, target), logits)

@@ -8,6 +8,7 @@ from ..batch import Batch
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import (
     ClassSums,
+    as_counts,
     count_predictions,
     full_precision,
     labels_with_ignore_bin,
@@ -16,7 +17,6 @@ from ..statistics import (
     sum_and_count,
     sum_over_samples,
     unchecked_class_statistics,
-    widest_float,
 )
 from ..validation import is_soft
 
@@ -42,12 +42,11 @@ def class_sums(
         predicted = count_predictions(prediction, bins, num_classes) if predictions else None
     to_sum = losses if batch.reduction != 'none' else None
     support, true_positives, loss_sum = sum_and_count(bins, to_sum, is_hit, num_classes)
-    dtype = widest_float(support.device)
     return ClassSums(
         losses if loss_sum is None else loss_sum,
-        support.to(dtype),
-        None if true_positives is None else true_positives.to(dtype),
-        None if predicted is None else predicted.to(dtype),
+        as_counts(support),
+        None if true_positives is None else as_counts(true_positives),
+        None if predicted is None else as_counts(predicted),
     )
 
 

@@ -1,8 +1,10 @@
 """Class sums on a GPU by Triton kernels: one pass over the logits, and one more for the gradient.
 
-What they do not take (`covers`) is left to the reference. Triton is imported with the first batch on a GPU.
+What they do not take (`covers`) is left to the reference. Triton is imported with the first batch on a GPU. An ignored
+sample has the gradient 0, whatever its logits are; in PyTorch's functions NaN goes on to it.
 """
 
+import warnings
 from importlib.util import find_spec
 
 import torch
@@ -46,7 +48,7 @@ def class_sums(
 def _are_small(batch: Batch) -> bool:
     """Return whether the products of the sizes of low-resolution logits and labels have 32 bits, as the kernels do."""
     (h, w), (height, width) = batch.logits.shape[2:], batch.target.shape[1:]
-    return max(2 * h * height, 2 * w * width, height * width) < 2**30
+    return max(2 * h * height, 2 * w * width, height * width, h * w) < 2**30
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -57,5 +59,21 @@ def _is_supported(device_type: str, index: int) -> bool:
     if index not in _are_supported:
         # Triton's own limit
         is_new_enough = torch.version.hip is None and torch.cuda.get_device_capability(index) >= (8, 0)
-        _are_supported[index] = is_new_enough and not INTERPRETED
+        _are_supported[index] = is_new_enough and not INTERPRETED and _can_start_kernels()
     return _are_supported[index]
+
+
+def _can_start_kernels() -> bool:
+    """Return whether Triton can build what starts its kernels, for which it needs a C compiler; warn if it cannot."""
+    from triton.runtime import driver
+
+    try:
+        driver.active.utils  # noqa: B018
+    except Exception as error:  # Triton raises what the compiler or the loader does.
+        warnings.warn(
+            f'Triton cannot start kernels here ({type(error).__name__}: {error}), so that the losses take several '
+            'times as long on this GPU; install gcc or clang and the headers of Python, or set CC',
+            stacklevel=2,
+        )
+        return False
+    return True
