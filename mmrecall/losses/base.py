@@ -182,11 +182,7 @@ class BaseLoss(nn.Module):
         self._check_num_classes(batch)
         sums = self.update(batch if self.takes_low_resolution else interpolated(batch))
         # what torch.func has wrapped is of no use after its transform
-        if (
-            batch.upsample is not None
-            and self.takes_low_resolution
-            and not torch._C._are_functorch_transforms_active()
-        ):
+        if batch.upsample is not None and self.takes_low_resolution and not torch._C._are_functorch_transforms_active():
             self.last_statistics = ClassStatistics(sums.counts[0].detach(), None, sums.counts[1].detach())
         invalid_labels = sums.invalid_labels
         if invalid_labels is None:
