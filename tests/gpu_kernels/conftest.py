@@ -3,17 +3,14 @@
 """
 
 import os
-from importlib.util import find_spec
 
 import pytest
 import torch
 
+from mmrecall.functional.backends.gpu import IS_INSTALLED
+
 IS_INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
-CAN_RUN = (
-    (IS_INTERPRETED or torch.cuda.is_available())
-    and find_spec('triton') is not None
-    and hasattr(torch.library, 'register_fake')
-)
+CAN_RUN = IS_INSTALLED and (IS_INTERPRETED or torch.cuda.is_available())
 collect_ignore_glob = [] if CAN_RUN else ['*.py']
 
 

@@ -17,7 +17,8 @@ from .launch import INTERPRETED
 
 _LOGITS = (torch.float16, torch.bfloat16, torch.float32)
 _LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_IS_INSTALLED = hasattr(torch.library, 'register_fake') and find_spec('triton') is not None
+# PyTorch 2.8 comes with Triton 3.4; older ones lack what kernels, compiler or interpreter need here and there.
+IS_INSTALLED = torch.__version__ >= '2.8' and find_spec('triton') is not None
 # Devices that were asked for their capability.
 _are_supported: dict[int, bool] = {}
 
@@ -26,7 +27,7 @@ def covers(batch: Batch) -> bool:
     """Return whether `class_sums` takes this batch."""
     logits = batch.logits
     return (
-        _IS_INSTALLED
+        IS_INSTALLED
         and logits.device.type in ('cuda', 'cpu')
         and logits.dtype in _LOGITS
         and batch.target.dtype in _LABELS
@@ -65,7 +66,7 @@ def _is_supported(device_type: str, index: int) -> bool:
 
 def _can_start_kernels() -> bool:
     """Return whether Triton can build what starts its kernels, for which it needs a C compiler; warn if it cannot."""
-    from triton.runtime import driver
+    from triton.runtime import driver  # type: ignore[import-untyped]
 
     try:
         driver.active.utils  # noqa: B018
