@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from oracle import random_batch
 
 from mmrecall.functional import recall_cross_entropy, weighted_cross_entropy
+from mmrecall.functional.batch import Batch
+from mmrecall.functional.weighted import compute, update
 
 WEIGHT = torch.tensor([0.5, 2.0, 0.0, 1.25], dtype=torch.float64)
 
@@ -66,3 +68,10 @@ def test_float64_sample_weights_leave_the_type_of_the_loss(reduction, soft):
     target = F.one_hot(target, 3).float() if soft else target
     weight = torch.ones(4, dtype=torch.float64)
     assert weighted_cross_entropy(logits, target, sample_weight=weight, reduction=reduction).dtype == torch.float32
+
+
+@pytest.mark.parametrize('zero', [0.0, -0.0])
+def test_a_divisor_of_zero_gives_zero(zero):
+    logits, target = random_batch()
+    batch = Batch(logits, target, 255, avg_factor=zero)
+    assert compute(update(batch, 'all'), WEIGHT, batch, 'all') == 0

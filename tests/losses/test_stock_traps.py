@@ -278,10 +278,10 @@ def test_extreme_scores_right_or_wrong_give_a_finite_loss_and_gradient(name, sig
 
 
 @every_loss
-@pytest.mark.parametrize(('shape', 'avg_factor'), [((0, 4), 0), ((0, 4, 6, 5), -0.0)])
-def test_an_empty_batch_costs_nothing(name, shape, avg_factor):
+@pytest.mark.parametrize('shape', [(0, 4), (0, 4, 6, 5)])
+def test_an_empty_batch_costs_nothing(name, shape):
     logits = torch.zeros(shape, requires_grad=True)
-    value = build(name)(logits, torch.zeros(shape[0], *shape[2:], dtype=torch.long), avg_factor=avg_factor)
+    value = build(name)(logits, torch.zeros(shape[0], *shape[2:], dtype=torch.long), avg_factor=0)
     value.backward()
     assert value == 0
 
