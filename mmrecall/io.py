@@ -5,6 +5,7 @@ import errno
 import os
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -88,6 +89,53 @@ def _explained(error: OSError, path: Path) -> OSError:
     return OSError(error.errno, f'cannot be written ({reason})' + (f'; {advice}' if advice else ''), str(path))
 
 
+# the number that the format before PyTorch 1.6, which is no archive, begins with
+_OLD_FORMAT = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+
+
+def check_intact(path: str | os.PathLike) -> None:
+    """Check that a checkpoint is complete and holds the bytes that were written, by the checksums of its archive.
+
+    Folders (sharded checkpoints) are not looked into, and files older than PyTorch 1.6 have no checksums.
+
+    Raises:
+        ValueError: the file is missing, empty, cut off, damaged, or no checkpoint; names it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return
+    if not path.is_file():
+        raise ValueError(f'{path} is missing')
+    fault = None
+    # A damaged archive raises errors of any type, and a damaged disk an OSError.
+    try:
+        with path.open('rb') as file:
+            head = file.read(32)
+        if not head:
+            fault = 'is empty'
+        elif head.startswith(b'PK'):
+            fault = _fault_of_archive(path)
+        elif _OLD_FORMAT not in head:
+            fault = f'is no checkpoint of PyTorch; it begins with {head[:8]!r}'
+    except Exception as error:
+        fault = f'is damaged ({error})'
+    if fault:
+        raise ValueError(f'{path} {fault}')
+
+
+def _fault_of_archive(path: Path) -> str | None:
+    # The table of contents comes last.
+    if not zipfile.is_zipfile(path):
+        return f'was cut off after {path.stat().st_size} bytes'
+    with zipfile.ZipFile(path) as archive:
+        record = archive.testzip()
+        if record is not None:
+            return f'is damaged (the checksum of its part {record} is another)'
+        if not any(name.endswith('data.pkl') for name in archive.namelist()):
+            return 'is no checkpoint of PyTorch; it is an archive without a data.pkl'
+    return None
+
+
 # the parts of tensors and plain containers; dtypes and storages are found by their names below
 _KNOWN = {
     ('collections', 'OrderedDict'): OrderedDict,
@@ -159,12 +207,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         advice = '; download it first' if '://' in str(path) else ''
         raise FileNotFoundError(f'the checkpoint {path} is missing{advice}')
     try:
+        check_intact(path)
         if _is_script(path):
             raise ValueError('it is a compiled model of TorchScript')
         loaded = torch.load(path, map_location='cpu', pickle_module=_PICKLE, weights_only=False)
     # Unpickling raises errors of any type.
     except Exception as error:
-        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); take another, it may be cut off') from error
+        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); take another') from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f'{path} holds a {type(loaded).__name__}; a checkpoint is a dict')
     return loaded

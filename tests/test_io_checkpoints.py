@@ -99,6 +99,14 @@ def test_what_is_no_checkpoint_is_named(content, tmp_path):
         read_checkpoint(tmp_path / 'epoch_1.pth')
 
 
+def test_a_damaged_weight_is_not_read(tmp_path):
+    torch.save(dict(state_dict=dict(weight=torch.full((99,), 0.3))), tmp_path / 'epoch_1.pth')
+    data = (tmp_path / 'epoch_1.pth').read_bytes()
+    (tmp_path / 'epoch_1.pth').write_bytes(data.replace(torch.tensor(0.3).numpy().tobytes(), bytes(4), 1))
+    with pytest.raises(ValueError, match=r'epoch_1\.pth cannot be read as a checkpoint \(.*the checksum'):
+        read_checkpoint(tmp_path / 'epoch_1.pth')
+
+
 def test_a_list_and_a_compiled_model_are_no_checkpoints(tmp_path):
     torch.save([1], tmp_path / 'list.pth')
     with pytest.raises(ValueError, match=r'list\.pth holds a list; a checkpoint is a dict'):

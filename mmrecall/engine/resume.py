@@ -1,10 +1,11 @@
-"""The checkpoint that a run resumes from: the newest complete one."""
+"""The checkpoint that a run resumes from: the newest intact one."""
 
 import re
-import zipfile
 from pathlib import Path
 
 from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmrecall.io import check_intact
 
 LAST_CHECKPOINT = 'last_checkpoint'
 
@@ -20,7 +21,7 @@ def checkpoint_to_resume(runner: Runner, template: str) -> str | None:
         template: see `newest_intact`.
 
     Raises:
-        ValueError: the ``load_from`` inside the work directory, or every checkpoint there, is not complete.
+        ValueError: the ``load_from`` inside the work directory, or every checkpoint there, is not intact.
     """
     given, last = runner._load_from, find_latest_checkpoint(runner.work_dir)
     if given and (last is None or Path(runner.work_dir).resolve() in Path(given).resolve().parents):
@@ -41,7 +42,7 @@ def checkpoint_to_resume(runner: Runner, template: str) -> str | None:
 
 
 def newest_intact(folder: str | Path, last: str | Path | None, template: str) -> tuple[Path, list[str]]:
-    """Return the newest complete checkpoint, and one sentence for each newer one that says what is wrong with it.
+    """Return the newest intact checkpoint, and one sentence for each newer one that says what is wrong with it.
 
     Args:
         folder: of the checkpoints that are older than the last.
@@ -50,7 +51,7 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
         template: name of a checkpoint with ``{}`` for its number, ``'iter_{}.pth'``.
 
     Raises:
-        ValueError: no checkpoint is complete; names all.
+        ValueError: no checkpoint is intact; names all.
     """
     pattern = re.compile(re.escape(template).replace(r'\{\}', r'\d+(_iter_\d+)?'))
     candidates = [path for path in Path(folder).iterdir() if pattern.fullmatch(path.name)]
@@ -74,25 +75,3 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
 def _numbers(path: Path) -> list[int]:
     """Return ``[2, 350]`` for ``epoch_2_iter_350.pth``, which lies between ``epoch_2.pth`` and ``epoch_3.pth``."""
     return [int(number) for number in re.findall(r'\d+', path.stem)]
-
-
-def check_intact(path: str | Path) -> None:
-    """Check that a checkpoint is complete, without reading its weights.
-
-    PyTorch writes archives whose table of contents comes last, so one that was cut off has none. Folders (sharded
-    checkpoints) and files older than PyTorch 1.6 are not looked into.
-
-    Raises:
-        ValueError: the file is missing, empty or was cut off; names it.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return
-    if not path.is_file():
-        raise ValueError(f'{path} is missing')
-    with path.open('rb') as file:
-        begins_as_archive = file.read(2) == b'PK'
-    if not path.stat().st_size:
-        raise ValueError(f'{path} is empty')
-    if begins_as_archive and not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} was cut off after {path.stat().st_size} bytes')

@@ -1,9 +1,11 @@
 """Checkpoints that a kill cannot spoil, and one more when the time is over."""
 
 import errno
+import io
 import os
 import re
 import signal
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,51 @@ def test_of_a_checkpoint_that_was_cut_off_the_one_before_is_taken_and_it_is_name
     )
     assert names(trained) == ['iter_6.pth', 'iter_9.pth']
     check_intact(broken)
+
+
+def flipped(data):
+    """One bit of the largest record, a weight or a state of the optimizer."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        record = max(archive.infolist(), key=lambda one: one.file_size if '/data/' in one.filename else 0)
+    position = data.index(record.filename.encode(), record.header_offset) + 200
+    return data[:position] + bytes([data[position] ^ 64]) + data[position + 1 :]
+
+
+DAMAGED = {
+    'a flipped bit': (flipped, r'is damaged \(the checksum of its part .*/data/\d+ is another\)'),
+    'a zeroed part': (lambda data: data[:2000] + bytes(1000) + data[3000:], 'is damaged'),
+    'a missing middle': (lambda data: data[:2000] + data[3000:], 'is damaged'),
+    'zeros': (lambda data: bytes(len(data)), r'is no checkpoint of PyTorch; it begins with b.\\x00'),
+    'garbage': (lambda data: b'garbage ' * 100, 'is no checkpoint of PyTorch'),
+    'another archive': (lambda data: archive_of_a_text(), 'an archive without a data.pkl'),
+}
+
+
+def archive_of_a_text():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        archive.writestr('readme.txt', 'no weights')
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize('damage', DAMAGED)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, trained):
+    change, reason = DAMAGED[damage]
+    last = trained / 'iter_6.pth'
+    last.write_bytes(change(last.read_bytes()))
+    with pytest.raises(ValueError, match=reason):
+        check_intact(last)
+    path, broken = newest_intact(trained, last, 'iter_{}.pth')
+    assert path == trained / 'iter_3.pth'
+    assert broken[0].startswith(f'{last} is ')
+
+
+def test_a_resume_passes_over_a_flipped_bit(trained):
+    last = trained / 'iter_6.pth'
+    last.write_bytes(flipped(last.read_bytes()))
+    resume(trained, iterations=6)
+    assert re.search(rf'{last} is damaged .*; resuming from {trained}/iter_3.pth instead', logged(trained))
+    check_intact(last)
 
 
 @pytest.mark.parametrize('content', [None, b''])
