@@ -1,5 +1,6 @@
 """Checkpoints that a kill cannot spoil, and one more when a training is asked to end."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     A checkpoint is written beside its place and renamed when it is on the disk, and only then are older ones removed.
     (mmengine removes the old one first.) A resume loads the newest intact checkpoint, and warns of newer ones that are
-    not; see `mmrecall.engine.resume.checkpoint_to_resume` for the part of ``load_from``.
+    not; see `mmrecall.engine.resume.checkpoint_to_resume` for the part of ``load_from``. What is removed is in the log,
+    and lies in the folder of the checkpoints, though a work directory may be the copy of another.
 
     On SIGUSR1 (Slurm: ``--signal``) to any rank, all finish their iteration, a checkpoint is written whatever the
     interval, and every rank ends with exit status 75 (EX_TEMPFAIL: call again). While gradients are accumulated that
@@ -70,16 +72,34 @@ class AtomicCheckpointHook(CheckpointHook):
         if not runner._resume or getattr(runner, '_has_loaded', False):
             return
         runner._load_from = run_on_rank_zero(
-            lambda still_working: checkpoint_to_resume(runner, self.filename_tmpl),
+            lambda still_working: checkpoint_to_resume(runner, self._folder(runner), self.filename_tmpl),
             'looking for a checkpoint to resume from',
         )
 
     def before_train(self, runner: Runner) -> None:
         """Remove the file that a killed run was writing."""
+        kept = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
         super().before_train(runner)
+        if self.max_keep_ckpts > 0:
+            for step in kept[: -self.max_keep_ckpts]:
+                runner.logger.info(f'Removed {self.filename_tmpl.format(step)}, of which max_keep_ckpts are kept')
+        if self.save_best:
+            # The checkpoint may come from another work directory, whose best one is not this run's to remove.
+            self._set_best_paths([self._here(path) for path in self._best_paths()])
         if is_main_process() and isinstance(self.file_backend, AtomicBackend):
             for path in Path(self.out_dir).glob(f'*.pth{PARTIAL}'):
-                path.unlink()
+                self._remove(runner, str(path))
+
+    def _folder(self, runner: Runner) -> str:
+        """Return the folder of the checkpoints before mmengine has made it ``out_dir``."""
+        if self.out_dir in (None, runner.work_dir):
+            return runner.work_dir
+        return os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
+
+    def _here(self, path: str | None) -> str | None:
+        """Return the file of the same name in the folder of the checkpoints, or None if there is none."""
+        here = path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
+        return here if here and self.file_backend.exists(here) else None
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save at the interval, or because of the signal."""
@@ -141,7 +161,7 @@ class AtomicCheckpointHook(CheckpointHook):
         with atomic_write(Path(runner.work_dir, LAST_CHECKPOINT)) as partial:
             partial.write_text(str(self.last_ckpt))
         if outdated is not None:
-            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
+            self._remove(runner, self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Save the best checkpoint, and then remove the one that was best before."""
@@ -156,7 +176,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for new, old in zip(now, before, strict=True):
                 if new and old and new != old:
-                    self._remove(old)
+                    self._remove(runner, old)
 
     def _best_paths(self) -> list[str | None]:
         """Return the path of the best checkpoint by each metric."""
@@ -168,9 +188,12 @@ class AtomicCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path_dict.update(zip(self.best_ckpt_path_dict, paths, strict=True))
 
-    def _remove(self, path: str) -> None:
+    def _remove(self, runner: Runner, path: str) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
         # Sharded checkpoints are folders.
         elif self.file_backend.isdir(path):
             self.file_backend.rmtree(path)
+        else:
+            return
+        runner.logger.info(f'Removed {path}')

@@ -81,7 +81,7 @@ def build(work, epochs=0, iterations=0, sampler='InfiniteSampler', checkpoint=No
     settings = dict(
         model=Network(),
         work_dir=str(work),
-        experiment_name=f'{work.name}-{os.getpid()}',
+        experiment_name=f'{work.parent.name}-{work.name}-{os.getpid()}',
         train_dataloader=dict(
             batch_size=4,
             num_workers=workers,
