@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,7 +33,7 @@ def atomic_write(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
     """Yield the path of a file to write, which replaces ``path`` when it is complete and on the disk.
 
     Whatever happens in between, a crash and a power failure included, ``path`` has its former content or all of the
-    new. Missing folders are created. One process at a time may write a path.
+    new. Missing folders are created. Of several processes that write a path, the last one's file stays.
 
     Args:
         path: the file to replace.
@@ -53,7 +54,8 @@ def atomic_write(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
         'all of it'
     """
     path = Path(path)
-    partial = path.with_name(path.name + PARTIAL)
+    # Two processes that write the same path do not meet.
+    partial = path.with_name(f'{path.name}.{token_hex(4)}{PARTIAL}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -1,14 +1,16 @@
 """Checkpoints that a kill cannot spoil, and one more when a training is asked to end."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
+from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 from mmrecall.engine.ranks import run_on_rank_zero
 from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume
@@ -46,11 +48,14 @@ class AtomicCheckpointHook(CheckpointHook):
     interval, and every rank ends with exit status 75 (EX_TEMPFAIL: call again). While gradients are accumulated that
     waits for the optimizer's step, and while a model is validated for the end of that.
 
+    A training has the lock of its work directory; see `mmrecall.engine.folder_lock.lock_folder`.
+
     Args:
         **kwargs: those of mmengine's `CheckpointHook`.
 
     Raises:
         ValueError: before a resume, if the checkpoint that was asked for, or every one there is, is not intact.
+        RuntimeError: before a training, if another run uses the work directory.
         OSError: a checkpoint cannot be written; those before it are still there.
         SystemExit: after the signal.
 
@@ -65,16 +70,36 @@ class AtomicCheckpointHook(CheckpointHook):
         # The handler is installed here, before any worker is forked.
         self._stop = PreemptionSignal()
         self._last_step: int | str | None = None
+        self._folder = ''
+        self._folders: set[str] = set()
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint to resume from."""
+        """Take the lock of the work directory for a training, and choose the checkpoint to resume from."""
+        # mmengine makes ``out_dir`` this folder, but later.
+        name = os.path.basename(runner.work_dir.rstrip(os.sep))
+        self._folder = runner.work_dir if self.out_dir is None else os.path.join(self.out_dir, name)
+        # The folders that a run alone may write to.
+        self._folders = {folder for folder in (runner.work_dir, self._folder) if '://' not in folder}
+        # A test has a configuration of the loop alone.
+        training = isinstance(runner._train_loop, BaseLoop)
         # Some runners have loaded one before this call.
-        if not runner._resume or getattr(runner, '_has_loaded', False):
-            return
-        runner._load_from = run_on_rank_zero(
-            lambda still_working: checkpoint_to_resume(runner, self._folder(runner), self.filename_tmpl),
-            'looking for a checkpoint to resume from',
-        )
+        resuming = runner._resume and not getattr(runner, '_has_loaded', False)
+
+        def prepare(still_working: Callable[[], None]) -> str | None:
+            for folder in self._folders if training else ():
+                lock_folder(folder)
+            return checkpoint_to_resume(runner, self._folder, self.filename_tmpl) if resuming else None
+
+        if training or resuming:
+            found = run_on_rank_zero(prepare, f'taking the work directory {runner.work_dir}')
+            if resuming:
+                runner._load_from = found
+
+    def after_run(self, runner: Runner) -> None:
+        """Give the lock of the work directory back."""
+        if is_main_process():
+            for folder in self._folders:
+                unlock_folder(folder)
 
     def before_train(self, runner: Runner) -> None:
         """Remove the file that a killed run was writing."""
@@ -87,14 +112,10 @@ class AtomicCheckpointHook(CheckpointHook):
             # The checkpoint may come from another work directory, whose best one is not this run's to remove.
             self._set_best_paths([self._here(path) for path in self._best_paths()])
         if is_main_process() and isinstance(self.file_backend, AtomicBackend):
-            for path in Path(self.out_dir).glob(f'*.pth{PARTIAL}'):
-                self._remove(runner, str(path))
-
-    def _folder(self, runner: Runner) -> str:
-        """Return the folder of the checkpoints before mmengine has made it ``out_dir``."""
-        if self.out_dir in (None, runner.work_dir):
-            return runner.work_dir
-        return os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
+            for folder in self._folders:
+                for name in ('*.pth', LAST_CHECKPOINT):
+                    for path in Path(folder).glob(f'{name}*{PARTIAL}'):
+                        self._remove(runner, str(path))
 
     def _here(self, path: str | None) -> str | None:
         """Return the file of the same name in the folder of the checkpoints, or None if there is none."""

@@ -16,6 +16,7 @@ from commands import free_port
 from mmengine.hooks import Hook
 from resumable_run import build, finish, kill, logged, start, wait_for
 
+from mmrecall.engine.folder_lock import LOCK, lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 from mmrecall.engine.resume import check_intact, newest_intact
 
@@ -52,7 +53,7 @@ def test_an_old_checkpoint_is_removed_only_when_the_new_one_is_there(tmp_path, m
     replace = Path.replace
 
     def watched(path, target):
-        seen.append(names(tmp_path))
+        seen.append([re.sub(r'\.\w{8}\.partial', '.partial', name) for name in names(tmp_path)])
         return replace(path, target)
 
     monkeypatch.setattr(Path, 'replace', watched)
@@ -98,9 +99,39 @@ def test_the_best_checkpoint_stays_until_the_better_one_is_written(tmp_path, mon
 
 
 def test_the_rest_of_a_killed_write_is_cleared_away(tmp_path):
-    (tmp_path / 'iter_6.pth.partial').write_bytes(b'half')
+    (tmp_path / 'iter_6.pth.0a1b2c3d.partial').write_bytes(b'half')
+    (tmp_path / 'last_checkpoint.0a1b2c3d.partial').write_bytes(b'half')
     build(tmp_path, iterations=3).train()
     assert names(tmp_path) == ['iter_3.pth']
+    assert not list(tmp_path.glob('*.partial'))
+
+
+def test_a_second_run_in_a_work_directory_is_refused_and_the_first_goes_on(tmp_path):
+    first = start(tmp_path, slow=True, iterations=40)
+    wait_for(tmp_path / 'step_4', first)
+    with pytest.raises(RuntimeError, match=f'{tmp_path} is in use by another run, process {first[0].pid} on'):
+        build(tmp_path, iterations=40).train()
+    assert finish(first) == [0]
+    assert names(tmp_path) == ['iter_39.pth', 'iter_40.pth']
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_all_ranks_end_if_another_run_has_the_work_directory(tmp_path):
+    lock_folder(tmp_path)
+    try:
+        assert finish(start(tmp_path, ports=(free_port(),) * 2, iterations=6)) == [1, 1]
+    finally:
+        unlock_folder(tmp_path)
+    assert finish(start(tmp_path, ports=(free_port(),) * 2, iterations=6)) == [0, 0]
+
+
+def test_two_runs_with_one_folder_for_their_checkpoints_are_told_apart(tmp_path):
+    lock_folder(tmp_path / 'large' / 'work')
+    try:
+        settings = dict(by_epoch=False, interval=3, out_dir=str(tmp_path / 'large'))
+        assert finish(start(tmp_path / 'work', iterations=6, checkpoint=settings)) == [1]
+    finally:
+        unlock_folder(tmp_path / 'large' / 'work')
 
 
 def resume(work, **settings):
