@@ -139,7 +139,7 @@ FULL = r'cannot be written (No space left on device); make room'
 @pytest.fixture
 def fill(monkeypatch):
     """Make the temporary file of an atomic write a link to /dev/full, where the disk is always full."""
-    monkeypatch.setattr('mmrecall.io.token_hex', lambda number: 'one')
+    monkeypatch.setattr('mmrecall.io.files.token_hex', lambda number: 'one')
     return lambda path: path.with_name(f'{path.name}.one.partial').symlink_to('/dev/full')
 
 

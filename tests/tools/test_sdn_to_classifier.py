@@ -261,7 +261,7 @@ def test_no_file_is_overwritten(there, tmp_path):
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
     checkpoint = made_checkpoint(tmp_path)
-    monkeypatch.setattr('mmrecall.io.token_hex', lambda number: 'one')
+    monkeypatch.setattr('mmrecall.io.files.token_hex', lambda number: 'one')
     # the system's own full disk
     (tmp_path / 'out.pth.one.partial').symlink_to('/dev/full')
     with pytest.raises(OSError, match=r'No space left on device\); make room.*out\.pth'):

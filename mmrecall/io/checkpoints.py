@@ -1,95 +1,19 @@
-"""Complete files, and checkpoints whose contents are read without running them."""
+"""Checkpoints whose contents are read without running them."""
 
-import ast
-import errno
 import os
 import pickle
-import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
-from secrets import token_hex
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-PARTIAL = '.partial'
-
-_ADVICE = {
-    errno.ENOSPC: 'make room',
-    errno.EDQUOT: 'make room within your quota',
-    errno.EROFS: 'choose a place that can be written to',
-    errno.EACCES: 'choose a place that you may write to',
-    errno.EPERM: 'choose a place that you may write to',
-}
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
-    """Yield the path of a file to write, which replaces ``path`` when it is complete and on the disk.
-
-    Whatever happens in between, a crash and a power failure included, ``path`` has its former content or all of the
-    new. Missing folders are created. Of several processes that write a path, the last one's file stays.
-
-    Args:
-        path: the file to replace.
-        flush: whether to wait for the disk, which takes milliseconds. Without, a power failure may leave an empty file;
-            this suits thousands of small files that a later one vouches for.
-
-    Raises:
-        OSError: ``path`` cannot be written; names the path and what to do. The yielded file is removed.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / 'list.txt'
-        >>> with atomic_write(path) as partial:
-        ...     _ = partial.write_text('all of it')
-        ...     path.exists()
-        False
-        >>> path.read_text()
-        'all of it'
-    """
-    path = Path(path)
-    # Two processes that write the same path do not meet.
-    partial = path.with_name(f'{path.name}.{token_hex(4)}{PARTIAL}')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        if flush:
-            _flush(partial)
-        partial.replace(path)
-        # On other systems a folder cannot be opened.
-        if flush and os.name == 'posix':
-            _flush(path.parent)
-    except OSError as error:
-        if error.filename not in (None, *map(str, (partial, path, *path.parents))):
-            raise
-        raise _explained(error, path) from error
-    finally:
-        # An error of the removal would hide the one that is under way, which says more.
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _explained(error: OSError, path: Path) -> OSError:
-    """Return an error of `write`, which does not name the file, with the path and an advice."""
-    advice = _ADVICE.get(error.errno or 0)
-    reason = error.strerror or str(error)
-    return OSError(error.errno, f'cannot be written ({reason})' + (f'; {advice}' if advice else ''), str(path))
-
+# as it was before a command restricts it
+_torch_load = torch.load
 
 # the number that the format before PyTorch 1.6, which is no archive, begins with
 _OLD_FORMAT = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
@@ -163,25 +87,32 @@ class Placeholder:
     __setitem__ = __setstate__ = append = extend = add = _ignore
 
 
-class _Unpickler(pickle.Unpickler):
+class SafeUnpickler(pickle.Unpickler):
     """Unpickler for tensors and plain containers, which puts a `Placeholder` for all else and imports nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what a name in a pickle stands for."""
         if (module, name) in _KNOWN:
             return _KNOWN[module, name]
         if module == 'torch':
             found = getattr(torch, name, None)
             if isinstance(found, torch.dtype) or (name.endswith('Storage') and isinstance(found, type)):
                 return found
+        return self.find_other(module, name)
+
+    def find_other(self, module: str, name: str) -> Any:
+        """Return the stand-in for a class or function that is no part of tensors and plain containers."""
         return type(name, (Placeholder,), {'__module__': module})
 
 
-def _load_pickle(file: Any, **options: Any) -> Any:
-    return _Unpickler(file, **options).load()
+def pickle_with(unpickler: type[pickle.Unpickler]) -> SimpleNamespace:
+    """Return a stand-in for the module ``pickle`` that `torch.load` takes, with another unpickler."""
 
+    # In the old format, which is no zip archive, torch.load calls `load` for the header.
+    def load(file: Any, **options: Any) -> Any:
+        return unpickler(file, **options).load()
 
-# torch.load takes a module. In the old format, which is no zip archive, it calls `load` for the header.
-_PICKLE = SimpleNamespace(Unpickler=_Unpickler, load=_load_pickle, __name__='pickle')
+    return SimpleNamespace(Unpickler=unpickler, load=load, __name__='pickle')
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -210,9 +141,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f'the checkpoint {path} is missing{advice}')
     try:
         check_intact(path)
-        if _is_script(path):
+        if is_script(path):
             raise ValueError('it is a compiled model of TorchScript')
-        loaded = torch.load(path, map_location='cpu', pickle_module=_PICKLE, weights_only=False)
+        loaded = _torch_load(path, map_location='cpu', pickle_module=pickle_with(SafeUnpickler), weights_only=False)
     # Unpickling raises errors of any type.
     except Exception as error:
         raise ValueError(f'{path} cannot be read as a checkpoint ({error}); take another') from error
@@ -221,12 +152,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return loaded
 
 
-def _is_script(path: str | Path) -> bool:
-    """Return whether `torch.load` would hand the file to TorchScript, by the reader with which it decides."""
-    with open(path, 'rb') as file:
-        if file.read(4) != b'PK\x03\x04':
-            return False
-    return 'constants.pkl' in torch._C.PyTorchFileReader(str(path)).get_all_records()
+def is_script(source: Any) -> bool:
+    """Return whether `torch.load` would hand a file to TorchScript, by the reader with which it decides."""
+    if isinstance(source, str | os.PathLike):
+        with open(source, 'rb') as file:
+            return is_script(file)
+    begin = source.tell()
+    is_archive = source.read(4) == b'PK\x03\x04'
+    source.seek(begin)
+    found = is_archive and 'constants.pkl' in torch._C.PyTorchFileReader(source).get_all_records()
+    source.seek(begin)
+    return found
 
 
 def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -> dict[str, Tensor]:
@@ -259,59 +195,3 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -
             f'{wrong[0]}'
         )
     return weights
-
-
-def read_literals(text: str, source: str, names: bool = False) -> dict[str, Any]:
-    """Return the variables of a config as mmengine saves it in a checkpoint, if all of them are literals.
-
-    `mmengine.Config.fromstring` would run the text.
-
-    Args:
-        text: assignments of literals and of ``dict(...)``.
-        source: file of the text, for errors.
-        names: whether names such as ``torch.nn.GELU``, which a config with classes is saved with, are texts.
-
-    Raises:
-        ValueError: the text holds anything else.
-
-    Example:
-        >>> read_literals("model = dict(depth=18, heads=[dict(type='A')])", 'epoch_1.pth')
-        {'model': {'depth': 18, 'heads': [{'type': 'A'}]}}
-    """
-    try:
-        variables = {}
-        for statement in ast.parse(text).body:
-            if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
-                raise ValueError(ast.unparse(statement))
-            variables[statement.targets[0].id] = _literal(statement.value, names)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError(
-            f'the config in {source} is not made of plain values ({error}) and is not run; give the config as a file'
-        ) from error
-    return variables
-
-
-_NAME = re.compile(r'\w+(\.\w+)*')
-
-
-def _literal(node: ast.expr, names: bool) -> Any:
-    match node:
-        case ast.List(elts):
-            return [_literal(element, names) for element in elts]
-        case ast.Tuple(elts):
-            return tuple(_literal(element, names) for element in elts)
-        case ast.Set(elts):
-            return {_literal(element, names) for element in elts}
-        case ast.Dict(keys, values) if None not in keys:
-            return {_literal(key, names): _literal(value, names) for key, value in zip(keys, values, strict=True)}
-        case ast.Call(ast.Name('dict'), args, keywords) if all(keyword.arg for keyword in keywords):
-            given = {key: value for part in args for key, value in dict(_literal(part, names)).items()}
-            return given | {keyword.arg: _literal(keyword.value, names) for keyword in keywords}
-        case ast.Name('inf' | 'nan' as number) if names:
-            return float(number)
-        case ast.UnaryOp(ast.USub(), ast.Name('inf')) if names:
-            return -float('inf')
-        case ast.Name() | ast.Attribute() if names and _NAME.fullmatch(ast.unparse(node)):
-            return ast.unparse(node)
-        case _:
-            return ast.literal_eval(node)
