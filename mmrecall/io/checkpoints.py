@@ -17,6 +17,8 @@ _torch_load = torch.load
 
 # the number that the format before PyTorch 1.6, which is no archive, begins with
 _OLD_FORMAT = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+# MS-DOS's
+_FOLDER = 0x10
 
 
 def check_intact(path: str | os.PathLike) -> None:
@@ -54,11 +56,21 @@ def _fault_of_archive(path: Path) -> str | None:
     if not zipfile.is_zipfile(path):
         return f'was cut off after {path.stat().st_size} bytes'
     with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            return 'is damaged (two of its parts have one name)'
+        # PyTorch takes a part with this attribute for a folder, and leaves its tensor uninitialised.
+        if any(part.external_attr & _FOLDER for part in archive.infolist()):
+            return 'is damaged (one of its parts is called a folder)'
         record = archive.testzip()
         if record is not None:
             return f'is damaged (the checksum of its part {record} is another)'
-        if not any(name.endswith('data.pkl') for name in archive.namelist()):
+        if not any(name.endswith('data.pkl') for name in names):
             return 'is no checkpoint of PyTorch; it is an archive without a data.pkl'
+    # PyTorch's reader refuses headers that are of no interest to zipfile.
+    reader = torch._C.PyTorchFileReader(str(path))
+    for record in reader.get_all_records():
+        reader.get_record_offset(record)
     return None
 
 
