@@ -15,7 +15,7 @@ pytest.importorskip('mmengine')
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 
-from mmrecall.io import Placeholder, check_intact, read_checkpoint, read_literals
+from mmrecall.io import Placeholder, SafeUnpickler, check_intact, read_checkpoint, read_literals
 
 
 class Malicious:
@@ -64,6 +64,21 @@ def test_nothing_in_a_checkpoint_is_run(way, archive, tmp_path):
     # the file is dangerous indeed: what the safe reader is for
     torch.load(path, weights_only=False)
     assert marker.exists()
+
+
+@pytest.mark.parametrize('known', ['torch._utils _rebuild_tensor_v2', 'torch Size', 'collections OrderedDict'])
+def test_a_pickle_cannot_set_attributes_of_what_it_may_call(known):
+    # the opcodes of: known, (None, {'mark': 1}), build
+    for state in (b'(Nd\x8c\x04markK\x01st', b'}\x8c\x04markK\x01s'):
+        with pytest.raises((pickle.UnpicklingError, AttributeError, TypeError)):
+            SafeUnpickler(io.BytesIO(b'\x80\x04c' + known.replace(' ', '\n').encode() + b'\n' + state + b'b.')).load()
+    assert not hasattr(torch._utils._rebuild_tensor_v2, 'mark')
+
+
+@pytest.mark.parametrize('name', ['UntypedStorage', 'TypedStorage'])
+def test_a_pickle_does_not_get_hold_of_the_classes_of_storages(name):
+    content = f'\x80\x04ctorch.storage\n{name}\n.'.encode('latin1')
+    assert issubclass(SafeUnpickler(io.BytesIO(content)).load(), Placeholder)
 
 
 def test_weights_are_those_that_torch_loads(tmp_path):

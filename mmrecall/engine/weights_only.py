@@ -2,14 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmrecall.io import SafeUnpickler, check_intact, is_script, pickle_with
+from mmrecall.io import KnownFunction, SafeUnpickler, check_intact, is_script, pickle_with
 
 TRUST = '--trust-checkpoints'
 
@@ -111,18 +110,18 @@ def _nothing(*args: Any) -> None:
     return None
 
 
-# Functions and classes that a pickle may call, none of which does more than its name says.
-_KNOWN: dict[tuple[str, str], Callable[..., Any] | object] = {
+# What a pickle may call, none of which does more than its name says.
+_KNOWN: dict[tuple[str, str], Any] = {
     ('mmengine.logging.history_buffer', 'HistoryBuffer'): _History,
-    ('numpy', 'dtype'): _Dtype,
+    ('numpy', 'dtype'): KnownFunction(_Dtype),
     # an argument of the next alone, which is no use to call
     ('numpy', 'ndarray'): object(),
-    ('numpy.core.multiarray', '_reconstruct'): _array,
-    ('numpy.core.multiarray', 'scalar'): _scalar,
-    ('_codecs', 'encode'): _bytes,
+    ('numpy.core.multiarray', '_reconstruct'): KnownFunction(_array),
+    ('numpy.core.multiarray', 'scalar'): KnownFunction(_scalar),
+    ('_codecs', 'encode'): KnownFunction(_bytes),
     # the methods of a log
-    ('__builtin__', 'getattr'): _nothing,
-    ('builtins', 'getattr'): _nothing,
+    ('__builtin__', 'getattr'): KnownFunction(_nothing),
+    ('builtins', 'getattr'): KnownFunction(_nothing),
     ('__builtin__', 'set'): set,
     ('builtins', 'set'): set,
 }

@@ -1,6 +1,7 @@
 """Complete files, and checkpoints and configs whose contents are read without running them."""
 
 from .checkpoints import (
+    KnownFunction,
     Placeholder,
     SafeUnpickler,
     check_intact,
@@ -14,6 +15,7 @@ from .literals import read_literals
 
 __all__ = [
     'PARTIAL',
+    'KnownFunction',
     'Placeholder',
     'SafeUnpickler',
     'atomic_write',

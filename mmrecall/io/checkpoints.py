@@ -74,15 +74,28 @@ def _fault_of_archive(path: Path) -> str | None:
     return None
 
 
-# the parts of tensors and plain containers; dtypes and storages are found by their names below
+class KnownFunction:
+    """Function that a pickle may call, and whose attributes it may not set."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function."""
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError('it would change a function')
+
+
+# the parts of tensors and plain containers; dtypes are found by their names below, and torch.load knows storages
 _KNOWN = {
     ('collections', 'OrderedDict'): OrderedDict,
     ('torch', 'Size'): torch.Size,
     ('torch', 'device'): torch.device,
-    ('torch.storage', 'UntypedStorage'): torch.UntypedStorage,
-    ('torch._utils', '_rebuild_tensor'): torch._utils._rebuild_tensor,
-    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
-    ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
+    ('torch._utils', '_rebuild_tensor'): KnownFunction(torch._utils._rebuild_tensor),
+    ('torch._utils', '_rebuild_tensor_v2'): KnownFunction(torch._utils._rebuild_tensor_v2),
+    ('torch._utils', '_rebuild_parameter'): KnownFunction(torch._utils._rebuild_parameter),
 }
 
 
@@ -108,7 +121,7 @@ class SafeUnpickler(pickle.Unpickler):
             return _KNOWN[module, name]
         if module == 'torch':
             found = getattr(torch, name, None)
-            if isinstance(found, torch.dtype) or (name.endswith('Storage') and isinstance(found, type)):
+            if isinstance(found, torch.dtype):
                 return found
         return self.find_other(module, name)
 

@@ -106,8 +106,10 @@ class AtomicCheckpointHook(CheckpointHook):
         kept = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
         super().before_train(runner)
         if self.max_keep_ckpts > 0:
+            # mmengine has removed these, after a resume with a smaller number to keep.
             for step in kept[: -self.max_keep_ckpts]:
-                runner.logger.info(f'Removed {self.filename_tmpl.format(step)}, of which max_keep_ckpts are kept')
+                path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+                runner.logger.info(f'Removed {path}, because max_keep_ckpts is {self.max_keep_ckpts}')
         if self.save_best:
             # The checkpoint may come from another work directory, whose best one is not this run's to remove.
             self._set_best_paths([self._here(path) for path in self._best_paths()])

@@ -350,7 +350,7 @@ def test_a_smaller_number_of_checkpoints_to_keep_is_logged(trained):
     # a logger of another name, because the first one's level stays
     build(trained, 6, 6, resume=True, default_hooks=default_hooks, log_level='INFO', experiment_name='few').train()
     assert names(trained) == ['iter_6.pth']
-    assert 'Removed iter_3.pth' in logged(trained)
+    assert f'Removed {trained}/iter_3.pth, because max_keep_ckpts is 1' in logged(trained)
 
 
 def test_another_librarys_handler_of_the_signal_is_called_too():
