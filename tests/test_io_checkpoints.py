@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import random
 import subprocess
 
 import numpy as np
@@ -14,7 +15,7 @@ pytest.importorskip('mmengine')
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 
-from mmrecall.io import Placeholder, read_checkpoint, read_literals
+from mmrecall.io import Placeholder, SafeUnpickler, check_intact, read_checkpoint, read_literals
 
 
 class Malicious:
@@ -65,6 +66,21 @@ def test_nothing_in_a_checkpoint_is_run(way, archive, tmp_path):
     assert marker.exists()
 
 
+@pytest.mark.parametrize('known', ['torch._utils _rebuild_tensor_v2', 'torch Size', 'collections OrderedDict'])
+def test_a_pickle_cannot_set_attributes_of_what_it_may_call(known):
+    # the opcodes of: known, (None, {'mark': 1}), build
+    for state in (b'(Nd\x8c\x04markK\x01st', b'}\x8c\x04markK\x01s'):
+        with pytest.raises((pickle.UnpicklingError, AttributeError, TypeError)):
+            SafeUnpickler(io.BytesIO(b'\x80\x04c' + known.replace(' ', '\n').encode() + b'\n' + state + b'b.')).load()
+    assert not hasattr(torch._utils._rebuild_tensor_v2, 'mark')
+
+
+@pytest.mark.parametrize('name', ['UntypedStorage', 'TypedStorage'])
+def test_a_pickle_does_not_get_hold_of_the_classes_of_storages(name):
+    content = f'\x80\x04ctorch.storage\n{name}\n.'.encode('latin1')
+    assert issubclass(SafeUnpickler(io.BytesIO(content)).load(), Placeholder)
+
+
 def test_weights_are_those_that_torch_loads(tmp_path):
     model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)).half()
     shared = torch.arange(6.0).reshape(2, 3)
@@ -97,6 +113,34 @@ def test_what_is_no_checkpoint_is_named(content, tmp_path):
     (tmp_path / 'epoch_1.pth').write_bytes(content)
     with pytest.raises(ValueError, match=r'epoch_1\.pth cannot be read as a checkpoint'):
         read_checkpoint(tmp_path / 'epoch_1.pth')
+
+
+def test_a_damaged_weight_is_not_read(tmp_path):
+    torch.save(dict(state_dict=dict(weight=torch.full((99,), 0.3))), tmp_path / 'epoch_1.pth')
+    data = (tmp_path / 'epoch_1.pth').read_bytes()
+    (tmp_path / 'epoch_1.pth').write_bytes(data.replace(torch.tensor(0.3).numpy().tobytes(), bytes(4), 1))
+    with pytest.raises(ValueError, match=r'epoch_1\.pth cannot be read as a checkpoint \(.*the checksum'):
+        read_checkpoint(tmp_path / 'epoch_1.pth')
+
+
+def test_any_flipped_bit_is_named_or_does_no_harm(tmp_path):
+    path, moments = tmp_path / 'epoch_1.pth', random.Random(0)
+    state = {f'weight{number}': torch.full((3,), number + 0.5) for number in range(12)}
+    torch.save(dict(state_dict=state), path)
+    data = path.read_bytes()
+    harmless = 0
+    for _ in range(1500):
+        position = moments.randrange(len(data))
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1 << moments.randrange(8)]) + data[position + 1 :])
+        try:
+            check_intact(path)
+        except ValueError:
+            continue
+        # in what aligns the parts, or in a date
+        found = torch.load(path)['state_dict']
+        assert all(found[name].equal(value) for name, value in state.items()), position
+        harmless += 1
+    assert 0 < harmless < 1000
 
 
 def test_a_list_and_a_compiled_model_are_no_checkpoints(tmp_path):

@@ -30,12 +30,12 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
         pass
 
 
-def test_a_partial_file_of_a_killed_writer_is_replaced(tmp_path):
+def test_two_writers_of_one_path_do_not_meet(tmp_path):
     path = tmp_path / 'list.txt'
-    (tmp_path / 'list.txt.partial').write_text('half of another')
-    with atomic_write(path) as partial:
-        partial.write_text('all')
-    assert path.read_text() == 'all'
+    with atomic_write(path) as one, atomic_write(path) as other:
+        one.write_text('one')
+        other.write_text('the other')
+    assert path.read_text() == 'one'
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -1,47 +1,88 @@
-"""The checkpoint that a run resumes from: the newest complete one."""
+"""The checkpoint that a run resumes from: the newest intact one of its work directory, or one that was named."""
 
+import argparse
 import re
-import zipfile
+import sys
 from pathlib import Path
 
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
+
+from mmrecall.io import check_intact
 
 LAST_CHECKPOINT = 'last_checkpoint'
 
 
-def checkpoint_to_resume(runner: Runner, template: str) -> str | None:
+def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | None:
     """Return the checkpoint that a runner has to load when it resumes, or None if there is none; log what it skips.
 
-    A ``load_from`` inside the work directory is that checkpoint. One elsewhere is what the training began with, and is
-    taken only while the work directory has no checkpoint.
+    The file of ``--resume FILE``, and a ``load_from`` inside the work directory, is that checkpoint. Another
+    ``load_from`` is what the training began with, and is taken only while the work directory has no checkpoint.
+
+    The file ``last_checkpoint`` gives the name of the newest checkpoint, not its folder, because a work directory may
+    have been copied or renamed since.
 
     Args:
         runner: of mmengine, which has not loaded anything yet.
+        folder: of the checkpoints; the work directory, unless the hook has another ``out_dir``.
         template: see `newest_intact`.
 
     Raises:
-        ValueError: the ``load_from`` inside the work directory, or every checkpoint there, is not complete.
+        ValueError: the checkpoint that was named, or every one in the folder, is not intact.
     """
-    given, last = runner._load_from, find_latest_checkpoint(runner.work_dir)
-    if given and (last is None or Path(runner.work_dir).resolve() in Path(given).resolve().parents):
+    given, (last, fault) = runner._load_from, _read_note(runner.work_dir)
+    if given and (given == _named_by_flag() or _is_inside(given, (runner.work_dir, folder))):
         if '://' not in given:
             check_intact(given)
+        if last and Path(last).name != Path(given).name:
+            runner.logger.warning(
+                f'Resuming from {given} by its name; {LAST_CHECKPOINT} says {Path(last).name}, which --resume without '
+                'a file takes until the next checkpoint is written'
+            )
         return given
-    if last is None or '://' in last:
+    if '://' in folder or (last and '://' in last):
         return given or last
-    path, broken = newest_intact(Path(last).parent if last else runner.work_dir, last or None, template)
-    if not last:
-        broken = [f'the file {LAST_CHECKPOINT} is empty', *broken]
-    for reason in broken:
+    note = Path(runner.work_dir, LAST_CHECKPOINT)
+    if not last and not note.exists() and not _checkpoints(folder, template):
+        return given
+    path, broken = newest_intact(folder, Path(folder, Path(last).name) if last else None, template)
+    for reason in [*([f'{note} {fault}'] if fault else []), *broken]:
         runner.logger.warning(f'{reason}; resuming from {path} instead')
     if given:
         # mmseg's train tool leaves load_from in the config; a requeued run would begin with it again and again.
-        runner.logger.warning(f'Resuming from {path}; load_from={given} is what the run began with')
+        runner.logger.warning(
+            f'Resuming from {path}; load_from={given} is taken for what the run began with. To go back to it, copy it '
+            f'to {folder} and set load_from to the copy'
+        )
     return str(path)
 
 
+def _named_by_flag() -> str | None:
+    """Return the file of the last ``--resume FILE`` on the command line, of which runners learn a ``load_from``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--resume', nargs='?')
+    return parser.parse_known_args(sys.argv[1:])[0].resume
+
+
+def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
+    return any(Path(folder).resolve() in Path(path).resolve().parents for folder in folders)
+
+
+def _read_note(work_dir: str) -> tuple[str | None, str | None]:
+    """Return the path in the file ``last_checkpoint``, or None and what is wrong with that file."""
+    try:
+        text = Path(work_dir, LAST_CHECKPOINT).read_text(encoding='utf-8').strip()
+    except FileNotFoundError:
+        return None, 'is missing'
+    except (OSError, UnicodeDecodeError) as error:
+        return None, f'cannot be read ({error})'
+    # A power failure leaves NUL bytes, of which some systems make a file of the right size.
+    if '\0' in text or (text and not Path(text).name):
+        return None, f'is damaged: it holds {text[:40]!r}'
+    return text or None, None if text else 'is empty'
+
+
 def newest_intact(folder: str | Path, last: str | Path | None, template: str) -> tuple[Path, list[str]]:
-    """Return the newest complete checkpoint, and one sentence for each newer one that says what is wrong with it.
+    """Return the newest intact checkpoint, and one sentence for each newer one that says what is wrong with it.
 
     Args:
         folder: of the checkpoints that are older than the last.
@@ -50,10 +91,9 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
         template: name of a checkpoint with ``{}`` for its number, ``'iter_{}.pth'``.
 
     Raises:
-        ValueError: no checkpoint is complete; names all.
+        ValueError: no checkpoint is intact; names all.
     """
-    pattern = re.compile(re.escape(template).replace(r'\{\}', r'\d+(_iter_\d+)?'))
-    candidates = [path for path in Path(folder).iterdir() if pattern.fullmatch(path.name)]
+    candidates = _checkpoints(folder, template)
     if last is not None:
         candidates = [path for path in candidates if _numbers(path) < _numbers(Path(last))]
     candidates = [*([] if last is None else [Path(last)]), *sorted(candidates, key=_numbers, reverse=True)]
@@ -71,28 +111,12 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
     )
 
 
+def _checkpoints(folder: str | Path, template: str) -> list[Path]:
+    """Return the files in a folder whose names fit the template; there need be no folder yet."""
+    pattern = re.compile(re.escape(template).replace(r'\{\}', r'\d+(_iter_\d+)?'))
+    return [path for path in Path(folder).glob('*') if pattern.fullmatch(path.name)]
+
+
 def _numbers(path: Path) -> list[int]:
     """Return ``[2, 350]`` for ``epoch_2_iter_350.pth``, which lies between ``epoch_2.pth`` and ``epoch_3.pth``."""
     return [int(number) for number in re.findall(r'\d+', path.stem)]
-
-
-def check_intact(path: str | Path) -> None:
-    """Check that a checkpoint is complete, without reading its weights.
-
-    PyTorch writes archives whose table of contents comes last, so one that was cut off has none. Folders (sharded
-    checkpoints) and files older than PyTorch 1.6 are not looked into.
-
-    Raises:
-        ValueError: the file is missing, empty or was cut off; names it.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return
-    if not path.is_file():
-        raise ValueError(f'{path} is missing')
-    with path.open('rb') as file:
-        begins_as_archive = file.read(2) == b'PK'
-    if not path.stat().st_size:
-        raise ValueError(f'{path} is empty')
-    if begins_as_archive and not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} was cut off after {path.stat().st_size} bytes')

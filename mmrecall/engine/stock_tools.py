@@ -11,7 +11,8 @@ from typing import NoReturn
 from mmengine.config import Config
 
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
-from mmrecall.upstream import TOOLBOXES, stock_tool
+from mmrecall.engine.weights_only import TRUST, load_weights_only
+from mmrecall.upstream import TOOLBOXES, read_config, stock_tool
 
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
@@ -19,6 +20,7 @@ CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -> None:
     """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
 
+    Checkpoints are read by `load_weights_only`, unless ``--trust-checkpoints`` is an argument, which is this command's.
     Without a GPU, the ranks of a launcher get a gloo process group and a model wrapper for the CPU.
 
     Args:
@@ -34,12 +36,14 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     path = _config_path(arguments)
     if path is None:
         _print_usage(name, arguments, description)
-    config = Config.fromfile(path)
+    config = read_config(path)
     scope = config.get('default_scope')
     if scope not in TOOLBOXES:
         raise SystemExit(f'{path}: default_scope is {scope!r}; it must be one of {", ".join(map(repr, TOOLBOXES))}')
     tool = stock_tool(scope, name)
-    arguments = list(arguments)
+    if TRUST not in arguments:
+        load_weights_only()
+    arguments = [word for word in arguments if word != TRUST]
     launcher = _launcher(arguments)
     if init_cpu_ranks(launcher):
         arguments += ['--cfg-options', *_cpu_wrapper_options(config)]
@@ -64,7 +68,8 @@ def _print_usage(name: str, arguments: Sequence[str], description: str) -> NoRet
     """Exit with the usage: as an answer if the arguments ask for help, as an error otherwise."""
     usage = (
         f"usage: {name}.py CONFIG [arguments of the {name} tool of the config's toolbox]\n"
-        f'       {name}.py CONFIG --help lists them'
+        f'       {name}.py CONFIG --help lists them\n'
+        f'       {name}.py CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded'
     )
     if not {'-h', '--help'} & set(arguments):
         raise SystemExit(usage)

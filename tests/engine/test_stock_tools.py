@@ -3,7 +3,7 @@ from mmengine.config import Config
 
 from mmrecall.engine import run_stock_tool
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
-from mmrecall.upstream import stock_tool
+from mmrecall.upstream import read_config, stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():
@@ -49,3 +49,17 @@ def test_a_config_with_a_model_wrapper_keeps_its_options_on_a_cpu():
     assert 'model_wrapper_cfg.find_unused_parameters=True' in _cpu_wrapper_options(
         Config(dict(find_unused_parameters=True))
     )
+
+
+@pytest.mark.parametrize('tag', ['!!python/object/apply:os.system', '!!python/name:os.system'])
+def test_a_yaml_config_that_would_build_objects_is_refused(tag, tmp_path):
+    marker, config = tmp_path / 'marker', tmp_path / 'config.yaml'
+    config.write_text(f'default_scope: mmseg\nmodel: {tag} ["touch {marker}"]\n')
+    with pytest.raises(ValueError, match=r'config\.yaml is no YAML of plain values(?s:.*)line 2'):
+        run_stock_tool('train', [str(config)])
+    assert not marker.exists()
+
+
+def test_a_yaml_config_that_mmengine_has_written_keeps_its_tuples(tmp_path):
+    Config(dict(size=(2, 3), names=['a'])).dump(tmp_path / 'config.yaml')
+    assert read_config(tmp_path / 'config.yaml').to_dict() == dict(size=(2, 3), names=['a'])

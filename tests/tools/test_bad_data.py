@@ -136,12 +136,14 @@ def test_every_path_that_cannot_stand_in_a_list_is_named(flowers, tool, tmp_path
 FULL = r'cannot be written (No space left on device); make room'
 
 
-def fill(path):
+@pytest.fixture
+def fill(monkeypatch):
     """Make the temporary file of an atomic write a link to /dev/full, where the disk is always full."""
-    path.with_name(f'{path.name}.partial').symlink_to('/dev/full')
+    monkeypatch.setattr('mmrecall.io.files.token_hex', lambda number: 'one')
+    return lambda path: path.with_name(f'{path.name}.one.partial').symlink_to('/dev/full')
 
 
-def test_a_full_disk_leaves_the_old_lists(tool, tmp_path):
+def test_a_full_disk_leaves_the_old_lists(tool, fill, tmp_path):
     synthetic_data.synthia(tmp_path)
     before = names(tmp_path)
     old = (tmp_path / 'train.txt').read_bytes()
@@ -155,7 +157,7 @@ def test_a_full_disk_leaves_the_old_lists(tool, tmp_path):
     assert (tmp_path / 'train.txt').read_bytes() != old
 
 
-def test_a_full_disk_leaves_no_half_list_and_no_half_chart(flowers, tool, tmp_path):
+def test_a_full_disk_leaves_no_half_list_and_no_half_chart(flowers, tool, fill, tmp_path):
     fill(tmp_path / 'lt.txt')
     mend(tmp_path / 'flowers')
     message = tool(LONG_TAIL, flowers, '--out', tmp_path / 'lt.txt', '--ratio', '1')

@@ -259,10 +259,11 @@ def test_no_file_is_overwritten(there, tmp_path):
     assert (tmp_path / there).read_text() == 'precious'
 
 
-def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path):
+def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
     checkpoint = made_checkpoint(tmp_path)
+    monkeypatch.setattr('mmrecall.io.files.token_hex', lambda number: 'one')
     # the system's own full disk
-    (tmp_path / 'out.pth.partial').symlink_to('/dev/full')
+    (tmp_path / 'out.pth.one.partial').symlink_to('/dev/full')
     with pytest.raises(OSError, match=r'No space left on device\); make room.*out\.pth'):
         sdn_to_classifier(checkpoint, tmp_path / 'out.pth')
     assert [path.name for path in tmp_path.iterdir()] == ['network.pth']

@@ -9,11 +9,12 @@ Example: python tools/dataset_converters/long_tail_list.py CONFIG --out data/flo
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
 from mmrecall.datasets.failures import whole_message
 from mmrecall.datasets.subsampling import PROFILES, write_long_tail
+from mmrecall.upstream import read_config
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = dict(profile=arguments.profile, power=arguments.power, largest=arguments.largest, seed=arguments.seed)
     try:
-        config = Config.fromfile(arguments.config)
+        config = read_config(arguments.config)
         config.merge_from_dict(arguments.cfg_options or {})
         if 'train_dataloader' not in config:
             raise ValueError(f'{config.filename} has no train_dataloader; expected train_dataloader=dict(dataset=...)')

@@ -1,13 +1,16 @@
 """Checkpoints that a kill cannot spoil, and one more when a training is asked to end."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
+from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 from mmrecall.engine.ranks import run_on_rank_zero
 from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume
@@ -38,17 +41,21 @@ class AtomicCheckpointHook(CheckpointHook):
 
     A checkpoint is written beside its place and renamed when it is on the disk, and only then are older ones removed.
     (mmengine removes the old one first.) A resume loads the newest intact checkpoint, and warns of newer ones that are
-    not; see `mmrecall.engine.resume.checkpoint_to_resume` for the part of ``load_from``.
+    not; see `mmrecall.engine.resume.checkpoint_to_resume` for the part of ``load_from``. What is removed is in the log,
+    and lies in the folder of the checkpoints, though a work directory may be the copy of another.
 
     On SIGUSR1 (Slurm: ``--signal``) to any rank, all finish their iteration, a checkpoint is written whatever the
     interval, and every rank ends with exit status 75 (EX_TEMPFAIL: call again). While gradients are accumulated that
     waits for the optimizer's step, and while a model is validated for the end of that.
+
+    A training has the lock of its work directory; see `mmrecall.engine.folder_lock.lock_folder`.
 
     Args:
         **kwargs: those of mmengine's `CheckpointHook`.
 
     Raises:
         ValueError: before a resume, if the checkpoint that was asked for, or every one there is, is not intact.
+        RuntimeError: before a training, if another run uses the work directory.
         OSError: a checkpoint cannot be written; those before it are still there.
         SystemExit: after the signal.
 
@@ -63,23 +70,59 @@ class AtomicCheckpointHook(CheckpointHook):
         # The handler is installed here, before any worker is forked.
         self._stop = PreemptionSignal()
         self._last_step: int | str | None = None
+        self._folder = ''
+        self._folders: set[str] = set()
 
     def before_run(self, runner: Runner) -> None:
-        """Choose the checkpoint to resume from."""
+        """Take the lock of the work directory for a training, and choose the checkpoint to resume from."""
+        # mmengine makes ``out_dir`` this folder, but later.
+        name = os.path.basename(runner.work_dir.rstrip(os.sep))
+        self._folder = runner.work_dir if self.out_dir is None else os.path.join(self.out_dir, name)
+        # The folders that a run alone may write to.
+        self._folders = {folder for folder in (runner.work_dir, self._folder) if '://' not in folder}
+        # A test has a configuration of the loop alone.
+        training = isinstance(runner._train_loop, BaseLoop)
         # Some runners have loaded one before this call.
-        if not runner._resume or getattr(runner, '_has_loaded', False):
-            return
-        runner._load_from = run_on_rank_zero(
-            lambda still_working: checkpoint_to_resume(runner, self.filename_tmpl),
-            'looking for a checkpoint to resume from',
-        )
+        resuming = runner._resume and not getattr(runner, '_has_loaded', False)
+
+        def prepare(still_working: Callable[[], None]) -> str | None:
+            for folder in self._folders if training else ():
+                lock_folder(folder)
+            return checkpoint_to_resume(runner, self._folder, self.filename_tmpl) if resuming else None
+
+        if training or resuming:
+            found = run_on_rank_zero(prepare, f'taking the work directory {runner.work_dir}')
+            if resuming:
+                runner._load_from = found
+
+    def after_run(self, runner: Runner) -> None:
+        """Give the lock of the work directory back."""
+        if is_main_process():
+            for folder in self._folders:
+                unlock_folder(folder)
 
     def before_train(self, runner: Runner) -> None:
         """Remove the file that a killed run was writing."""
+        kept = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', []))
         super().before_train(runner)
+        if self.max_keep_ckpts > 0:
+            # mmengine has removed these, after a resume with a smaller number to keep.
+            for step in kept[: -self.max_keep_ckpts]:
+                path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+                runner.logger.info(f'Removed {path}, because max_keep_ckpts is {self.max_keep_ckpts}')
+        if self.save_best:
+            # The checkpoint may come from another work directory, whose best one is not this run's to remove.
+            self._set_best_paths([self._here(path) for path in self._best_paths()])
         if is_main_process() and isinstance(self.file_backend, AtomicBackend):
-            for path in Path(self.out_dir).glob(f'*.pth{PARTIAL}'):
-                path.unlink()
+            for folder in self._folders:
+                for name in ('*.pth', LAST_CHECKPOINT):
+                    for path in Path(folder).glob(f'{name}*{PARTIAL}'):
+                        self._remove(runner, str(path))
+
+    def _here(self, path: str | None) -> str | None:
+        """Return the file of the same name in the folder of the checkpoints, or None if there is none."""
+        here = path and self.file_backend.join_path(self.out_dir, os.path.basename(path))
+        return here if here and self.file_backend.exists(here) else None
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save at the interval, or because of the signal."""
@@ -141,7 +184,7 @@ class AtomicCheckpointHook(CheckpointHook):
         with atomic_write(Path(runner.work_dir, LAST_CHECKPOINT)) as partial:
             partial.write_text(str(self.last_ckpt))
         if outdated is not None:
-            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
+            self._remove(runner, self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Save the best checkpoint, and then remove the one that was best before."""
@@ -156,7 +199,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for new, old in zip(now, before, strict=True):
                 if new and old and new != old:
-                    self._remove(old)
+                    self._remove(runner, old)
 
     def _best_paths(self) -> list[str | None]:
         """Return the path of the best checkpoint by each metric."""
@@ -168,9 +211,12 @@ class AtomicCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path_dict.update(zip(self.best_ckpt_path_dict, paths, strict=True))
 
-    def _remove(self, path: str) -> None:
+    def _remove(self, runner: Runner, path: str) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
         # Sharded checkpoints are folders.
         elif self.file_backend.isdir(path):
             self.file_backend.rmtree(path)
+        else:
+            return
+        runner.logger.info(f'Removed {path}')

@@ -1,15 +1,16 @@
 """Resumed trainings that end with the weights of an uninterrupted one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from mmrecall.engine.runner import accumulated_steps
+from mmrecall.engine.early_stopping import early_stopping_states, restore_early_stopping
 from mmrecall.engine.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
+from mmrecall.engine.training_conditions import changed_conditions, check_exact, training_conditions
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'
@@ -27,13 +28,13 @@ class ExactResumeHook(Hook):
     random numbers are the same; the results are as reproducible as PyTorch's kernels.
 
     A validation that belongs to the checkpoint, but came after it, is done again, and a schedule that depends on it
-    moves. mmengine leaves it out.
+    moves. mmengine leaves it out. The patience of an `EarlyStoppingHook` is kept.
 
-    A resume with another number of ranks, another batch size or another seed goes on, with a warning.
+    A resume with other ranks, batches, data, accumulation or another seed goes on, with a warning.
 
     Raises:
         ValueError: before training, if no seed is set, if checkpoints fall between two steps of an optimizer that
-            accumulates gradients, or for a training loop or loader that is not known.
+            accumulates gradients, or for a training loop, loader or hook that cannot be resumed exactly.
 
     Example:
         >>> default_hooks = dict(exact_resume=dict(type='mmrecall.ExactResumeHook'))
@@ -49,6 +50,10 @@ class ExactResumeHook(Hook):
         # the number of iterations before the last validation
         self._validated = -1
         self._may_validate = False
+        # the conditions of this training, and what `EarlyStoppingHook` knew before the last validation
+        self._conditions: dict[str, Any] = {}
+        self._patience: list[dict[str, Any]] = []
+        self._begin_of_epoch = 0
 
     def before_run(self, runner: Runner) -> None:
         """Check that the config has a seed, before a resume can bring one."""
@@ -62,11 +67,14 @@ class ExactResumeHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the conditions that a resumed run must share with this one."""
         validated = self._validated == checkpoint['meta']['iter']
-        checkpoint[_KEY] = dict(_conditions(runner), validated=validated)
+        # Of the hooks that see a validation, some come before the one that saves the best checkpoint.
+        patience = self._patience if validated else early_stopping_states(runner)
+        checkpoint[_KEY] = dict(self._conditions, validated=validated, early_stopping=patience)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Remember the iteration of the validation."""
+        """Remember the iteration of the validation, before other hooks see it."""
         self._validated = runner.iter
+        self._patience = early_stopping_states(runner, metrics)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read the conditions of the run that wrote the checkpoint."""
@@ -82,25 +90,25 @@ class ExactResumeHook(Hook):
             )
         if [type(hook) for hook in runner.hooks].count(type(self)) > 1:
             raise ValueError('ExactResumeHook is there twice, in default_hooks and custom_hooks; leave one out')
-        _check_accumulation(runner)
-        if runner.iter > 0:
-            self._warn_of_differences(runner)
-            self._may_validate = self._saved is not None and not self._saved.get('validated', True)
         endless = isinstance(loop, IterBasedTrainLoop)
         self._batches = seed_batches(loop.dataloader, runner.seed, runner.rank, endless)
+        check_exact(runner)
+        self._conditions = training_conditions(runner)
+        if runner.iter > 0:
+            self._warn_of_differences(runner)
+            saved = self._saved or dict(validated=True)
+            restore_early_stopping(runner, saved.get('early_stopping', ()))
+            self._may_validate = not saved.get('validated', True)
+            # after this call of the other hooks
+            runner.register_hook(_AtLast(self._validate_if_due))
         if endless:
             self._batches.begin(runner.iter, epoch=0, skip=runner.iter)
             # Newer versions of mmengine ask the iterator to skip batches; older ones fetch them and throw them away.
             fetched = 0 if hasattr(loop.dataloader_iterator, 'skip_iter') else runner.iter
             loop.dataloader_iterator = _ResumedIterator(loop.dataloader, fetched)
 
-    def after_train(self, runner: Runner) -> None:
-        """Validate, if the checkpoint was the last one."""
-        self._validate_if_due(runner)
-
     def before_train_epoch(self, runner: Runner) -> None:
         """Begin an epoch at its first batch, or in the middle."""
-        self._validate_if_due(runner)
         if self._batches.endless:
             return
         skip = runner.iter - runner.epoch * len(self._batches)
@@ -109,14 +117,18 @@ class ExactResumeHook(Hook):
         if not 0 <= skip <= len(self._batches):
             skip = 0
         self._batches.begin(runner.iter, runner.epoch, skip)
+        self._begin_of_epoch = runner.iter - skip
         if skip:
             loop = runner.train_loop
             # Logs and hooks get the number of the batch in the epoch.
             loop.run_iter = lambda index, batch: type(loop).run_iter(loop, index + skip, batch)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Undo the numbering of an epoch that began in the middle."""
+        """Undo what an epoch that began in the middle is numbered by; other hooks may load its batches now."""
         vars(runner.train_loop).pop('run_iter', None)
+        if not self._batches.endless:
+            self._batches.begin(self._begin_of_epoch, runner.epoch, skip=0)
+            set_seed(runner.seed, runner.rank, STEP, runner.iter)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the random numbers of the step: dropout, mixup."""
@@ -142,30 +154,24 @@ class ExactResumeHook(Hook):
         if self._saved is None:
             differences = 'the checkpoint was written without ExactResumeHook'
         else:
-            found = _conditions(runner).items()
-            changed = [(key, self._saved.get(key), value) for key, value in found if self._saved.get(key) != value]
-            differences = ', '.join(f'{key} was {before}, is {now}' for key, before, now in changed)
+            differences = changed_conditions(self._saved, self._conditions)
+            if len(self._saved.get('early_stopping', ())) != len(early_stopping_states(runner)):
+                differences += ', '[: len(differences)] + 'the checkpoint lacks the patience of EarlyStoppingHook'
         if differences:
             runner.logger.warning(f'The resumed training is not what an uninterrupted one would be: {differences}')
 
 
-def _conditions(runner: Runner) -> dict[str, int]:
-    return dict(seed=runner.seed, ranks=runner.world_size, batches_of_an_epoch=len(runner.train_dataloader))
+class _AtLast(Hook):
+    """Hook that calls a function after all others, when a training begins."""
 
+    priority = 'LOWEST'
 
-def _check_accumulation(runner: Runner) -> None:
-    """Raise ValueError if a checkpoint would fall between two steps: it does not hold gradients that wait for one."""
-    counts = accumulated_steps(runner)
-    for hook in runner.hooks:
-        if counts == 1 or not isinstance(hook, CheckpointHook) or hook.interval < 1:
-            continue
-        iterations = hook.interval * (len(runner.train_dataloader) if hook.by_epoch else 1)
-        if iterations % counts:
-            raise ValueError(
-                f'a checkpoint every {iterations} iterations falls between two steps of the optimizer '
-                f'(accumulative_counts={counts}), whose gradients it does not hold; make the interval of the '
-                f'{type(hook).__name__} a multiple of {counts} iterations, or leave ExactResumeHook out'
-            )
+    def __init__(self, function: Callable[[Runner], None]) -> None:
+        self._function = function
+
+    def before_train(self, runner: Runner) -> None:
+        """Call the function."""
+        self._function(runner)
 
 
 class _ResumedIterator:

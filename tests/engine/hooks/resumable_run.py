@@ -81,7 +81,7 @@ def build(work, epochs=0, iterations=0, sampler='InfiniteSampler', checkpoint=No
     settings = dict(
         model=Network(),
         work_dir=str(work),
-        experiment_name=f'{work.name}-{os.getpid()}',
+        experiment_name=f'{work.parent.name}-{work.name}-{os.getpid()}',
         train_dataloader=dict(
             batch_size=4,
             num_workers=workers,
@@ -204,3 +204,20 @@ def wait_for(path, processes):
 def logged(work):
     """Return the text of all log files."""
     return ''.join(path.read_text() for path in work.rglob('*.log'))
+
+
+def names(work):
+    """Of the checkpoints in a work directory, the partial ones included."""
+    return sorted(path.name for path in work.glob('*.pth*'))
+
+
+class Scores(Hook):
+    """Stands for validation: the hook below saves the best by these scores."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter in self.scores:
+            (checkpoint,) = [hook for hook in runner.hooks if hasattr(hook, 'save_best')]
+            checkpoint.after_val_epoch(runner, dict(accuracy=self.scores[runner.iter]))

@@ -7,17 +7,12 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 from commands import free_port
-from mmengine.hooks import Hook
-from resumable_run import build, finish, kill, logged, start, wait_for
+from resumable_run import Scores, build, finish, kill, names, start, wait_for
 
+from mmrecall.engine.folder_lock import LOCK, lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
-from mmrecall.engine.resume import check_intact, newest_intact
-
-
-def names(work):
-    return sorted(path.name for path in work.glob('*.pth*'))
+from mmrecall.engine.resume import check_intact
 
 
 class Full:
@@ -48,25 +43,13 @@ def test_an_old_checkpoint_is_removed_only_when_the_new_one_is_there(tmp_path, m
     replace = Path.replace
 
     def watched(path, target):
-        seen.append(names(tmp_path))
+        seen.append([re.sub(r'\.\w{8}\.partial', '.partial', name) for name in names(tmp_path)])
         return replace(path, target)
 
     monkeypatch.setattr(Path, 'replace', watched)
     build(tmp_path, iterations=9).train()
     assert ['iter_3.pth', 'iter_6.pth', 'iter_9.pth.partial'] in seen
     assert names(tmp_path) == ['iter_6.pth', 'iter_9.pth']
-
-
-class Scores(Hook):
-    """Stands for validation: the hook below saves the best by these scores."""
-
-    def __init__(self, scores):
-        self.scores = scores
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter in self.scores:
-            (checkpoint,) = [hook for hook in runner.hooks if hasattr(hook, 'save_best')]
-            checkpoint.after_val_epoch(runner, dict(accuracy=self.scores[runner.iter]))
 
 
 def best_of(tmp_path, scores):
@@ -94,74 +77,39 @@ def test_the_best_checkpoint_stays_until_the_better_one_is_written(tmp_path, mon
 
 
 def test_the_rest_of_a_killed_write_is_cleared_away(tmp_path):
-    (tmp_path / 'iter_6.pth.partial').write_bytes(b'half')
+    (tmp_path / 'iter_6.pth.0a1b2c3d.partial').write_bytes(b'half')
+    (tmp_path / 'last_checkpoint.0a1b2c3d.partial').write_bytes(b'half')
     build(tmp_path, iterations=3).train()
     assert names(tmp_path) == ['iter_3.pth']
+    assert not list(tmp_path.glob('*.partial'))
 
 
-def resume(work, **settings):
-    runner = build(work, resume=True, **settings)
-    runner.train()
-    return runner
+def test_a_second_run_in_a_work_directory_is_refused_and_the_first_goes_on(tmp_path):
+    first = start(tmp_path, slow=True, iterations=40)
+    wait_for(tmp_path / 'step_4', first)
+    with pytest.raises(RuntimeError, match=f'{tmp_path} is in use by another run, process {first[0].pid} on'):
+        build(tmp_path, iterations=40).train()
+    assert finish(first) == [0]
+    assert names(tmp_path) == ['iter_39.pth', 'iter_40.pth']
+    assert not (tmp_path / LOCK).exists()
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """Work directory of a run with checkpoints at 3 and 6."""
-    build(tmp_path, iterations=6).train()
-    return tmp_path
+def test_all_ranks_end_if_another_run_has_the_work_directory(tmp_path):
+    lock_folder(tmp_path)
+    try:
+        assert finish(start(tmp_path, ports=(free_port(),) * 2, iterations=6)) == [1, 1]
+    finally:
+        unlock_folder(tmp_path)
+    assert finish(start(tmp_path, ports=(free_port(),) * 2, iterations=6)) == [0, 0]
 
 
-def test_of_a_checkpoint_that_was_cut_off_the_one_before_is_taken_and_it_is_named(trained):
-    broken = trained / 'iter_6.pth'
-    broken.write_bytes(broken.read_bytes()[:-100])
-    resume(trained, iterations=9)
-    assert re.search(
-        rf'{broken} was cut off after \d+ bytes; resuming from {trained}/iter_3.pth instead', logged(trained)
-    )
-    assert names(trained) == ['iter_6.pth', 'iter_9.pth']
-    check_intact(broken)
-
-
-@pytest.mark.parametrize('content', [None, b''])
-def test_a_missing_or_empty_checkpoint_is_passed_over(trained, content):
-    (trained / 'iter_6.pth').unlink()
-    if content is not None:
-        (trained / 'iter_6.pth').write_bytes(content)
-    resume(trained, iterations=9)
-    assert f'iter_6.pth is {"missing" if content is None else "empty"}' in logged(trained)
-
-
-def test_an_empty_note_of_the_last_checkpoint_is_made_up_for(trained):
-    (trained / 'last_checkpoint').write_text('')
-    runner = resume(trained, iterations=6)
-    assert 'last_checkpoint is empty; resuming from' in logged(trained)
-    assert runner.iter == 6
-
-
-def test_without_any_intact_checkpoint_nothing_begins_anew(trained):
-    for name in names(trained):
-        (trained / name).write_bytes(b'PK half')
-    with pytest.raises(ValueError, match=r'no checkpoint to resume from: .*iter_6.*iter_3.*start anew'):
-        resume(trained, iterations=9)
-
-
-def test_a_checkpoint_that_was_asked_for_is_not_replaced_by_another(trained):
-    broken = trained / 'iter_6.pth'
-    broken.write_bytes(broken.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r'iter_6\.pth was cut off'):
-        resume(trained, iterations=9, load_from=str(broken))
-
-
-def test_what_a_run_began_with_is_not_what_it_resumes_from(trained, tmp_path_factory):
-    pretrained = tmp_path_factory.mktemp('pretrained')
-    build(pretrained, iterations=12).train()
-    runner = build(trained, resume=True, iterations=9, load_from=str(pretrained / 'iter_12.pth'))
-    runner.train()
-    assert runner.iter == 9
-    assert f'Resuming from {trained}/iter_6.pth; load_from={pretrained}/iter_12.pth' in logged(trained) + logged(
-        pretrained
-    )
+def test_two_runs_with_one_folder_for_their_checkpoints_are_told_apart(tmp_path):
+    lock_folder(tmp_path / 'large' / 'work')
+    try:
+        settings = dict(by_epoch=False, interval=3, out_dir=str(tmp_path / 'large'))
+        assert finish(start(tmp_path / 'work', iterations=6, checkpoint=settings)) == [1]
+    finally:
+        unlock_folder(tmp_path / 'large' / 'work')
 
 
 def test_another_librarys_handler_of_the_signal_is_called_too():
@@ -174,23 +122,6 @@ def test_another_librarys_handler_of_the_signal_is_called_too():
         assert called == [signal.SIGUSR1]
     finally:
         signal.signal(signal.SIGUSR1, before)
-
-
-def test_checkpoints_of_other_names_are_not_resumed_from(tmp_path):
-    for name in ('iter_9.pth', 'iter_3.pth', 'best_accuracy_iter_4.pth', 'iter_3_old.pth'):
-        torch.save({}, tmp_path / name)
-    (tmp_path / 'iter_6.pth').write_bytes(b'')
-    path, broken = newest_intact(tmp_path, tmp_path / 'iter_6.pth', 'iter_{}.pth')
-    assert path == tmp_path / 'iter_3.pth'
-    assert len(broken) == 1
-
-
-def test_a_checkpoint_in_the_middle_of_an_epoch_lies_between_those_of_the_epochs(tmp_path):
-    for name in ('epoch_1.pth', 'epoch_2.pth', 'epoch_2_iter_14.pth'):
-        torch.save({}, tmp_path / name)
-    (tmp_path / 'epoch_3.pth').write_bytes(b'')
-    path, _ = newest_intact(tmp_path, tmp_path / 'epoch_3.pth', 'epoch_{}.pth')
-    assert path.name == 'epoch_2_iter_14.pth'
 
 
 LOOPS = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands import free_port
 from mmengine.hooks import Hook
-from resumable_run import Noisy, build, digest, finish, kill, logged, start, wait_for
+from resumable_run import Noisy, build, digest, finish, kill, start, wait_for
 from torch.utils.data import DataLoader, IterableDataset
 
 LOOPS = {
@@ -90,13 +90,6 @@ def test_without_a_seed_it_does_not_begin(tmp_path):
         build(tmp_path, iterations=3, randomness=dict(seed=None)).train()
 
 
-@pytest.mark.parametrize('loop', [dict(iterations=9), dict(epochs=2)])
-def test_checkpoints_between_two_steps_of_the_optimizer_are_refused(loop, tmp_path):
-    accumulating = dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=5)
-    with pytest.raises(ValueError, match=r'accumulative_counts=5.*multiple of 5 iterations'):
-        build(tmp_path, optim_wrapper=accumulating, **loop).train()
-
-
 def test_accumulated_gradients_resume_exactly(tmp_path):
     settings = dict(iterations=12, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3))
     whole = uninterrupted(tmp_path / 'whole', **settings)
@@ -123,21 +116,6 @@ def test_a_loader_without_batches_is_named(tmp_path):
     loader = DataLoader(Noisy(), batch_size=100, drop_last=True)
     with pytest.raises(ValueError, match='no batches; the data set is empty, or smaller than a batch'):
         build(tmp_path, iterations=3, train_dataloader=loader).train()
-
-
-def test_a_resume_under_other_conditions_goes_on_and_says_which(tmp_path):
-    build(tmp_path, epochs=1, sampler='DefaultSampler').train()
-    runner = build(tmp_path, epochs=2, sampler='DefaultSampler', resume=True)
-    runner._train_dataloader['batch_size'] = 7
-    runner.train()
-    assert 'not what an uninterrupted one would be: batches_of_an_epoch was 8, is 5' in logged(tmp_path)
-    assert runner.epoch == 2
-
-
-def test_a_checkpoint_of_a_run_without_the_hook_is_resumed_with_a_warning(tmp_path):
-    build(tmp_path, iterations=3, hooks=[]).train()
-    build(tmp_path, iterations=6, resume=True).train()
-    assert 'the checkpoint was written without ExactResumeHook' in logged(tmp_path)
 
 
 class Indices(Hook):
@@ -225,6 +203,21 @@ def test_a_schedule_that_follows_the_validation_resumes_exactly(loop, tmp_path):
     assert kill(killed)
     assert (tmp_path / 'killed' / 'last_checkpoint').read_text().endswith(last)
     assert resumed(tmp_path / 'killed', **settings) == whole
+
+
+def test_statistics_that_are_made_precise_at_the_end_of_an_epoch_resume_exactly(tmp_path):
+    pytest.importorskip('mmpretrain')
+    hooks = [dict(type='mmrecall.ExactResumeHook'), dict(type='mmpretrain.PreciseBNHook', num_samples=16)]
+    settings = dict(
+        epochs=3, sampler='DefaultSampler', workers=1, hooks=hooks, checkpoint=dict(by_epoch=False, interval=4)
+    )
+    whole = uninterrupted(tmp_path / 'whole', **settings)
+    # at the end of an epoch, and in its middle
+    for step in (10, 14):
+        killed = start(tmp_path / str(step), slow=True, **settings)
+        wait_for(tmp_path / str(step) / f'step_{step}', killed)
+        assert kill(killed)
+        assert resumed(tmp_path / str(step), **settings) == whole
 
 
 def test_a_hook_that_is_there_twice_is_refused(tmp_path):

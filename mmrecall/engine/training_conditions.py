@@ -1,0 +1,98 @@
+"""The conditions that a resumed training must share with the one that wrote its checkpoint."""
+
+import pickle
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmrecall.engine.runner import accumulated_steps
+
+
+def training_conditions(runner: Runner) -> dict[str, Any]:
+    """Return the numbers and names on which the batches of a training, and the steps of its optimizer, depend."""
+    loader = runner.train_dataloader
+    batches = loader.batch_sampler
+    sampler = getattr(batches, 'sampler', loader.sampler)
+    return dict(
+        seed=runner.seed,
+        ranks=runner.world_size,
+        batches_of_an_epoch=len(loader),
+        batch_size=getattr(batches, 'batch_size', loader.batch_size),
+        accumulative_counts=accumulated_steps(runner),
+        sampler=type(sampler).__name__,
+        shuffle=getattr(sampler, 'shuffle', None),
+        items=len(loader.dataset),
+        checksum_of_the_list_of_items=_checksum(loader.dataset),
+    )
+
+
+def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs, for people; a condition that an older version did not save does not.
+
+    Example:
+        >>> changed_conditions(dict(seed=0, batch_size=64), dict(seed=0, batch_size=79, items=10))
+        'batch_size was 64, is 79'
+    """
+    return ', '.join(
+        f'{key} was {before[key]}, is {value}' for key, value in now.items() if key in before and before[key] != value
+    )
+
+
+def _checksum(dataset: Any) -> int | None:
+    """Return a checksum of the paths, labels and other entries of mmengine's data sets, or None for others."""
+    if hasattr(dataset, 'datasets'):
+        return zlib.crc32(pickle.dumps([_checksum(part) for part in dataset.datasets]))
+    if hasattr(dataset, 'dataset'):
+        return _checksum(dataset.dataset)
+    # mmengine keeps a list as the bytes of its pickled entries, unless it is told not to.
+    entries = getattr(dataset, 'data_bytes', None)
+    if entries is not None and len(entries):
+        return zlib.crc32(entries)
+    entries = getattr(dataset, 'data_list', None)
+    if entries is None:
+        return None
+    checksum = 0
+    for entry in entries:
+        checksum = zlib.crc32(pickle.dumps(entry), checksum)
+    return checksum
+
+
+def check_exact(runner: Runner) -> None:
+    """Check that a checkpoint would hold all that a resumed training needs.
+
+    Raises:
+        ValueError: one would be written between two steps of an optimizer that accumulates gradients, which it does not
+            hold, or another hook takes batches of the training.
+    """
+    loop, counts = runner.train_loop, accumulated_steps(runner)
+    if isinstance(loop, IterBasedTrainLoop):
+        for hook in runner.hooks:
+            # mmpretrain's, which may not be installed
+            if type(hook).__name__ == 'PreciseBNHook':
+                raise ValueError(
+                    'PreciseBNHook takes batches out of a training by iterations, of which a resumed one does not '
+                    'know; train by epochs, or leave PreciseBNHook or ExactResumeHook out'
+                )
+    length = len(runner.train_dataloader)
+    for hook in runner.hooks:
+        if not isinstance(hook, CheckpointHook):
+            continue
+        name, moments = type(hook).__name__, []
+        unit = length if hook.by_epoch else 1
+        if hook.interval > 0:
+            moments += [(hook.interval * unit, f'the interval of the {name}')]
+            moments += [(hook.save_begin * unit, f'save_begin of the {name}')]
+        if hook.save_best and runner.val_loop is not None:
+            # The last checkpoint is written again after the best one.
+            unit = 1 if isinstance(loop, IterBasedTrainLoop) else length
+            moments += [(interval * unit, 'val_interval (because of save_best)') for interval in loop.dynamic_intervals]
+        for iterations, what in moments:
+            if iterations % counts:
+                raise ValueError(
+                    f'a checkpoint every {iterations} iterations falls between two steps of the optimizer '
+                    f'(accumulative_counts={counts}), whose gradients it does not hold; make {what} a multiple of '
+                    f'{counts} iterations, or leave ExactResumeHook out'
+                )

@@ -1,0 +1,127 @@
+"""Reading of checkpoints in the commands: weights, numbers, texts and mmengine's logs, and nothing that runs code."""
+
+import os
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmrecall.io import KnownFunction, SafeUnpickler, check_intact, is_script, pickle_with
+
+TRUST = '--trust-checkpoints'
+
+_torch_load = torch.load
+
+
+def load_weights_only() -> None:
+    """Make `torch.load` refuse, in this process, files that hold more than weights and mmengine's logs.
+
+    mmengine loads a file that `weights_only=True` refuses, or every file on a PyTorch before 2.6, with pickle, which
+    runs what the file says. After this call its checkpoints are read on any PyTorch, and nothing else.
+    """
+    torch.load = torch.serialization.load = load_known
+
+
+def load_known(
+    f: Any, map_location: Any = None, *unsafe: Any, weights_only: Any = None, pickle_module: Any = None, **options: Any
+) -> Any:
+    """Return what `torch.load` does for a checkpoint of mmengine; the arguments on safety count for nothing.
+
+    Raises:
+        ValueError: the file is damaged, a program of TorchScript, or holds an object of another class.
+    """
+    if isinstance(f, (str, os.PathLike)):
+        check_intact(f)
+    if is_script(f):
+        raise ValueError(f'{f} is a compiled model of TorchScript, which may run code; give a checkpoint of weights')
+    loaded = _torch_load(f, map_location, pickle_with(_unpickler_of(f)), weights_only=False, **options)
+    meta = loaded.get('meta') if isinstance(loaded, dict) else None
+    if isinstance(meta, dict):
+        # mmengine runs this text as a config, to compare the number of GPUs; it saves its own by another name.
+        meta.pop('config', None)
+    return loaded
+
+
+def _unpickler_of(f: Any) -> type[SafeUnpickler]:
+    """Return an unpickler that knows what mmengine saves, and whose errors name the file."""
+
+    class Unpickler(SafeUnpickler):
+        def find_other(self, module: str, name: str) -> Any:
+            found = _KNOWN.get((module.replace('numpy._core', 'numpy.core'), name))
+            if found is None:
+                raise ValueError(
+                    f'{f} holds {module}.{name}, which is neither weights nor a log of mmengine, and loading it may '
+                    f'run code; nothing was run. If you trust where the file comes from, add {TRUST}'
+                )
+            return found
+
+    return Unpickler
+
+
+class _Dtype:
+    """Type of a plain array; numpy's, restored from a pickle, may say that bytes are pointers to objects."""
+
+    def __init__(self, name: str, *flags: Any) -> None:
+        if not re.fullmatch(r'[biufcSU]\d+', name):
+            raise ValueError(f'a checkpoint holds a numpy array of type {name!r}; expected numbers or texts')
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder('>' if state[1] == '>' else '<')
+
+
+class _Array(np.ndarray):
+    """Array of numbers or texts, which is saved as one of numpy."""
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, kind, fortran, data = state
+        super().__setstate__((version, shape, kind.dtype, fortran, data))
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        return self.view(np.ndarray).__reduce_ex__(protocol)
+
+
+class _History(HistoryBuffer):
+    """Log of mmengine without the methods that its pickle names."""
+
+    def __setstate__(self, state: dict) -> None:
+        state.pop('statistics_methods', None)
+        self._set_default_statistics()
+        self.__dict__.update(state)
+        self.__class__ = HistoryBuffer
+
+
+def _array(*args: Any) -> np.ndarray:
+    return np.ndarray.__new__(_Array, (0,), 'b')
+
+
+def _scalar(kind: _Dtype, data: bytes) -> Any:
+    return np.frombuffer(data, kind.dtype)[0]
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    # Pickles of protocol 2 hold bytes as a text, one character each.
+    return text.encode('latin1')
+
+
+def _nothing(*args: Any) -> None:
+    return None
+
+
+# What a pickle may call, none of which does more than its name says.
+_KNOWN: dict[tuple[str, str], Any] = {
+    ('mmengine.logging.history_buffer', 'HistoryBuffer'): _History,
+    ('numpy', 'dtype'): KnownFunction(_Dtype),
+    # an argument of the next alone, which is no use to call
+    ('numpy', 'ndarray'): object(),
+    ('numpy.core.multiarray', '_reconstruct'): KnownFunction(_array),
+    ('numpy.core.multiarray', 'scalar'): KnownFunction(_scalar),
+    ('_codecs', 'encode'): KnownFunction(_bytes),
+    # the methods of a log
+    ('__builtin__', 'getattr'): KnownFunction(_nothing),
+    ('builtins', 'getattr'): KnownFunction(_nothing),
+    ('__builtin__', 'set'): set,
+    ('builtins', 'set'): set,
+}
