@@ -151,7 +151,7 @@ def test_every_figure_has_its_table_and_its_files(report):
 
 def test_what_is_left_out_is_on_the_page(report):
     written, page, _ = report
-    assert [one.work_dir.rpartition('/')[2] for one in written.skipped] == ['missing <i>']
+    assert [one.work_dir.rpartition('/')[2] for one in written.skipped] == ['empty', 'missing <i>']
     assert 'there is no such folder' in page.text
 
 
