@@ -15,6 +15,7 @@ from mmrecall.analysis.report.page import files_of, write_page
 from mmrecall.analysis.report.runs import Run
 from mmrecall.analysis.report.selection import Skipped, comparable, find_work_dirs, read_runs
 from mmrecall.analysis.report.tables import Comparison, compare, config_differences, runs_table, versions
+from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write
 
 
@@ -54,6 +55,7 @@ def write_report(
     Raises:
         ValueError: nothing can be reported, with the reasons; no run has the label ``reference``; or ``labels`` has a
             folder without a run, or two labels for one.
+        BlockingIOError: another process writes a report to ``out``.
         OSError: ``out`` cannot be written to.
     """
     if out.exists() and not out.is_dir():
@@ -77,10 +79,11 @@ def write_report(
                 raise
             skipped += damaged
     report = Report(out / 'index.html', comparison, skipped + others, notes)
-    earlier = files_of(report.page)
-    written = _write(report, figures, title, command)
-    for name in earlier - written:
-        (out / name).unlink(missing_ok=True)
+    with only_writer(report.page):
+        earlier = files_of(report.page)
+        written = _write(report, figures, title, command)
+        for name in earlier - written:
+            (out / name).unlink(missing_ok=True)
     return report
 
 
