@@ -12,13 +12,14 @@ Example: python tools/analysis_tools/class_gradients.py \\
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import Progress
 
 from mmrecall.analysis.display import print_table
 from mmrecall.analysis.gradients.comparison import SPLITS, ComparedGradients, GradientComparison
 from mmrecall.analysis.gradients.figures import draw_gradients, gradients_table, write_gradients
+from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
 
 
@@ -53,9 +54,9 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> ComparedGradients:
-    config = Config.fromfile(arguments.config)
+    config = read_config(arguments.config)
     config.merge_from_dict(arguments.cfg_options or {})
-    compared = [Config.fromfile(path) for path in arguments.compare]
+    compared = [read_config(path) for path in arguments.compare]
     comparison = GradientComparison(
         config, arguments.checkpoint, compared, arguments.head, arguments.split, arguments.seed
     )

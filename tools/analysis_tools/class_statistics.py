@@ -13,10 +13,11 @@ Example: python tools/analysis_tools/class_statistics.py \\
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from mmrecall.analysis.class_statistics import class_counts_table, count_training_set, draw_class_counts
 from mmrecall.analysis.display import print_table
+from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     out = arguments.out or Path('work_dirs') / Path(arguments.config).stem / 'class_counts.json'
     plot = arguments.plot or out.with_suffix('.png')
     try:
-        config = Config.fromfile(arguments.config)
+        config = read_config(arguments.config)
         config.merge_from_dict(arguments.cfg_options or {})
         found = count_training_set(config, arguments.workers, arguments.through_pipeline)
         print_table(class_counts_table(found))

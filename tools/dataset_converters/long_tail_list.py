@@ -9,9 +9,10 @@ Example: python tools/dataset_converters/long_tail_list.py CONFIG --out data/flo
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
+from mmrecall.config_files import naming_unknown_types, read_config
 from mmrecall.datasets.failures import whole_message
 from mmrecall.datasets.subsampling import PROFILES, write_long_tail
 
@@ -30,12 +31,13 @@ def main() -> None:
     arguments = parser.parse_args()
     options = dict(profile=arguments.profile, power=arguments.power, largest=arguments.largest, seed=arguments.seed)
     try:
-        config = Config.fromfile(arguments.config)
+        config = read_config(arguments.config)
         config.merge_from_dict(arguments.cfg_options or {})
         if 'train_dataloader' not in config:
             raise ValueError(f'{config.filename} has no train_dataloader; expected train_dataloader=dict(dataset=...)')
         init_default_scope(config.get('default_scope', 'mmpretrain'))
-        dataset = DATASETS.build(config.train_dataloader.dataset)
+        with naming_unknown_types(config):
+            dataset = DATASETS.build(config.train_dataloader.dataset)
         counts = write_long_tail(dataset, arguments.out, arguments.ratio, progress=True, **options)
     except (OSError, TypeError, ValueError) as error:
         raise SystemExit(whole_message(error)) from error

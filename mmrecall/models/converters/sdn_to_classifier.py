@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, TRANSFORMS, Registry
 from mmpretrain.models import ImageClassifier
 from torch import nn
 
+from mmrecall.config_files import read_config
 from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write, read_checkpoint, read_literals
 from mmrecall.models.heads import SDNHead
@@ -65,7 +66,7 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     if not isinstance(loaded.get('state_dict'), Mapping):
         raise ValueError(f"{checkpoint} has no 'state_dict'; take a checkpoint that mmengine has saved")
     saved = loaded['meta'] if isinstance(loaded.get('meta'), Mapping) else {}
-    network = Config.fromfile(config) if config is not None else _saved_config(saved, checkpoint)
+    network = read_config(config) if config is not None else _saved_config(saved, checkpoint)
     exported = Config(_classifier_config(network, checkpoint))
     model = _build(exported.model)
     _fill(model, loaded['state_dict'], checkpoint)
