@@ -37,7 +37,12 @@ def find_work_dirs(paths: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
     found: dict[Path, Path] = {}
     skipped = []
     for path in paths:
-        if not path.is_dir():
+        try:
+            is_there = path.is_dir()
+        except OSError as error:
+            skipped.append(_unreadable(path, error))
+            continue
+        if not is_there:
             skipped.append(Skipped(str(path), 'there is no such folder'))
             continue
         below, unread = _below(path, set())
@@ -66,7 +71,7 @@ def _below(folder: Path, visited: set[Path]) -> tuple[list[Path], list[Skipped]]
         entries = sorted(folder.iterdir(), key=lambda entry: (entry.is_symlink(), entry))
         inner = [entry for entry in entries if entry.is_dir()]
     except OSError as error:
-        return [], [Skipped(str(folder), f'it cannot be read ({error.strerror})')]
+        return [], [_unreadable(folder, error)]
     found: list[Path] = []
     skipped = [
         Skipped(str(entry), f'it is a link to {os.readlink(entry)}, which is not there')
@@ -89,6 +94,10 @@ def _below(folder: Path, visited: set[Path]) -> tuple[list[Path], list[Skipped]]
         if _has_traces(entry) or (beside_runs and _may_be_run(entry))
     ]
     return found, skipped
+
+
+def _unreadable(folder: Path, error: OSError) -> Skipped:
+    return Skipped(str(folder), f'it cannot be read ({error.strerror})')
 
 
 def _has_traces(folder: Path) -> bool:

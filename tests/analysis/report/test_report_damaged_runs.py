@@ -140,6 +140,9 @@ def test_an_unreadable_folder_is_named(runs, report, unread, monkeypatch):
     seeds, reasons, _ = report()
     assert seeds == [0, 2]
     assert 'Permission denied' in reasons['seed_1']
+    # As an argument, too.
+    _, skipped = find_work_dirs([runs / unread / 'inner'])
+    assert 'Permission denied' in skipped[0].reason
 
 
 def test_folders_that_could_be_runs_are_named(runs, report):
