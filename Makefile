@@ -64,7 +64,7 @@ define install_onedl
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) or sys.exit("Python %d.%d: this needs 3.10 to 3.12; call make with PYTHON=python3.11" % sys.version_info[:2])'
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps $(foreach file,$(filter %.txt,$^),-r $(file))
+	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes $(foreach file,$(filter %.txt,$^),-r $(file))
 	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 endef
@@ -79,8 +79,8 @@ $(OPENMMLAB)/.ready: requirements/openmmlab.txt requirements/mmcv.txt requiremen
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 11) or sys.exit("Python %d.%d: the stock packages need 3.10 or 3.11; call make with PYTHON=python3.11" % sys.version_info[:2])'
 	rm -rf $(OPENMMLAB)
 	$(PYTHON) -m venv $(OPENMMLAB)
-	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps -r requirements/openmmlab.txt -r requirements/demo.txt -r requirements/report.txt -r requirements/test.txt
+	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/openmmlab.txt -r requirements/demo.txt -r requirements/report.txt -r requirements/test.txt
 	@echo "mmcv is compiled now unless pip has it cached: about 8 minutes on two cores"
-	MMCV_WITH_OPS=1 FORCE_CUDA=0 $(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation -r requirements/mmcv.txt
+	MMCV_WITH_OPS=1 FORCE_CUDA=0 $(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation --require-hashes -r requirements/mmcv.txt
 	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

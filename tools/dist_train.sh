@@ -9,7 +9,8 @@ CONFIG=$1
 GPUS=$2
 
 HERE=$(dirname "$0")
-PYTHONPATH="$HERE/..:${PYTHONPATH:-}" "${PYTHON:-python}" -m torch.distributed.run \
+# In place of this shell, so that a signal to the script reaches the ranks.
+PYTHONPATH="$HERE/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" -m torch.distributed.run \
   --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
   --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" --nproc_per_node="$GPUS" \
   "$HERE/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -46,6 +46,40 @@ train_command() {
   printf '%q ' "${PYTHON:-python}" -u "$TOOLS/train.py" "$config" --launcher slurm --work-dir "$work_dir" "${@:3}"
 }
 
+# Refuse work dirs that a job in Slurm's queue trains in, by the id in its file slurm_job.
+refuse_work_dirs_in_use() {
+  local queue work_dir job state
+  queue=$(squeue --noheader --array --format='%i %T')
+  for work_dir in "$@"; do
+    job=$(cat "$work_dir/slurm_job" 2> /dev/null) || continue
+    state=$(awk -v job="$job" '$1 == job { print $2; exit }' <<< "$queue")
+    if [ -n "$state" ]; then
+      echo "$0: job $job ($state) trains in $work_dir; wait for its end, cancel it (scancel $job), or set another" \
+        "--work-dir" >&2
+      exit 2
+    fi
+  done
+}
+
+# Take folders for this submission until the script ends: a second one would write over the commands of the first.
+take_work_dirs() {
+  local work_dir
+  refuse_work_dirs_in_use "$@"
+  TAKEN=()
+  trap 'for taken in "${TAKEN[@]}"; do rmdir "$taken"; done' EXIT
+  for work_dir in "$@"; do
+    mkdir -p "$work_dir"
+    if ! mkdir "$work_dir/slurm_submission" 2> /dev/null; then
+      echo "$0: another script submits a job for $work_dir; wait for it, or, if none is running, remove" \
+        "$work_dir/slurm_submission" >&2
+      exit 2
+    fi
+    TAKEN+=("$work_dir/slurm_submission")
+  done
+  # The other script may have submitted in between.
+  refuse_work_dirs_in_use "$@"
+}
+
 # the file that slurm_job.sh runs; what was trained is on record with it
 write_command() {
   local work_dir=$1
@@ -60,7 +94,7 @@ write_command() {
   } > "$work_dir/slurm_command.sh"
 }
 
-# hand slurm_job.sh to Slurm: submit LOG [options of sbatch] -- WORK_DIR...
+# JOB: the id of slurm_job.sh, handed to Slurm: submit LOG [options of sbatch] -- WORK_DIR...
 submit() {
   # Slurm puts a number in place of %j
   local log=$1 options=()
@@ -70,6 +104,9 @@ submit() {
     shift
   done
   # shellcheck disable=SC2086  # SBATCH_ARGS is a list of words
-  sbatch "${RESOURCES[@]}" --requeue --open-mode=append --signal=B:USR1@120 --output="$log" \
-    "${options[@]}" ${SBATCH_ARGS:-} "$TOOLS/slurm_job.sh" "${@:2}"
+  JOB=$(sbatch --parsable "${RESOURCES[@]}" --requeue --open-mode=append --signal=B:USR1@120 --output="$log" \
+    "${options[@]}" ${SBATCH_ARGS:-} "$TOOLS/slurm_job.sh" "${@:2}")
+  # The name of the cluster may follow.
+  JOB=${JOB%%;*}
+  echo "Submitted batch job $JOB"
 }

@@ -3,7 +3,8 @@
 #   [MAX_PARALLEL=8] slurm_array.sh PARTITION JOB_NAME "SEEDS" CONFIG... [--work-dir DIR] [arguments of tools/train.py]
 # Example: tools/slurm_array.sh gpu losses "0 1 2" configs/deeplabv3/*camvid-180x240.py
 # DIR is work_dirs/JOB_NAME by default; a run is trained in DIR/NAME_OF_THE_CONFIG/seed_SEED, all are listed in
-# DIR/runs.tsv, and the logs are DIR/slurm-ARRAY_ID_TASK.out. See docs/slurm.md.
+# DIR/runs.tsv, and the logs are DIR/slurm-ARRAY_ID_TASK.out. Runs that are in the queue already are refused. See
+# docs/slurm.md.
 set -euo pipefail
 # shellcheck source=tools/help.sh
 source "$(dirname "$0")/help.sh"
@@ -47,7 +48,7 @@ done
 shared=$(printf '%s\n' "${RUN_DIRS[@]}" | sort | uniq --repeated)
 [ -z "$shared" ] || { echo "$0: two configs of the same name, or a seed twice: would share $shared" >&2; exit 2; }
 
-mkdir -p "$WORK_DIR"
+take_work_dirs "$WORK_DIR" "${RUN_DIRS[@]}"
 {
   printf 'task\tconfig\tseed\twork_dir\tcommand\n'
   task=0
@@ -60,7 +61,16 @@ mkdir -p "$WORK_DIR"
       task=$((task + 1))
     done
   done
-} > "$WORK_DIR/runs.tsv"
+} > "$WORK_DIR/runs.tsv.new"
+# Runs of earlier submissions stay on the list, unless they are submitted again.
+touch "$WORK_DIR/runs.tsv"
+awk -F '\t' 'NR == FNR { again[$4]; print; next } !($4 in again)' "$WORK_DIR/runs.tsv.new" "$WORK_DIR/runs.tsv" \
+  > "$WORK_DIR/runs.tsv.partial"
+mv "$WORK_DIR/runs.tsv.partial" "$WORK_DIR/runs.tsv"
+rm "$WORK_DIR/runs.tsv.new"
 
 submit "${WORK_DIR//%/%%}/slurm-%A_%a.out" "--array=0-$((${#RUN_DIRS[@]} - 1))${MAX_PARALLEL:+%$MAX_PARALLEL}" -- \
   "${RUN_DIRS[@]}"
+for task in "${!RUN_DIRS[@]}"; do
+  echo "${JOB}_$task" > "${RUN_DIRS[$task]}/slurm_job"
+done

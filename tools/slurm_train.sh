@@ -13,6 +13,7 @@ TOOLS=$(dirname "$0")
 # shellcheck source=tools/slurm_arguments.sh
 source "$TOOLS/slurm_arguments.sh"
 set_resources "$1" "$2"
+# In place of this shell, so that a signal to the script reaches the ranks.
 # shellcheck disable=SC2086  # SRUN_ARGS and PY_ARGS are lists of words
-PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" srun "${RESOURCES[@]}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec srun "${RESOURCES[@]}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
   "${PYTHON:-python}" -u "$TOOLS/train.py" "$CONFIG" --launcher slurm ${PY_ARGS:-} "${@:4}"

@@ -7,12 +7,14 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mmrecall.config_files import naming_unknown_types
+
 
 def build_model(config: Config) -> nn.Module:
     """Build the model of a config in its scope, with its data preprocessor, for one process; download no weights.
 
     Raises:
-        ValueError: a config without a model.
+        ValueError: a config without a model, or with a type that no registry has.
     """
     if not config.get('model'):
         raise ValueError(f'{config.filename} has no model; expected a config that trains')
@@ -23,4 +25,5 @@ def build_model(config: Config) -> nn.Module:
     model.pop('pretrained', None)
     if config.get('data_preprocessor'):
         model.setdefault('data_preprocessor', config.data_preprocessor)
-    return revert_sync_batchnorm(MODELS.build(model))
+    with naming_unknown_types(config):
+        return revert_sync_batchnorm(MODELS.build(model))

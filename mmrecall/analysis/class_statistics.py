@@ -12,6 +12,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from mmrecall.config_files import naming_unknown_types
 from mmrecall.datasets import LabelCounts, count_labels
 from mmrecall.functional import effective_number_weights, inverse_frequency_weights, median_frequency_weights
 from mmrecall.io import atomic_write
@@ -45,8 +46,10 @@ def count_training_set(config: Config, workers: int | None = None, through_pipel
         # The last head of a cascade predicts; 255 is mmseg's default.
         head = model.decode_head[-1] if isinstance(model.decode_head, list) else model.decode_head
         ignore_index = head.get('ignore_index', 255)
+    with naming_unknown_types(config):
+        dataset = DATASETS.build(loader.dataset)
     return count_labels(
-        DATASETS.build(loader.dataset),
+        dataset,
         ignore_index,
         head.get('num_classes'),
         workers,

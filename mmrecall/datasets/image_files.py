@@ -1,4 +1,4 @@
-"""Detection of image files that are truncated or cannot be read."""
+"""Detection of image files that are damaged, cannot be read, or are read otherwise than they are stored."""
 
 import os
 from typing import Any
@@ -10,12 +10,16 @@ from PIL import Image
 # formats that every build of OpenCV reads
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 _JPEG_BEGINS, _JPEG_ENDS = b'\xff\xd8', b'\xff\xd9'
+_BASELINE, _TABLES, _SCAN = (0xC0, 0xC1), 0xC4, 0xDA
+# a block of a disk has 512 bytes or more
+_HOLE = bytes(128)
+_ORIENTATION = 0x0112
 
 
 class ReadableImages:
-    """Mixin for data sets of image files; the error for a truncated or unreadable image names the file.
+    """Mixin for data sets of image files; the error for a damaged or unreadable image names the file.
 
-    OpenCV before 4.11 silently fills the missing part of a JPEG with grey.
+    OpenCV before 4.11 silently fills the missing part of a JPEG with grey, and every version decodes lost blocks.
     """
 
     def prepare_data(self, index: int) -> Any:
@@ -23,7 +27,7 @@ class ReadableImages:
 
         Raises:
             FileNotFoundError: the image is missing.
-            ValueError: the image is truncated or cannot be read.
+            ValueError: the image is damaged or cannot be read.
         """
         path = self.get_data_info(index)['img_path']
         # paths of other storage backends are not files of this machine
@@ -40,22 +44,72 @@ class ReadableImages:
 
 
 def check_complete(path: str) -> None:
-    """Check that a JPEG is not truncated; other formats are only checked for being empty.
+    """Check that a JPEG is neither truncated nor has a hole of zeros; other formats are only checked for being empty.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is truncated or empty.
+        ValueError: the file is damaged or empty.
     """
     with open(path, 'rb') as file:
-        begin = file.read(2)
-        if begin == _JPEG_BEGINS:
-            file.seek(-2, os.SEEK_END)
-            complete = file.read(2) == _JPEG_ENDS
-        else:
-            complete = bool(begin)
+        content = file.read(2)
+        if content == _JPEG_BEGINS:
+            content += file.read()
     # some cameras and web sites append data to a complete JPEG, so that decoding must decide
+    complete = content.endswith(_JPEG_ENDS) if content[:2] == _JPEG_BEGINS else bool(content)
     if not complete and not _is_whole(path):
         raise unreadable_image(path)
+    if content[:2] == _JPEG_BEGINS and _has_hole(content):
+        raise unreadable_image(path, 'a part of it is zeros, as of a copy that was interrupted')
+
+
+def _has_hole(content: bytes) -> bool:
+    """Return whether the scan of a baseline JPEG holds zeros that no encoder has written.
+
+    The code of zeros alone is that of the first symbol of every Huffman table. If these are "no change of the mean" and
+    "end of block", zeros are an even area; else they repeat one coefficient over many blocks, which no picture has.
+    Progressive files are not looked into, because their zeros may be bits of coefficients.
+    """
+    position, baseline, symbols = 2, False, set()
+    while content[position : position + 1] == b'\xff':
+        kind, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4], 'big')
+        segment = content[position + 4 : position + 2 + length]
+        position += 2 + length
+        baseline = baseline or kind in _BASELINE
+        while kind == _TABLES and len(segment) > 17:
+            symbols.add(segment[17])
+            segment = segment[17 + sum(segment[1:17]) :]
+        if kind == _SCAN:
+            break
+    else:
+        return False
+    if not baseline or symbols <= {0}:
+        return False
+    end = content.find(_JPEG_ENDS, position)
+    return content.find(_HOLE, position, end if end >= 0 else len(content)) >= 0
+
+
+def check_not_turned(path: str, image: np.ndarray) -> None:
+    """Check that an image is as its file has it: OpenCV and Pillow turn it by the orientation in its EXIF data.
+
+    Raises:
+        ValueError: the image is turned, so that a label of the same place would not fit it.
+    """
+    try:
+        with Image.open(path) as file:
+            # Pillow decodes all of a PNG to look for EXIF data behind the pixels.
+            has_none = file.format == 'PNG' and 'exif' not in file.info
+            orientation = 1 if has_none else file.getexif().get(_ORIENTATION, 1)
+    except Exception:  # the loader of the image has read what Pillow cannot
+        return
+    if orientation == 1:
+        return
+    stored = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if stored is None or not np.array_equal(stored, image):
+        raise ValueError(
+            f'{path} has the EXIF orientation {orientation}, by which it is turned when it is read, and its label is '
+            "not; save it as its label is, without the tag, or set color_type='color_ignore_orientation' of "
+            'LoadImageFromFile if the label fits the image as it is stored'
+        )
 
 
 def _is_whole(path: str) -> bool:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.label_sources import image_labels
+from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write
 
 Array = np.ndarray
@@ -143,24 +144,30 @@ def write_long_tail(
         The number of images of every class in the list.
 
     Raises:
+        BlockingIOError: another process writes the list.
         FileExistsError: the list exists.
         OSError: a file cannot be written; names it.
         ValueError: an item with no class or several, an image outside ``data_root``, or a line break in a path; see
             also `draw_long_tail`.
     """
     out = Path(out)
-    if out.exists():
-        raise FileExistsError(f'{out} exists; remove it, or set another name')
+    _check_absent(out)
     labels = image_labels(dataset)
     classes = dataset.metainfo.get('classes') or [str(number) for number in range(1 + labels.max())]
     chosen = draw_long_tail(labels, len(classes), imbalance_ratio, **options)
     new_files = {index: f'{out.stem}/{classes[labels[index]]}/{index:06d}.png' for index in chosen.tolist()}
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         paths = _paths(dataset, new_files, bar)
-        with atomic_write(out) as partial:
+        with only_writer(out), atomic_write(out) as partial:
+            _check_absent(out)
             partial.write_text(''.join(f'{path} {labels[index]}\n' for index, path in paths.items()), encoding='utf-8')
             _write_images(dataset, paths, out.parent, bar)
     return np.bincount(labels[chosen], minlength=len(classes)).tolist()
+
+
+def _check_absent(out: Path) -> None:
+    if out.exists():
+        raise FileExistsError(f'{out} exists; remove it, or set another name')
 
 
 def _paths(dataset: Any, new_files: dict[int, str], bar: Progress) -> dict[int, str]:

@@ -11,6 +11,7 @@ from typing import Any
 from mmrecall.datasets.failures import raise_failures
 from mmrecall.datasets.image_files import ReadableImages
 from mmrecall.datasets.label_lists import read_lines
+from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write
 from mmrecall.registry import DATASETS, register
 from mmrecall.upstream import require
@@ -240,6 +241,7 @@ def write_lists(
         The number of frames in each list.
 
     Raises:
+        BlockingIOError: another process writes the lists.
         FileNotFoundError: see `find_cameras`.
         OSError: a list cannot be written; names it. The old lists stay.
         ValueError: the cameras of a sequence have different frames, or a split is empty.
@@ -258,7 +260,7 @@ def write_lists(
             f'got {sum(map(len, splits.values()))} frames in {len(cameras)} camera folder(s) of {root}, which leaves '
             f'none for {", ".join(empty)}; expected at least {20 if contiguous else 10} frames per camera'
         )
-    with ExitStack() as written:
+    with only_writer(out / 'train.txt'), ExitStack() as written:
         for split, lines in splits.items():
             partial = written.enter_context(atomic_write(out / f'{split}.txt'))
             partial.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')

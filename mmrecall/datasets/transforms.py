@@ -1,11 +1,12 @@
 """Loaders of segmentation labels that check type, size and ids, with errors that name the file."""
 
 import io
+import os
 from collections.abc import Mapping
 
 import numpy as np
 
-from mmrecall.datasets.image_files import unreadable_image
+from mmrecall.datasets.image_files import check_not_turned, unreadable_image
 from mmrecall.datasets.label_sources import wrong_label
 from mmrecall.registry import TRANSFORMS, register
 from mmrecall.upstream import require
@@ -35,6 +36,10 @@ class _LoadIds(BaseTransform):
             return results
         if 'seg_map_path' not in results:
             raise ValueError(f'{results.get("img_path")} has no label; set seg_map_path in data_prefix of the data set')
+        image_path = results.get('img_path')
+        # paths of other storage backends are not files of this machine
+        if 'img' in results and image_path is not None and os.path.isfile(image_path):
+            check_not_turned(image_path, results['img'])
         path = results['seg_map_path']
         content = fileio.get(path)
         try:
@@ -70,7 +75,7 @@ class LoadCheckedAnnotations(_LoadIds):
     Raises:
         FileNotFoundError: the label is missing.
         ValueError: the file is not an image, is truncated, has several channels or another size than its image, or
-            holds a label that is neither a class nor ignored; names the file.
+            holds a label that is neither a class nor ignored; or the image is turned by its EXIF data. Names the file.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -122,7 +127,7 @@ class LoadSynthiaAnnotations(_LoadIds):
     Raises:
         FileNotFoundError: the label is missing.
         ValueError: the file is not an image, has not 16 bits and three channels, differs from its image in size, or has
-            an id above 15; names the file.
+            an id above 15; or the image is turned by its EXIF data. Names the file.
     """
 
     def _decode(self, image: Image.Image, content: bytes, path: str) -> Array:

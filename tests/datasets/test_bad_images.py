@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip('mmseg.datasets')
 pytest.importorskip('mmpretrain.datasets')
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmrecall.datasets import CamVidDataset, LongTailList, SynthiaSequenceDataset
@@ -80,6 +81,76 @@ def test_what_is_behind_the_end_of_a_jpeg_does_no_harm(tmp_path):
     for padding in (b'\0', b'\xff\xd8 of another \xff\xda', b'\xff\xd9'):
         (tmp_path / 'padded.jpg').write_bytes((tmp_path / 'a.jpg').read_bytes() + padding)
         check_complete(str(tmp_path / 'padded.jpg'))
+
+
+def encoded(image, *options):
+    return bytearray(cv2.imencode('.jpg', image, options)[1].tobytes())
+
+
+def with_hole(content, begin, size):
+    begin = int(begin * len(content))
+    content[begin : begin + size] = bytes(size)
+    return content
+
+
+@pytest.mark.parametrize('begin', [0.3, 0.6, 0.9])
+@pytest.mark.parametrize('size', [128, 4096])
+@pytest.mark.parametrize('make', [camvid, long_tail])
+def test_a_jpeg_with_a_hole_of_zeros_is_named(make, size, begin, tmp_path):
+    data = make(tmp_path, '.jpg')
+    path = Path(data.get_data_info(1)['img_path'])
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    path.write_bytes(with_hole(encoded(noise, cv2.IMWRITE_JPEG_QUALITY, 100), begin, size))
+    with pytest.raises(ValueError, match=rf'{path} is not an image that can be read \(a part of it is zeros.*fetch it'):
+        data[1]
+
+
+def test_zeros_that_an_encoder_writes_are_no_hole(tmp_path):
+    even = np.full((1000, 1000, 3), 200, np.uint8)
+    ramp = np.arange(0, 250, 0.25).astype(np.uint8)[None, :, None].repeat(1000, 0).repeat(3, 2)
+    black = np.zeros((1000, 1000), np.uint8)
+    for image in (even, ramp, black, black[..., None].repeat(3, 2)):
+        for options in ((), (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)):
+            (tmp_path / 'a.jpg').write_bytes(encoded(image, *options))
+            check_complete(str(tmp_path / 'a.jpg'))
+    optimised = encoded(even, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
+    assert bytes(128) in optimised
+    # Behind the end, and in a segment of data about the picture.
+    (tmp_path / 'a.jpg').write_bytes(encoded(IMAGE) + bytes(4096))
+    check_complete(str(tmp_path / 'a.jpg'))
+    plain = encoded(IMAGE)
+    (tmp_path / 'a.jpg').write_bytes(plain[:2] + b'\xff\xe1\x10\x02' + bytes(4096) + plain[2:])
+    check_complete(str(tmp_path / 'a.jpg'))
+
+
+def turned(root, orientation, loader):
+    camvid(root, '.jpg')
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(IMAGE).save(root / 'train' / 'a.jpg', exif=exif)
+    prefix = dict(img_path='train', seg_map_path='trainannot')
+    pipeline = [loader, dict(type='mmrecall.LoadCheckedAnnotations', num_classes=11)]
+    return CamVidDataset(data_root=str(root), data_prefix=prefix, pipeline=pipeline)
+
+
+@pytest.mark.parametrize('orientation', [2, 3, 6, 8])
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+def test_an_image_that_is_turned_away_from_its_label_is_named(orientation, backend, tmp_path):
+    data = turned(tmp_path, orientation, dict(type='LoadImageFromFile', imdecode_backend=backend))
+    with pytest.raises(
+        ValueError, match=rf'train/a\.jpg has the EXIF orientation {orientation}, by which it is turned'
+    ):
+        data[0]
+    assert data[1]['gt_seg_map'].shape == (64, 80)
+
+
+def test_an_image_that_is_read_as_it_is_stored_fits_its_label(tmp_path):
+    for orientation, loader in (
+        (1, dict(type='LoadImageFromFile')),
+        (3, dict(type='LoadImageFromFile', color_type='color_ignore_orientation')),
+    ):
+        data = turned(tmp_path / str(orientation), orientation, loader)
+        assert data[0]['gt_seg_map'].shape == (64, 80)
 
 
 class Bucket:

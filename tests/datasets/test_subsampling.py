@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmrecall.datasets import draw_long_tail, long_tailed_counts, write_long_tail
+from mmrecall.exclusive import only_writer
 
 PROFILES = st.sampled_from(['exponential', 'pareto'])
 
@@ -135,6 +136,15 @@ def test_a_list_is_never_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match=r'train\.txt exists; remove it'):
         write_long_tail(files(), out, 1)
     assert out.read_bytes() == before
+
+
+def test_a_list_that_another_process_writes_is_refused(tmp_path):
+    out = tmp_path / 'train.txt'
+    with only_writer(out):
+        with pytest.raises(BlockingIOError, match=r'train\.txt is being written by process \d+ on'):
+            write_long_tail(files(), out, 5)
+        assert not out.exists()
+    write_long_tail(files(), out, 5)
 
 
 def test_images_elsewhere_are_refused(tmp_path):

@@ -12,6 +12,7 @@ from commands import run
 
 from mmrecall.datasets import LoadSynthiaAnnotations, SynthiaSequenceDataset
 from mmrecall.datasets.synthia import SYNTHIA_IDS, find_cameras, label_path, split_frames, write_lists
+from mmrecall.exclusive import only_writer
 
 PIPELINE = [dict(type='mmseg.LoadImageFromFile'), dict(type='mmrecall.LoadSynthiaAnnotations')]
 
@@ -193,6 +194,14 @@ def test_cameras_with_different_frames_are_named(tmp_path):
             write_frame(tmp_path, f'{frame:06d}', camera='Omni_B')
     with pytest.raises(ValueError, match=r'Omni_F and .*Omni_B differ in 1 frame.*000000\.png'):
         write_lists(tmp_path, tmp_path / 'lists')
+
+
+def test_lists_that_another_process_writes_are_refused(tmp_path):
+    for frame in range(10):
+        write_frame(tmp_path, f'{frame:06d}')
+    with only_writer(tmp_path / 'lists' / 'train.txt'), pytest.raises(BlockingIOError, match='is being written by'):
+        write_lists(tmp_path, tmp_path / 'lists')
+    assert not list((tmp_path / 'lists').iterdir())
 
 
 def test_too_few_frames_for_a_split_are_named(tmp_path):

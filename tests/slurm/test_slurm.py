@@ -265,6 +265,19 @@ def test_a_task_of_an_array_requeues_itself_alone(cluster, submit, tmp_path):
     assert [one['Restarts'] for one in known] == ['0', '1']
 
 
+def test_a_run_that_is_in_the_queue_is_not_submitted_again(cluster, submit, repository, config, tmp_path):
+    held = dict(SBATCH_ARGS='--hold', **ONE_RANK)
+    array = submit('slurm_array.sh', 'cpu', 'table', '0 1', config, '--work-dir', tmp_path, **held)
+    again = ['cpu', 'job', config, '--work-dir', tmp_path / config.stem / 'seed_1']
+    status, output = cluster.run('bash', repository / 'tools/slurm_sbatch.sh', *again, **held)
+    assert status == 2
+    assert f'job {array}_1 (PENDING) trains in {again[-1]}' in output
+    cluster.run('scancel', f'{array}_1')
+    job = submit('slurm_sbatch.sh', *again, **held)
+    assert (again[-1] / 'slurm_job').read_text() == f'{job}\n'
+    cluster.run('scancel', array, job)
+
+
 @pytest.mark.parametrize(('partition', 'gpus'), [('cpu', None), ('gpu', 'gres:gpu:2')])
 def test_gpus_are_asked_for_where_the_partition_has_some(partition, gpus, cluster, submit, config, tmp_path):
     words = [partition, 'job', config, '--work-dir', tmp_path]

@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -90,6 +91,21 @@ def test_a_folder_is_complete_or_not_there(tmp_path, monkeypatch):
     digits.write_digits(root)
     assert list(tmp_path.iterdir()) == [root]
     assert not list(root.rglob('stray.png'))
+
+
+def test_of_two_writers_one_is_refused_and_the_files_of_the_other_are_whole(tmp_path):
+    def write(seed):
+        try:
+            return digits.write_digits(tmp_path / 'digits', seed=seed)
+        except (BlockingIOError, FileExistsError):
+            return None
+
+    with ThreadPoolExecutor(2) as writers:
+        counts = list(writers.map(write, (0, 1)))
+    assert counts.count(None) == 1
+    digits.write_digits(tmp_path / 'alone', seed=counts.index(None) ^ 1)
+    assert files(tmp_path / 'digits') == files(tmp_path / 'alone')
+    assert {path.name for path in tmp_path.iterdir()} == {'digits', 'alone'}
 
 
 def test_a_folder_that_exists_is_not_touched(tmp_path):

@@ -118,15 +118,21 @@ def test_two_cpu_ranks_train_and_evaluate(repository, config, small, tmp_path):
 
 @pytest.fixture
 def slurm(repository, tmp_path):
-    """Run a Slurm script; Slurm's commands print their arguments, a line each, and every partition has the same."""
+    """Run a Slurm script; Slurm's commands print their arguments, a line each, and every partition has the same.
 
-    def status_and_lines(script, *words, has='gpu:a100:8(S:0-1)', **variables):
-        for command in ('srun', 'sbatch'):
-            _write_program(tmp_path / command, 'printf "%s\\n" "$@"')
+    Submitted jobs have the id 7; ``queue`` holds lines of an id and a state.
+    """
+
+    def status_and_lines(script, *words, has='gpu:a100:8(S:0-1)', queue='', **variables):
+        _write_program(tmp_path / 'srun', 'printf "%s\\n" "$@"')
+        _write_program(tmp_path / 'sbatch', 'printf "%s\\n" "$@" >&2; echo "7;cluster"')
+        _write_program(tmp_path / 'squeue', f'echo "{queue}"')
         _write_program(tmp_path / 'sinfo', f'[ "$2" = --partition=nowhere ] || echo "{has}"')
         path = f'PATH={tmp_path}:/usr/bin:/bin'
         status, output = run('env', path, 'bash', repository / 'tools' / f'{script}.sh', *words, **variables)
-        return status, output.splitlines()
+        submitted = 'Submitted batch job 7\n'
+        assert output.endswith(submitted) == ('--requeue' in output)
+        return status, output.removesuffix(submitted).splitlines()
 
     return status_and_lines
 
@@ -209,6 +215,70 @@ def test_a_slurm_array_has_a_task_for_every_run(slurm, tmp_path):
     for seed, path, row in zip((0, 12, 0, 12), runs, rows[1:], strict=True):
         assert row[4].rstrip().endswith(f'--work-dir {path} --cfg-options randomness.seed={seed}')
         assert row[4] in (path / 'slurm_command.sh').read_text()
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob('*')}
+
+
+@pytest.mark.parametrize('state', ['PENDING', 'RUNNING'])
+def test_a_second_submission_of_a_work_dir_is_refused_while_the_first_is_in_the_queue(slurm, tmp_path, state):
+    config, work = tmp_path / 'a.py', tmp_path / 'work'
+    config.touch()
+    submit = ['slurm_sbatch', 'gpu', 'job', config, '--work-dir', work]
+    status, lines = slurm(*submit, '--cfg-options', 'a=1')
+    assert status == 0, lines
+    before = contents(work)
+    status, lines = slurm(*submit, '--cfg-options', 'a=2', queue=f'17 RUNNING\n7 {state}')
+    assert status == 2
+    assert lines[0].endswith(
+        f'job 7 ({state}) trains in {work}; wait for its end, cancel it (scancel 7), or set another --work-dir'
+    )
+    assert contents(work) == before
+    # The first has ended.
+    status, lines = slurm(*submit, '--cfg-options', 'a=2', queue='17 RUNNING\n7_1 RUNNING')
+    assert status == 0, lines
+    assert 'a=2' in (work / 'slurm_command.sh').read_text()
+
+
+def test_a_run_of_an_array_that_is_in_the_queue_is_refused_and_the_others_are_not(slurm, tmp_path):
+    config, work = tmp_path / 'a.py', tmp_path / 'work'
+    config.touch()
+    array = ['slurm_array', 'gpu', 'job', '0 1', config, f'--work-dir={work}']
+    assert slurm(*array)[0] == 0
+    before = contents(work)
+    for again in (array, ['slurm_sbatch', 'gpu', 'job', config, f'--work-dir={work}/a/seed_1']):
+        status, lines = slurm(*again, queue='7_1 PENDING')
+        assert status == 2
+        assert f'job 7_1 (PENDING) trains in {work}/a/seed_1' in lines[0]
+        assert contents(work) == before
+    assert slurm('slurm_sbatch', 'gpu', 'job', config, f'--work-dir={work}/a/seed_0', queue='7_1 PENDING')[0] == 0
+
+
+def test_the_list_of_an_array_keeps_the_runs_of_earlier_ones(slurm, tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / f'{name}.py').touch()
+    work = tmp_path / 'work'
+    for seeds, name in (('0 1', 'a'), ('0', 'b'), ('1', 'a')):
+        status, lines = slurm('slurm_array', 'gpu', 'job', seeds, tmp_path / f'{name}.py', f'--work-dir={work}')
+        assert status == 0, lines
+    head, *rows = [line.split('\t') for line in (work / 'runs.tsv').read_text().splitlines()]
+    assert head[3] == 'work_dir'
+    assert [row[3] for row in rows] == [f'{work}/{run}' for run in ('a/seed_1', 'b/seed_0', 'a/seed_0')]
+
+
+def test_two_submissions_at_the_same_time_do_not_mix(slurm, tmp_path):
+    config, work = tmp_path / 'a.py', tmp_path / 'work'
+    config.touch()
+    (work / 'slurm_submission').mkdir(parents=True)
+    submit = ['slurm_sbatch', 'gpu', 'job', config, '--work-dir', work]
+    status, lines = slurm(*submit)
+    assert status == 2
+    assert lines[0].endswith(f'or, if none is running, remove {work}/slurm_submission')
+    assert contents(work) == {work / 'slurm_submission': False}
+    (work / 'slurm_submission').rmdir()
+    assert slurm(*submit)[0] == 0
+    assert not (work / 'slurm_submission').exists()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from rich.progress import Progress
 from mmrecall.analysis.display import print_table
 from mmrecall.analysis.gradients.comparison import SPLITS, ComparedGradients, GradientComparison
 from mmrecall.analysis.gradients.figures import draw_gradients, gradients_table, write_gradients
+from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
 from mmrecall.upstream import read_config
 

@@ -17,6 +17,7 @@ from mmengine.config import DictAction
 
 from mmrecall.analysis.class_statistics import class_counts_table, count_training_set, draw_class_counts
 from mmrecall.analysis.display import print_table
+from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
 from mmrecall.upstream import read_config
 

@@ -10,13 +10,13 @@ Example: python tools/demo/make_digits.py --out data/digits-lt
 from __future__ import annotations
 
 import argparse
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mmrecall.datasets.subsampling import draw_long_tail, write_long_tail
+from mmrecall.exclusive import new_folder
 
 Array = np.ndarray
 
@@ -57,24 +57,19 @@ def write_digits(root: str | Path, imbalance_ratio: float = 40, seed: int = 0) -
         The number of training images of every class.
 
     Raises:
+        BlockingIOError: another process writes the folder.
         FileExistsError: the folder exists.
         ImportError: scikit-learn is not installed.
         ValueError: a ratio for which a class has too few images, see `draw_long_tail`.
     """
-    final = Path(root)
-    if final.exists():
-        raise FileExistsError(f'{final} exists; remove it, or set another folder')
+    if Path(root).exists():
+        raise FileExistsError(f'{root} exists; remove it, or set another name')
     digits = _load()
     tested = draw_long_tail(digits.labels, len(digits.metainfo['classes']), 1, largest=TEST_IMAGES, seed=seed)
     others = np.setdiff1d(np.arange(len(digits)), tested)
-    partial = final.with_name(f'{final.name}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with new_folder(root) as partial:
         write_long_tail(digits.take(tested), partial / 'test.txt', 1)
         counts = write_long_tail(digits.take(others), partial / 'train.txt', imbalance_ratio, seed=seed)
-        partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return counts
 
 

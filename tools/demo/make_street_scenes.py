@@ -6,7 +6,6 @@ Example: python tools/demo/make_street_scenes.py data/street_scenes --frames 430
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from mmrecall.datasets.synthia import SYNTHIA_IDS, label_path, write_lists
+from mmrecall.exclusive import new_folder
 from mmrecall.io import atomic_write
 
 Array = np.ndarray
@@ -61,6 +61,7 @@ def write_street_scenes(
         The folder of the sequence.
 
     Raises:
+        BlockingIOError: another process writes the sequence's folder.
         FileExistsError: the sequence's folder exists.
         OSError: a file cannot be written; names it.
         ValueError: no frames, or a size below 64x32.
@@ -70,15 +71,8 @@ def write_street_scenes(
     if size[0] < 64 or size[1] < 32:
         raise ValueError(f'got size={size[0]}x{size[1]}; expected at least 64x32 pixels')
     final = Path(root) / sequence
-    if final.exists():
-        raise FileExistsError(f'{final} exists; remove it, or set another name of the sequence')
-    partial = final.with_name(final.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with new_folder(final) as partial:
         _write_frames(partial, num_frames, seed, size, progress)
-        partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return final
 
 

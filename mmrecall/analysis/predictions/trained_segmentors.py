@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS
 
 from mmrecall.analysis.build_model import build_model
 from mmrecall.analysis.display import short_names
 from mmrecall.analysis.predictions.disagreement import ComparedImage
+from mmrecall.config_files import naming_unknown_types, read_config
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 from mmrecall.io import load_weights
 from mmrecall.upstream import require
@@ -116,7 +116,7 @@ class TrainedSegmentor:
 
     def __init__(self, run: TrainedRun, split: str, device: str = 'cpu', options: dict[str, Any] | None = None) -> None:
         self.run = run
-        config = Config.fromfile(run.config)
+        config = read_config(run.config)
         config.merge_from_dict(options or {})
         config.setdefault('default_scope', 'mmseg')
         self.model = build_model(config).to(device).eval()
@@ -128,7 +128,8 @@ class TrainedSegmentor:
         loader = config.get(f'{split}_dataloader') or {}
         if 'dataset' not in loader:
             raise ValueError(f'{run.config} has no {split}_dataloader with a dataset; choose another --split')
-        self.dataset = DATASETS.build(loader['dataset'])
+        with naming_unknown_types(config):
+            self.dataset = DATASETS.build(loader['dataset'])
         self.classes = tuple(self.dataset.metainfo.get('classes') or ())
         if not self.classes:
             raise ValueError(f'the {split} data set of {run.config} has no class names; set its metainfo.classes')

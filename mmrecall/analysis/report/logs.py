@@ -26,6 +26,7 @@ _QUANTITIES = {
 _TIMES = ('data_time', 'time', 'step', 'memory')
 _PREFIX = re.compile(r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
 _ENVIRONMENT = re.compile(r' {4}(\S[^:]*): (.+)')
+_MOST_DIGITS = 18
 
 
 class ClassValues:
@@ -90,7 +91,7 @@ def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
     unreadable, without_step = [], 0
     for number, line in enumerate(_lines(path), 1):
         try:
-            record = json.loads(line)
+            record = _parsed(line)
         except ValueError:
             unreadable.append(number)
             continue
@@ -113,6 +114,24 @@ def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
 def _lines(path: Path) -> Iterator[str]:
     with open(path, encoding='utf-8', errors='replace') as file:
         yield from (line for line in file if line.strip())
+
+
+def _parsed(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, is nested without end, or has a whole number that no log of mmengine has.
+    """
+    try:
+        return json.loads(text, parse_int=_whole_number)
+    except RecursionError as error:
+        raise ValueError('it is nested too deep') from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f'a whole number of {len(digits)} digits')
+    return int(digits)
 
 
 def _has_step(record: Any) -> bool:
@@ -138,9 +157,11 @@ def _frame(rows: dict[int, dict[str, float]]) -> pd.DataFrame:
 def _problems(path: Path, unreadable: list[int], without_step: int) -> list[str]:
     problems = [f'{path}: {without_step} lines without a step are left out'] if without_step else []
     if len(unreadable) == 1:
-        problems.append(f'{path}: line {unreadable[0]} is no JSON, perhaps cut off; the line is left out')
+        problems.append(f'{path}: line {unreadable[0]} is no JSON of mmengine, perhaps cut off; the line is left out')
     elif unreadable:
-        problems.append(f'{path}: {len(unreadable)} lines, the first is line {unreadable[0]}, are no JSON and left out')
+        problems.append(
+            f'{path}: {len(unreadable)} lines, the first is line {unreadable[0]}, are no JSON of mmengine and left out'
+        )
     return problems
 
 
@@ -148,10 +169,10 @@ def read_test_metrics(path: Path) -> dict[str, float]:
     """Return the metrics of a test, from the TIME.json of tools/test.py.
 
     Raises:
-        ValueError: it is cut off.
+        ValueError: it is cut off, or no JSON of mmengine.
     """
     try:
-        return _numbers(json.loads(path.read_text(encoding='utf-8', errors='replace')))
+        return _numbers(_parsed(path.read_text(encoding='utf-8', errors='replace')))
     except (ValueError, AttributeError) as error:
         raise ValueError(f'{path} is no JSON, perhaps cut off; the test is left out') from error
 

@@ -12,8 +12,10 @@ from mmrecall.analysis.report.figures.style import first_names, styled
 from mmrecall.analysis.report.labels import given_labels
 from mmrecall.analysis.report.notes import notes_on
 from mmrecall.analysis.report.page import files_of, write_page
+from mmrecall.analysis.report.runs import Run
 from mmrecall.analysis.report.selection import Skipped, comparable, find_work_dirs, read_runs
 from mmrecall.analysis.report.tables import Comparison, compare, config_differences, runs_table, versions
+from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write
 
 
@@ -53,6 +55,7 @@ def write_report(
     Raises:
         ValueError: nothing can be reported, with the reasons; no run has the label ``reference``; or ``labels`` has a
             folder without a run, or two labels for one.
+        BlockingIOError: another process writes a report to ``out``.
         OSError: ``out`` cannot be written to.
     """
     if out.exists() and not out.is_dir():
@@ -61,19 +64,54 @@ def write_report(
     work_dirs, skipped = find_work_dirs(paths)
     reading = bar.add_task('reading', total=len(work_dirs))
     runs, unread = read_runs(work_dirs, lambda: bar.advance(reading))
-    selected, others = comparable(runs)
-    skipped += unread + others
-    if not selected:
-        reasons = ''.join(f'\n  {one.work_dir}: {one.reason}' for one in skipped)
-        raise ValueError(f'there is no run to report{reasons}')
-    comparison = compare(selected, reference, given_labels(labels, selected, skipped))
-    figures = _draw(comparison, bar)
-    report = Report(out / 'index.html', comparison, skipped, notes_on(comparison))
-    earlier = files_of(report.page)
-    written = _write(report, figures, title, command)
-    for name in earlier - written:
-        (out / name).unlink(missing_ok=True)
+    skipped += unread
+    while True:
+        compared = False
+        try:
+            comparison, notes, others = _compared(runs, reference, labels, skipped)
+            compared = True
+            figures = _draw(comparison, bar)
+            break
+        # Damaged files lead to errors of any type.
+        except Exception:
+            runs, damaged = _without_damaged(runs, draws=compared)
+            if not damaged:
+                raise
+            skipped += damaged
+    report = Report(out / 'index.html', comparison, skipped + others, notes)
+    with only_writer(report.page):
+        earlier = files_of(report.page)
+        written = _write(report, figures, title, command)
+        for name in earlier - written:
+            (out / name).unlink(missing_ok=True)
     return report
+
+
+def _compared(
+    runs: Sequence[Run], reference: str | None, labels: Sequence[tuple[str, Path]], skipped: Sequence[Skipped]
+) -> tuple[Comparison, list[str], list[Skipped]]:
+    """Return the comparison, the notes on it, and the runs that cannot be compared."""
+    selected, others = comparable(runs)
+    left_out = [*skipped, *others]
+    if not selected:
+        reasons = ''.join(f'\n  {one.work_dir}: {one.reason}' for one in left_out)
+        raise ValueError(f'there is no run to report{reasons}')
+    comparison = compare(selected, reference, given_labels(labels, selected, left_out))
+    return comparison, notes_on(comparison), others
+
+
+def _without_damaged(runs: Sequence[Run], draws: bool) -> tuple[list[Run], list[Skipped]]:
+    """Return the runs that can be compared, and drawn, each by itself; and the others."""
+    sound, damaged = [], []
+    for run in runs:
+        try:
+            comparison, _, _ = _compared([run], None, [], [])
+            if draws:
+                _draw(comparison, Progress(disable=True))
+            sound.append(run)
+        except Exception as error:
+            damaged.append(Skipped(str(run.work_dir), f'its files are damaged ({type(error).__name__}: {error})'))
+    return sound, damaged
 
 
 def _draw(comparison: Comparison, bar: Progress) -> list[Figure]:

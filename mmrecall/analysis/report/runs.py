@@ -11,7 +11,7 @@ import pandas as pd
 from mmrecall.analysis.report.checkpoints import is_of_run
 from mmrecall.analysis.report.configs import with_total_loss
 from mmrecall.analysis.report.logs import TIMESTAMP, Scalars, read_log, read_scalars, read_test_metrics
-from mmrecall.analysis.report.settings import plain_names
+from mmrecall.analysis.report.settings import plain_names, shown
 from mmrecall.datasets import LabelCounts
 from mmrecall.io import read_literals
 
@@ -108,7 +108,10 @@ def read_run(work_dir: Path) -> Run:
     test = _read_test(work_dir, config, logged[-1].name, problems)
     results = [result for result in (test, validation) if result is not None]
     kind, command = _kind(config), _command(work_dir)
-    return Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
+    run = Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
+    if not isinstance(run.seed, int | None):
+        raise ValueError(f'got randomness.seed={shown(run.seed)} in its config; expected a whole number')
+    return run
 
 
 def _scalars_file(start: Path) -> Path:
@@ -142,16 +145,22 @@ def _dumped(start: Path) -> Path:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    return plain_names(read_literals(path.read_text(encoding='utf-8'), str(path), names=True))
+    try:
+        text = path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is no text in UTF-8 ({error.reason} at byte {error.start})') from error
+    return plain_names(read_literals(text, str(path), names=True))
 
 
 def _kind(config: dict[str, Any]) -> str:
     model = config.get('model') or {}
-    if 'decode_head' in model:
-        return SEGMENTATION
-    if 'head' in model:
-        return CLASSIFICATION
-    raise ValueError('its model has neither a decode_head nor a head: no segmentation or classification')
+    name = next((name for name in ('decode_head', 'head') if name in model), None)
+    if name is None:
+        raise ValueError('its model has neither a decode_head nor a head: no segmentation or classification')
+    heads = model[name] if isinstance(model[name], list) else [model[name]]
+    if not heads or not all(isinstance(head, dict) for head in heads):
+        raise ValueError(f'got {name}={shown(model[name])} in its config; expected a dict')
+    return SEGMENTATION if name == 'decode_head' else CLASSIFICATION
 
 
 def _read_starts(logged: list[Path], problems: list[str]) -> Scalars:
@@ -250,7 +259,7 @@ def _command(work_dir: Path) -> str:
     """Return the command that Slurm was given, or one that trains by the config in the work dir."""
     script = work_dir / 'slurm_command.sh'
     if script.is_file():
-        last_line = script.read_text(encoding='utf-8').strip().rpartition('\n')[2]
+        last_line = script.read_text(encoding='utf-8', errors='replace').strip().rpartition('\n')[2]
         return last_line.rpartition('exec ')[2].removesuffix('"$@"').strip()
     kept = sorted(work_dir.glob('*.py'))
     return f'python tools/train.py {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
@@ -259,7 +268,9 @@ def _command(work_dir: Path) -> str:
 def _counts(work_dir: Path) -> LabelCounts | None:
     for path in sorted(work_dir.glob('class_counts*.json')):
         try:
-            return LabelCounts.read(path)
+            # Not a FIFO, whose reader waits for a writer.
+            if path.is_file():
+                return LabelCounts.read(path)
         except ValueError:
             # The training makes a count that was cut off again; here it only orders the classes.
             continue

@@ -14,6 +14,10 @@ _Facts = tuple[tuple[str, str], ...]
 """The kind, the number of classes and the data set of a run: what runs that are compared must share."""
 
 
+# Files of a training beside its logs.
+_TRACES = ('slurm_command.sh', 'last_checkpoint')
+
+
 class Skipped(NamedTuple):
     """A work dir that is not in the report."""
 
@@ -29,41 +33,100 @@ class Selected(NamedTuple):
 
 
 def find_work_dirs(paths: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
-    """Return the work dirs among and below the paths; and the paths that hold none."""
+    """Return the work dirs among and below the paths, links followed; and what holds none and could be one."""
     found: dict[Path, Path] = {}
     skipped = []
     for path in paths:
-        if not path.is_dir():
+        try:
+            is_there = path.is_dir()
+        except OSError as error:
+            skipped.append(_unreadable(path, error))
+            continue
+        if not is_there:
             skipped.append(Skipped(str(path), 'there is no such folder'))
             continue
-        listed = _listed(path)
-        below = [*_below(path), *(work_dir for work_dir in listed if starts(work_dir))]
-        for work_dir in below:
+        below, unread = _below(path, set())
+        listed, not_begun = _listed(path)
+        for work_dir in (*below, *listed):
             found.setdefault(work_dir.resolve(), work_dir)
-        skipped += [Skipped(str(one), 'in runs.tsv, but not begun') for one in listed if not starts(one)]
-        if not below and not listed:
+        skipped += not_begun
+        skipped += [one for one in unread if one.work_dir not in {other.work_dir for other in not_begun}]
+        if not (below or listed or unread or not_begun):
             skipped.append(Skipped(str(path), 'there are no logs in it or below it'))
     return list(found.values()), skipped
 
 
-def _below(path: Path) -> list[Path]:
-    found = []
-    for folder, names, _ in os.walk(path):
-        names.sort()
-        if starts(Path(folder)) or old_logs(Path(folder)):
-            found.append(Path(folder))
-            names.clear()
-    return found
+def _below(folder: Path, visited: set[Path]) -> tuple[list[Path], list[Skipped]]:
+    """Return the work dirs at and below a folder; and what cannot be read or looks like a run without logs.
+
+    Args:
+        folder: where to look.
+        visited: folders where that was done, which are not entered again: a link may lead back.
+    """
+    visited.add(folder.resolve())
+    try:
+        if starts(folder) or old_logs(folder):
+            return [folder], []
+        # Links last, so that a folder has its name, not that of a link to it.
+        entries = sorted(folder.iterdir(), key=lambda entry: (entry.is_symlink(), entry))
+        inner = [entry for entry in entries if entry.is_dir()]
+    except OSError as error:
+        return [], [_unreadable(folder, error)]
+    found: list[Path] = []
+    skipped = [
+        Skipped(str(entry), f'it is a link to {os.readlink(entry)}, which is not there')
+        for entry in entries
+        if entry.is_symlink() and not entry.exists()
+    ]
+    without_logs = []
+    for entry in inner:
+        if entry.resolve() in visited:
+            continue
+        runs, others = _below(entry, visited)
+        found += runs
+        skipped += others
+        if not (runs or others):
+            without_logs.append(entry)
+    beside_runs = any(entry in found for entry in inner)
+    skipped += [
+        Skipped(str(entry), 'there are no logs in it or below it')
+        for entry in without_logs
+        if _has_traces(entry) or (beside_runs and _may_be_run(entry))
+    ]
+    return found, skipped
 
 
-def _listed(path: Path) -> list[Path]:
-    """Return the work dirs in the runs.tsv of tools/slurm_array.sh; the folder may have been moved since."""
+def _unreadable(folder: Path, error: OSError) -> Skipped:
+    return Skipped(str(folder), f'it cannot be read ({error.strerror})')
+
+
+def _has_traces(folder: Path) -> bool:
+    """Return whether a folder without logs holds other files of a training."""
+    return any((folder / name).is_file() for name in _TRACES) or any(folder.glob('*.pth'))
+
+
+def _may_be_run(folder: Path) -> bool:
+    """Return whether a folder beside runs may be one too: it is no hidden folder and no report."""
+    return not folder.name.startswith(('.', '_')) and not (folder / 'index.html').is_file()
+
+
+def _listed(path: Path) -> tuple[list[Path], list[Skipped]]:
+    """Return the work dirs in the runs.tsv of tools/slurm_array.sh; and those that have not begun.
+
+    The folder may have been moved since.
+    """
     table = path / 'runs.tsv'
     if not table.is_file():
-        return []
-    with open(table, encoding='utf-8', newline='') as file:
-        named = [Path(row['work_dir']) for row in csv.DictReader(file, delimiter='\t') if row.get('work_dir')]
-    return [work_dir if work_dir.is_dir() else path.joinpath(*work_dir.parts[-2:]) for work_dir in named]
+        return [], []
+    try:
+        with open(table, encoding='utf-8', newline='') as file:
+            rows = csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE)
+            named = [Path(row['work_dir']) for row in rows if row.get('work_dir')]
+        places = [work_dir if work_dir.is_dir() else path.joinpath(*work_dir.parts[-2:]) for work_dir in named]
+        begun = [work_dir for work_dir in places if starts(work_dir)]
+    except (OSError, ValueError, csv.Error) as error:
+        return [], [Skipped(str(table), f'the list cannot be read ({error})')]
+    return begun, [Skipped(str(one), 'in runs.tsv, but not begun') for one in places if one not in begun]
 
 
 def read_runs(
@@ -76,6 +139,9 @@ def read_runs(
             runs.append(read_run(work_dir))
         except (OSError, ValueError) as error:
             skipped.append(Skipped(str(work_dir), str(error)))
+        # Damaged files lead to errors of any type; the other runs are read all the same.
+        except Exception as error:
+            skipped.append(Skipped(str(work_dir), f'its files are damaged ({type(error).__name__}: {error})'))
         on_progress()
     return runs, skipped
 

@@ -61,7 +61,7 @@ def test_a_half_written_line_is_named_and_the_others_are_read(tmp_path):
         file.write('{"lr": 0.125, "iter": 3, "st')
     scalars, problems = read_scalars(start.scalars)
     assert scalars.training['lr'].to_dict() == {1: 0.5, 2: 0.25}
-    assert problems == [f'{start.scalars}: line 3 is no JSON, perhaps cut off; the line is left out']
+    assert problems == [f'{start.scalars}: line 3 is no JSON of mmengine, perhaps cut off; the line is left out']
 
 
 def test_class_weights_are_read_by_quantity_module_and_any_name(tmp_path):

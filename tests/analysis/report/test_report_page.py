@@ -16,6 +16,7 @@ from written_runs import CE, RECALL, Start, segmentation_config, write_run, writ
 from mmrecall.analysis.report import write_report
 from mmrecall.analysis.report.figures import FIGURES
 from mmrecall.analysis.report.figures.point_labels import place_names
+from mmrecall.exclusive import only_writer
 
 AWKWARD = ('a|b', '<b>"bus"</b>', "it's $x$", 'über/unter')
 TITLE = '<script>alert("x")</script>'
@@ -151,7 +152,7 @@ def test_every_figure_has_its_table_and_its_files(report):
 
 def test_what_is_left_out_is_on_the_page(report):
     written, page, _ = report
-    assert [one.work_dir.rpartition('/')[2] for one in written.skipped] == ['missing <i>']
+    assert [one.work_dir.rpartition('/')[2] for one in written.skipped] == ['empty', 'missing <i>']
     assert 'there is no such folder' in page.text
 
 
@@ -185,6 +186,16 @@ def test_figures_that_only_an_earlier_report_has_are_removed_and_files_of_others
     names = {path.name for path in out.iterdir()}
     assert {'mine.png', 'classes-iou-mine.svg', 'weights-lines.txt', 'curves.png', 'runs.csv'} <= names
     assert not any(name.startswith('weights-') for name in names - {'weights-lines.txt'})
+
+
+def test_a_folder_that_another_report_is_written_to_is_refused(tmp_path):
+    write_run(tmp_path / 'ce', segmentation_config(), tested=None)
+    with only_writer(tmp_path / 'out' / 'index.html'):
+        with pytest.raises(BlockingIOError, match=r'out/index\.html is being written by process \d+ on'):
+            write_report([tmp_path / 'ce'], tmp_path / 'out')
+        assert [path.name for path in (tmp_path / 'out').iterdir()] == ['index.html.lock']
+    write_report([tmp_path / 'ce'], tmp_path / 'out')
+    assert not list((tmp_path / 'out').glob('*.lock'))
 
 
 def test_what_another_page_in_the_folder_names_stays(tmp_path):

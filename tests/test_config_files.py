@@ -1,0 +1,90 @@
+"""Configs with mistakes: the error names the file and the line."""
+
+import pytest
+from commands import run
+
+pytest.importorskip('mmengine')
+
+from mmrecall.config_files import naming_unknown_types, read_config
+
+MISTAKES = {
+    'bad.yaml': (b'model:\n  type: A\n  head: [1, 2\nx: 1\n', r":4: no YAML: expected ',' or '\]'"),
+    'tab.yml': (b'model:\n\ttype: A\n', r':2: no YAML: '),
+    'list.yaml': (b'\n- a\n- b\n', ':2: got a sequence; expected names and their values'),
+    'list.json': (b'[1, 2]', ':1: got a list; expected names and their values'),
+    'bad.json': (b'{\n"model": 1,\n}', ':3: no JSON: '),
+    'deep.json': (b'[' * 100_000, ':1: no JSON: '),
+    'empty.yaml': (b'', ':1: the file is empty'),
+    'bad.py': (b'model = dict(\n    a=1,\n    b=,\n)\n', ':3: no Python: invalid syntax'),
+    'raises.py': (b'model = 1\nlr = 1 / 0\n', ':2: ZeroDivisionError: division by zero'),
+    'name.py': (b'a = 1\nb = dict(c=a)\nd = e\n', ":3: NameError: name 'e' is not defined"),
+    'latin.py': (b'# one\nname = "\xe9"\n', ':2: got the byte 0xe9; expected text in UTF-8'),
+    'latin.yaml': (b'one: 1\nname: \xe9\n', ':2: got the byte 0xe9; expected text in UTF-8'),
+}
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+@pytest.mark.parametrize(
+    'child', [None, "_base_ = ['{}']\n", '_base_: {}\nx: 1\n', '_base_:\n  - {}\n', '{{"_base_": "{}"}}']
+)
+def test_a_mistake_is_named_with_file_and_line(name, child, tmp_path):
+    content, message = MISTAKES[name]
+    path = tmp_path / 'a=1' / name
+    path.parent.mkdir()
+    path.write_bytes(content)
+    config = path
+    if child is not None:
+        config = tmp_path / ('config.py' if ' = ' in child else 'config.json' if '{{' in child else 'config.yaml')
+        config.write_text(child.format(f'a=1/{name}'))
+    with pytest.raises(ValueError, match=rf'^{path}{message}'):
+        read_config(config)
+
+
+def test_a_missing_config_and_a_missing_base_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.py'):
+        read_config(tmp_path / 'none.py')
+    (tmp_path / 'config.py').write_text("_base_ = ['none.py']\n")
+    with pytest.raises(FileNotFoundError, match=r'^.*/config\.py: .*none\.py'):
+        read_config(tmp_path / 'config.py')
+
+
+def test_a_config_without_mistakes_is_mmengines(tmp_path):
+    (tmp_path / 'base.yaml').write_text('model: {type: A}\n')
+    (tmp_path / 'config.json').write_text('{"_base_": "base.yaml", "x": {{ _base_.model.type }}}')
+    config = read_config(tmp_path / 'config.json')
+    assert (config.model, config.x) == (dict(type='A'), 'A')
+
+
+def test_a_file_that_is_no_base_is_not_blamed(tmp_path):
+    (tmp_path / 'labels.json').write_text('[1, 2]')
+    (tmp_path / 'config.py').write_text("labels = 'labels.json'\nx = 1 / 0\n")
+    with pytest.raises(ValueError, match=r'config\.py:2: ZeroDivisionError'):
+        read_config(tmp_path / 'config.py')
+
+
+def test_an_unknown_type_is_named_with_file_and_line(tmp_path):
+    from mmengine.registry import DATASETS
+
+    (tmp_path / 'base.py').write_text("data = dict(\n    type='NoSuchDataset')\n")
+    (tmp_path / 'config.py').write_text("_base_ = ['base.py']\n\nother = dict(type='mmengine.AlsoNone')\n")
+    config = read_config(tmp_path / 'config.py')
+    for part, place in ((config.data, 'base.py:2'), (config.other, 'config.py:3')):
+        message = rf'^{tmp_path}/{place}: .*is not in the .* registry'
+        with pytest.raises(ValueError, match=message), naming_unknown_types(config):
+            DATASETS.build(part)
+    with pytest.raises(KeyError, match='other'), naming_unknown_types(config):
+        {}['other']
+
+
+@pytest.mark.parametrize('tool', ['dataset_converters/long_tail_list.py', 'analysis_tools/class_statistics.py'])
+def test_tools_name_the_line_of_a_mistake(tool, repository, tmp_path):
+    config = tmp_path / 'config.py'
+    words = ['python', repository / 'tools' / tool, config, '--out', tmp_path / 'out.txt']
+    for text, place in (
+        ('a = 1\nb = (\n', f'{config}:2: no Python'),
+        ("train_dataloader = dict(\n    dataset=dict(type='NoSuchDataset'))\n", f'{config}:2: '),
+    ):
+        config.write_text(text)
+        status, output = run(*words)
+        assert status == 1
+        assert output.splitlines()[-1].startswith(place), output
