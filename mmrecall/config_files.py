@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from mmrecall.upstream import require
+from mmrecall import upstream
 
-require('mmengine.config')
+upstream.require('mmengine.config')
 
 from mmengine.config import Config  # noqa: E402
 
@@ -33,7 +33,7 @@ def read_config(path: str | Path) -> Config:
         ValueError: the file is no config.
     """
     try:
-        return Config.fromfile(path)
+        return upstream.read_config(path)
     except ImportError:
         raise
     except FileNotFoundError as error:
@@ -44,6 +44,8 @@ def read_config(path: str | Path) -> Config:
     except Exception as error:
         visited: set[Path] = set()
         fault = _fault(Path(path), visited) or _raised_in(visited, error)
+        if fault is None and isinstance(error.__cause__, yaml.YAMLError):
+            raise
         raise ValueError(fault or f'{path}: {type(error).__name__}: {error}') from error
 
 

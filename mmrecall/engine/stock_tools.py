@@ -10,9 +10,10 @@ from typing import NoReturn
 
 from mmengine.config import Config
 
+from mmrecall.config_files import naming_unknown_types, read_config
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
 from mmrecall.engine.weights_only import TRUST, load_weights_only
-from mmrecall.upstream import TOOLBOXES, read_config, stock_tool
+from mmrecall.upstream import TOOLBOXES, stock_tool
 
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
@@ -29,14 +30,19 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
         description: printed below the usage for ``--help`` without a config; with one, the stock tool prints its help.
 
     Raises:
-        SystemExit: no config among the arguments, or one without a toolbox's ``default_scope``; or after ``--help``.
+        SystemExit: no config among the arguments, one with a mistake, or one without a toolbox's ``default_scope``; or
+            after ``--help``.
         ImportError: the toolbox is not installed.
         FileNotFoundError: the toolbox is installed without its tools.
+        ValueError: the config has a type that no registry has.
     """
     path = _config_path(arguments)
     if path is None:
         _print_usage(name, arguments, description)
-    config = read_config(path)
+    try:
+        config = read_config(path)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     scope = config.get('default_scope')
     if scope not in TOOLBOXES:
         raise SystemExit(f'{path}: default_scope is {scope!r}; it must be one of {", ".join(map(repr, TOOLBOXES))}')
@@ -50,17 +56,20 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     elif launcher == 'slurm':
         os.environ.update(slurm_rendezvous(os.environ))
     sys.argv = [str(tool), *arguments]
-    runpy.run_path(str(tool), run_name='__main__')
+    with naming_unknown_types(config):
+        runpy.run_path(str(tool), run_name='__main__')
 
 
 def _config_path(arguments: Sequence[str]) -> str | None:
     """Return the config among the arguments, or None if no argument looks like one."""
-    candidates = [word for word in arguments if word.endswith(CONFIG_SUFFIXES) and '=' not in word]
+    candidates = [word for word in arguments if word.endswith(CONFIG_SUFFIXES)]
     for candidate in candidates:
         if Path(candidate).is_file():
             return candidate
-    if candidates:
-        raise SystemExit(f'{candidates[0]}: there is no such config file')
+    # An option of --cfg-options may end like a config.
+    missing = [word for word in candidates if '=' not in word or word == arguments[0]]
+    if missing:
+        raise SystemExit(f'{missing[0]}: there is no such config file')
     return None
 
 

@@ -1,5 +1,9 @@
+import sys
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from mmrecall.engine import run_stock_tool
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
@@ -55,7 +59,7 @@ def test_a_config_with_a_model_wrapper_keeps_its_options_on_a_cpu():
 def test_a_yaml_config_that_would_build_objects_is_refused(tag, tmp_path):
     marker, config = tmp_path / 'marker', tmp_path / 'config.yaml'
     config.write_text(f'default_scope: mmseg\nmodel: {tag} ["touch {marker}"]\n')
-    with pytest.raises(ValueError, match=r'config\.yaml is no YAML of plain values(?s:.*)line 2'):
+    with pytest.raises(SystemExit, match=r'config\.yaml is no YAML of plain values(?s:.*)line 2'):
         run_stock_tool('train', [str(config)])
     assert not marker.exists()
 
@@ -63,3 +67,44 @@ def test_a_yaml_config_that_would_build_objects_is_refused(tag, tmp_path):
 def test_a_yaml_config_that_mmengine_has_written_keeps_its_tuples(tmp_path):
     Config(dict(size=(2, 3), names=['a'])).dump(tmp_path / 'config.yaml')
     assert read_config(tmp_path / 'config.yaml').to_dict() == dict(size=(2, 3), names=['a'])
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """Hand over to no stock tool; the command lines that it would have got."""
+    called = []
+    monkeypatch.setattr('mmrecall.engine.stock_tools.stock_tool', lambda toolbox, name: name)
+    monkeypatch.setattr('mmrecall.engine.stock_tools.runpy.run_path', lambda path, **options: called.append(sys.argv))
+    monkeypatch.setattr(sys, 'argv', ['train.py'])
+    # for the whole process
+    monkeypatch.setattr('mmrecall.engine.stock_tools.load_weights_only', lambda: None)
+    return called
+
+
+def test_a_path_with_an_equals_sign_is_a_config(handed_over, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Path('lr=0.1', 'x.py')
+    config.parent.mkdir()
+    config.write_text("default_scope = 'mmseg'")
+    run_stock_tool('train', [str(config), '--cfg-options', 'data.ann_file=x.json'])
+    assert handed_over == [['train', 'lr=0.1/x.py', '--cfg-options', 'data.ann_file=x.json']]
+    with pytest.raises(SystemExit, match=r'^lr=0\.2/x\.py: there is no such config file'):
+        run_stock_tool('train', ['lr=0.2/x.py', '--cfg-options', 'data.ann_file=x.json'])
+    with pytest.raises(SystemExit, match='usage: '):
+        run_stock_tool('train', ['--cfg-options', 'data.ann_file=x.json'])
+
+
+def test_a_mistake_in_the_config_is_named_with_file_and_line(handed_over, tmp_path, monkeypatch):
+    config = tmp_path / 'x.yaml'
+    config.write_text('default_scope: mmseg\nmodel: [1\n')
+    with pytest.raises(SystemExit, match=rf'^{config}:3: no YAML'):
+        run_stock_tool('train', [str(config)])
+    config.write_text('default_scope: mmengine\ntrain_dataloader:\n  type: NoSuchDataset\n')
+    monkeypatch.setattr('mmrecall.engine.stock_tools.TOOLBOXES', ('mmengine',))
+
+    def build(path, **options):
+        DATASETS.build(dict(type='NoSuchDataset'))
+
+    monkeypatch.setattr('mmrecall.engine.stock_tools.runpy.run_path', build)
+    with pytest.raises(ValueError, match=rf'^{config}:3: .*NoSuchDataset is not in the'):
+        run_stock_tool('train', [str(config)])

@@ -21,7 +21,6 @@ from mmrecall.analysis.gradients.comparison import SPLITS, ComparedGradients, Gr
 from mmrecall.analysis.gradients.figures import draw_gradients, gradients_table, write_gradients
 from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
-from mmrecall.upstream import read_config
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ from mmrecall.analysis.class_statistics import class_counts_table, count_trainin
 from mmrecall.analysis.display import print_table
 from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
-from mmrecall.upstream import read_config
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmrecall.config_files import naming_unknown_types, read_config
 from mmrecall.datasets.failures import whole_message
 from mmrecall.datasets.subsampling import PROFILES, write_long_tail
-from mmrecall.upstream import read_config
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmrecall.analysis.benchmark.measure import Step, seconds_of
 from mmrecall.analysis.benchmark.results import Row, markdown_table, time_figures
 from mmrecall.analysis.benchmark.timing import in_turn
+from mmrecall.config_files import read_config
 from mmrecall.engine.hooks import ClassCountsHook, ClassWeightHook, LowResolutionLossHook
 
 Name = TypeVar('Name', bound=Hashable)
@@ -32,7 +33,7 @@ def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_cla
     Raises:
         ValueError: a config without training data or optimizer, or with fewer batches.
     """
-    return make_config_step(Config.fromfile(path), path.stem, device, num_batches, work_dir, log_classes)
+    return make_config_step(read_config(path), path.stem, device, num_batches, work_dir, log_classes)
 
 
 def make_config_step(

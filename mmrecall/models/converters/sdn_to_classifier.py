@@ -18,7 +18,6 @@ from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write, read_checkpoint, read_literals
 from mmrecall.models.heads import SDNHead
 from mmrecall.models.heads.sdn_head import complete_part
-from mmrecall.upstream import read_config
 
 _KEPT, _DROPPED = 'head.classifier_head', ('head.feature_head.', 'head.classifier_head.loss_module.')
 _STOCK = ('mmpretrain', 'mmcv', 'mmengine')
