@@ -98,7 +98,7 @@ def accuracy_of(statistics: ClassStatistics, num_pixels: int | None = None) -> T
 
     Example:
         >>> accuracy_of(ClassStatistics(torch.tensor([8, 2]), None, torch.tensor([6, 1])))
-        tensor([70.0000])
+        tensor([70.])
     """
     hits = statistics.true_positives.sum().float()
     total = statistics.support.sum().float() if num_pixels is None else num_pixels

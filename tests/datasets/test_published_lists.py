@@ -2,6 +2,7 @@
 
 import tarfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,9 @@ from mmrecall.datasets import INaturalist2018, LongTailList, PlacesLT, long_tail
 @pytest.fixture(scope='module')
 def unpack(tmp_path_factory):
     """Return a function that unpacks files of an archive in ../shared/data."""
-    from conftest import ROOT
 
     def unpack(archive, wanted):
-        path = ROOT.parent / 'shared' / 'data' / archive
+        path = Path(__file__).parents[3] / 'shared' / 'data' / archive
         if not path.is_file():
             pytest.skip(f'{path} is not there')
         folder = tmp_path_factory.mktemp('unpacked')
