@@ -194,7 +194,7 @@ def rank_with_late_labels(rank, world_size):
     copy = mock.patch.object(
         distributed, '_copy_in_background', lambda flags: (flags.clone(), SimpleNamespace(synchronize=lambda: None))
     )
-    capturing = mock.patch.object(torch.cuda, 'is_current_stream_capturing', lambda: False)
+    capturing = mock.patch.object(torch.cuda, 'is_current_stream_capturing', return_value=False)
     with copy, capturing, recorded_all_reduces(log):
         for target in (good, bad, good, good):
             try:
