@@ -45,9 +45,11 @@ class LowResolutionLossHook(Hook):
             if reason is None:
                 changed.append(name)
             else:
-                runner.logger.info(f'{name} interpolates its logits to the size of the labels: {reason}')
+                runner.logger.info(f'{name} interpolates its logits before the loss: {reason}')
         if changed:
-            runner.logger.info(f'Losses of logits that are not interpolated: {", ".join(changed)}')
+            runner.logger.info(
+                f'Losses are taken from low-resolution logits, without a map of full size, in: {", ".join(changed)}'
+            )
 
     def after_train(self, runner: Runner) -> None:
         """Give the heads their classes back."""

@@ -252,8 +252,8 @@ def test_a_head_that_cannot_goes_the_old_way_and_the_log_names_it_once(options, 
     kind = type(model.decode_head)
     log = change(model).logger
     assert log == [
-        f'decode_head interpolates its logits to the size of the labels: {reason}',
-        'Losses of logits that are not interpolated: auxiliary_head',
+        f'decode_head interpolates its logits before the loss: {reason}',
+        'Losses are taken from low-resolution logits, without a map of full size, in: auxiliary_head',
     ]
     assert type(model.decode_head) is kind
     assert isinstance(model.auxiliary_head, LowResolutionHead)
