@@ -43,7 +43,7 @@ def only_writer(path: str | os.PathLike) -> Iterator[None]:
             os.write(descriptor, f'process {os.getpid()} on {socket.gethostname()}'.encode())
         yield
     finally:
-        # Before the lock goes, so that nobody else has it yet.
+        # Before the lock goes, so that no other process has it yet.
         lock.unlink(missing_ok=True)
         os.close(descriptor)
 

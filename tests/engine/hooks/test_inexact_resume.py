@@ -1,4 +1,4 @@
-"""What would make a resumed training another is refused, kept, or said."""
+"""Settings that would change a resumed training are refused, kept, or named."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What all launches of the kernels share: inputs, room for the sums of the blocks, and the device."""
+"""Parts that all launches of the kernels share: inputs, room for the sums of the blocks, and the device."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Inputs(NamedTuple):
-    """What every kernel reads; all but the logits have no gaps."""
+    """Arguments that every kernel reads; all but the logits have no gaps."""
 
     logits: Tensor
     target: Tensor
