@@ -65,24 +65,30 @@ def check_complete(path: str) -> None:
 def _has_hole(content: bytes) -> bool:
     """Return whether the scan of a baseline JPEG holds zeros that no encoder has written.
 
-    The code of zeros alone is that of the first symbol of every Huffman table. If these are "no change of the mean" and
-    "end of block", zeros are an even area; else they repeat one coefficient over many blocks, which no picture has.
+    The code of zeros alone is that of the first symbol of every Huffman table. If that of coefficients is "end of
+    block", zeros are an even area or ramp; else they repeat one coefficient over many blocks, which no picture has.
     Progressive files are not looked into, because their zeros may be bits of coefficients.
     """
-    position, baseline, symbols = 2, False, set()
+    position, components, symbols = 2, 0, set()
     while content[position : position + 1] == b'\xff':
         kind, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4], 'big')
         segment = content[position + 4 : position + 2 + length]
         position += 2 + length
-        baseline = baseline or kind in _BASELINE
+        if kind in _BASELINE:
+            components = segment[5]
         while kind == _TABLES and len(segment) > 17:
-            symbols.add(segment[17])
+            # a table of coefficients, not of means
+            if segment[0] >> 4:
+                symbols.add(segment[17])
             segment = segment[17 + sum(segment[1:17]) :]
         if kind == _SCAN:
+            # a scan of one colour has zeros where the picture has none
+            if segment[0] != components:
+                return False
             break
     else:
         return False
-    if not baseline or symbols <= {0}:
+    if symbols <= {0}:
         return False
     end = content.find(_JPEG_ENDS, position)
     return content.find(_HOLE, position, end if end >= 0 else len(content)) >= 0
@@ -101,15 +107,24 @@ def check_not_turned(path: str, image: np.ndarray) -> None:
             orientation = 1 if has_none else file.getexif().get(_ORIENTATION, 1)
     except Exception:  # the loader of the image has read what Pillow cannot
         return
-    if orientation == 1:
+    if orientation not in range(2, 9):
         return
     stored = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if stored is None or not np.array_equal(stored, image):
+    turned = cv2.imread(path, cv2.IMREAD_COLOR)
+    # the image may have been resized, or have another number of channels
+    if stored is not None and turned is not None and _distance(turned, image) < _distance(stored, image):
         raise ValueError(
             f'{path} has the EXIF orientation {orientation}, by which it is turned when it is read, and its label is '
             "not; save it as its label is, without the tag, or set color_type='color_ignore_orientation' of "
             'LoadImageFromFile if the label fits the image as it is stored'
         )
+
+
+def _distance(one: np.ndarray, image: np.ndarray) -> float:
+    """Return the mean difference of the grey values of two images, the first resized to the second."""
+    height, width = image.shape[:2]
+    grey, other = (np.atleast_3d(array).astype(np.float32).mean(axis=2) for array in (one, image))
+    return float(np.abs(cv2.resize(grey, (width, height)) - other).mean())
 
 
 def _is_whole(path: str) -> bool:

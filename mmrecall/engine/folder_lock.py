@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,10 @@ def lock_folder(folder: str | Path) -> None:
     descriptor, answer = _open(path)
     owner = _read(descriptor)
     reason = None
-    if answer == 'busy' or (answer == 'unknown' and owner.get('host') == socket.gethostname() and _lives(owner)):
+    if answer == 'busy':
         reason = 'wait for its end, or set another work_dir'
+    elif answer == 'unknown' and _is_this_host(owner) and _lives(owner):
+        reason = f'wait for its end, remove {path} if it has ended, or set another work_dir'
     elif not _is_over(owner):
         reason = (
             f'whether it still runs cannot be seen from {socket.gethostname()}; if it has ended, remove {path}, '
@@ -119,8 +122,30 @@ def _is_over(owner: dict[str, Any]) -> bool:
     # With another boot id, the host was started again.
     if not owner or owner.get('host') == this['host'] or (this['boot'] and owner.get('boot') == this['boot']):
         return True
+    if owner.get('job') is None:
+        return False
     # Slurm requeues a job when all of its processes have ended.
-    return this['job'] is not None and owner.get('job') == this['job'] and owner.get('restart') < this['restart']
+    if owner['job'] == this['job']:
+        return bool(owner.get('restart', 0) < this['restart'])
+    return _has_left_the_queue(owner['job'])
+
+
+def _has_left_the_queue(job: str) -> bool:
+    """Return whether Slurm says that a job has ended; False if it cannot be asked."""
+    command = ['squeue', '--noheader', f'--jobs={job}', '--format=%T']
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    if answer.returncode == 0:
+        return not answer.stdout.strip()
+    return 'Invalid job id' in answer.stderr
+
+
+def _is_this_host(owner: dict[str, Any]) -> bool:
+    """Return whether the owner is on this machine, since its last start, and another process than this."""
+    this = _this_process()
+    return (owner.get('host'), owner.get('boot')) == (this['host'], this['boot']) and owner.get('pid') != this['pid']
 
 
 def _lives(owner: dict[str, Any]) -> bool:

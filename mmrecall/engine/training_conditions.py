@@ -55,8 +55,11 @@ def _checksum(dataset: Any) -> int | None:
     if entries is None:
         return None
     checksum = 0
-    for entry in entries:
-        checksum = zlib.crc32(pickle.dumps(entry), checksum)
+    try:
+        for entry in entries:
+            checksum = zlib.crc32(pickle.dumps(entry), checksum)
+    except Exception:  # an entry raises whatever it likes when it cannot be pickled
+        return None
     return checksum
 
 

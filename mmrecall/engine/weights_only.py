@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,16 @@ class _History(HistoryBuffer):
         self.__class__ = HistoryBuffer
 
 
+class _PlainDict(dict):
+    """Dict of a config, which is saved as a plain one."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        return dict, (dict(self),)
+
+
 def _array(*args: Any) -> np.ndarray:
     return np.ndarray.__new__(_Array, (0,), 'b')
 
@@ -122,6 +133,13 @@ _KNOWN: dict[tuple[str, str], Any] = {
     # the methods of a log
     ('__builtin__', 'getattr'): KnownFunction(_nothing),
     ('builtins', 'getattr'): KnownFunction(_nothing),
-    ('__builtin__', 'set'): set,
-    ('builtins', 'set'): set,
+    # milestones of a MultiStepLR
+    ('collections', 'Counter'): Counter,
+    # nested metainfo of a config
+    ('mmengine.config.config', 'ConfigDict'): KnownFunction(_PlainDict),
+    **{
+        (module, kind.__name__): kind
+        for module in ('__builtin__', 'builtins')
+        for kind in (set, frozenset, complex, dict)
+    },
 }

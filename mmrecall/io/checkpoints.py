@@ -60,7 +60,7 @@ def _fault_of_archive(path: Path) -> str | None:
         if len(set(names)) < len(names):
             return 'is damaged (two of its parts have one name)'
         # PyTorch takes a part with this attribute for a folder, and leaves its tensor uninitialised.
-        if any(part.external_attr & _FOLDER for part in archive.infolist()):
+        if any(part.external_attr & _FOLDER and not part.is_dir() for part in archive.infolist()):
             return 'is damaged (one of its parts is called a folder)'
         record = archive.testzip()
         if record is not None:

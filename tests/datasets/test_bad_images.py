@@ -123,13 +123,13 @@ def test_zeros_that_an_encoder_writes_are_no_hole(tmp_path):
     check_complete(str(tmp_path / 'a.jpg'))
 
 
-def turned(root, orientation, loader):
+def turned(root, orientation, loader, *between):
     camvid(root, '.jpg')
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(IMAGE).save(root / 'train' / 'a.jpg', exif=exif)
     prefix = dict(img_path='train', seg_map_path='trainannot')
-    pipeline = [loader, dict(type='mmrecall.LoadCheckedAnnotations', num_classes=11)]
+    pipeline = [loader, *between, dict(type='mmrecall.LoadCheckedAnnotations', num_classes=11)]
     return CamVidDataset(data_root=str(root), data_prefix=prefix, pipeline=pipeline)
 
 
@@ -151,6 +151,14 @@ def test_an_image_that_is_read_as_it_is_stored_fits_its_label(tmp_path):
     ):
         data = turned(tmp_path / str(orientation), orientation, loader)
         assert data[0]['gt_seg_map'].shape == (64, 80)
+
+
+def test_an_image_that_is_resized_before_its_label_is_read_is_judged_as_before(tmp_path):
+    resize = dict(type='Resize', scale=(40, 32))
+    ignoring = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+    assert turned(tmp_path / 'stored', 3, ignoring, resize)[0]['img'].shape == (32, 40, 3)
+    with pytest.raises(ValueError, match='EXIF orientation 3'):
+        turned(tmp_path / 'turned', 3, dict(type='LoadImageFromFile'), resize)[0]
 
 
 class Bucket:

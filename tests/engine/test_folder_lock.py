@@ -95,6 +95,23 @@ def test_a_requeued_job_takes_the_lock_that_it_had_on_another_host(restart, tmp_
         lock_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('answer', 'is_over'),
+    [('exit 0', True), ('echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1', True),
+     ('echo RUNNING', False), ('exit 1', False)],
+)  # fmt: skip
+def test_a_job_that_has_left_the_queue_has_no_lock_on_another_host(answer, is_over, tmp_path, monkeypatch):
+    (tmp_path / 'squeue').write_text(f'#!/bin/sh\n{answer}\n')
+    (tmp_path / 'squeue').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}{os.pathsep}{os.environ["PATH"]}')
+    written(tmp_path, job='17', restart=0)
+    if is_over:
+        lock_folder(tmp_path)
+    else:
+        with pytest.raises(RuntimeError, match='Slurm job 17'):
+            lock_folder(tmp_path)
+
+
 def test_a_lock_from_before_the_machine_was_started_again_is_over(tmp_path):
     written(tmp_path, host=HOST)
     lock_folder(tmp_path)

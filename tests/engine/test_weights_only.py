@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from commands import run
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import MultiStepLR
 from mmengine.runner import Runner
 from small_training import small_camvid
 from torch import nn
@@ -133,6 +135,17 @@ def test_what_mmengine_saves_is_read_as_it_was_and_can_be_saved_again(tmp_path):
         assert found['names'] == {'a', 'b'}
         optimizer.load_state_dict(found['optimizer'])
     # as pickle reads it, no class of ours is in it
+    assert b'mmrecall' not in (tmp_path / 'two.pth').read_bytes()
+
+
+def test_a_schedule_by_milestones_and_nested_options_of_a_config_are_read_and_can_be_saved_again(tmp_path):
+    optimizer = torch.optim.SGD(nn.Linear(2, 3).parameters(), lr=0.1)
+    schedule = MultiStepLR(optimizer, milestones=[2, 3]).state_dict()
+    options = Config(dict(metainfo=dict(colors=[dict(road=(1, 2, 3))]))).metainfo
+    torch.save(dict(schedule=schedule, options=options), tmp_path / 'one.pth')
+    torch.save(torch.load(tmp_path / 'one.pth'), tmp_path / 'two.pth')
+    for name in ('one.pth', 'two.pth'):
+        assert torch.load(tmp_path / name) == dict(schedule=schedule, options=options.to_dict())
     assert b'mmrecall' not in (tmp_path / 'two.pth').read_bytes()
 
 
