@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from mmengine.registry import METRICS
 
 pytest.importorskip('mmseg')
 
+from commands import run
 from mmseg.evaluation import IoUMetric
+from small_training import small_camvid
 
+from mmrecall.analysis.report.runs import read_run
+from mmrecall.datasets import CamVidDataset
 from mmrecall.evaluation import RareClassIoU, frequency_groups, rare_classes
+
+CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-ce-1k_camvid-180x240.py'
 
 GROUPS = ('rare', 'common', 'frequent')
 STOCK = ('aAcc', 'mIoU', 'mAcc')
@@ -343,3 +350,38 @@ def test_files_that_are_missing_or_do_not_have_the_numbers_are_named(tmp_path):
         RareClassIoU(str(path), groups_by='images')
     with pytest.raises(ValueError, match=r'does not name its classes; set metainfo'):
         RareClassIoU([1, 2]).dataset_meta = {}
+
+
+def test_the_stock_tools_train_and_test_with_it_and_the_report_reads_its_numbers(repository, tmp_path):
+    small = small_camvid(tmp_path / 'camvid')
+    counts, work_dir = tmp_path / 'class_counts.json', tmp_path / 'work'
+    counter = repository / 'tools' / 'analysis_tools' / 'class_statistics.py'
+    options = ['--cfg-options', *(word for word in small if word.startswith('train_dataloader.dataset.data_root'))]
+    status, output = run('python', counter, repository / CONFIG, '--workers', '0', '--out', counts, *options)
+    assert status == 0, output
+    metric = ['evaluator.type=mmrecall.RareClassIoU', f'evaluator.class_counts={counts}']
+    status, output = run(
+        'python', repository / 'tools' / 'train.py', repository / CONFIG, '--work-dir', work_dir, '--cfg-options',
+        *small, *(f'val_{word}' for word in metric), 'default_hooks.checkpoint.save_best=mIoU_rare',
+    )  # fmt: skip
+    assert status == 0, output[-3000:]
+    assert list(work_dir.glob('best_mIoU_rare_iter_*.pth'))
+    assert re.search(r'RareClassIoU: rare by pixels of the training set: (\w+, ){3}\w+\n', output)
+    assert re.search(
+        rf'RareClassIoU: the worst IoU is [\d.]+, of ({"|".join(CamVidDataset.METAINFO["classes"])})', output
+    )
+    status, output = run(
+        'python', repository / 'tools' / 'test.py', repository / CONFIG, work_dir / 'iter_2.pth', '--work-dir',
+        work_dir / 'test', '--cfg-options', *small, *(f'test_{word}' for word in metric),
+        'test_evaluator.groups_by=images', 'test_evaluator.thresholds=(3,4)',
+    )  # fmt: skip
+    assert status == 0, output[-3000:]
+    # all classes are in all four images, and as common as each other
+    assert 'RareClassIoU: rare by images of the training set: no class' in output
+    test, validation = read_run(work_dir).results
+    by_image = {'IoU_worst', 'mIoU_I', 'mIoU_C'}
+    of_groups = {f'm{name}_{group}' for name in ('IoU', 'Acc') for group in GROUPS}
+    assert set(validation.metrics) == {*STOCK, *of_groups, *by_image}
+    assert set(test.metrics) == {*STOCK, 'mIoU_common', 'mAcc_common', *by_image}
+    assert test.metrics['mIoU_common'] == pytest.approx(test.metrics['mIoU'], abs=0.011)
+    assert test.metrics['IoU_worst'] == test.classes['IoU'].min()
