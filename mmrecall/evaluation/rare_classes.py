@@ -43,9 +43,9 @@ class RareClassIoU(IoUMetric):
     NeurIPS 2023. Of two classes, their code takes the second alone, this metric both. An image without any label is in
     neither.
 
-    A class without a label in the whole test is in none of these means, except with an IoU of 0 in those over classes
-    where it is predicted, as in mmseg's mIoU; ``nan_to_num`` sets its scores there, as in mmseg's. The log names such
-    classes once. A mean over no class is not in the result.
+    A class without a label in the whole test is in none of these means, except with an IoU of 0 in those of a group
+    where it is predicted, as in mmseg's mIoU. With ``nan_to_num`` the means of groups have that number for it, as
+    mmseg's. The log names such classes once. A mean over no class is not in the result.
 
     The groups follow from the classes' numbers of pixels, or of images, in the training set. With ``thresholds`` (low,
     high), classes below low are rare, those above high are frequent, and all others common. Without, each group has a
@@ -78,7 +78,7 @@ class RareClassIoU(IoUMetric):
     ) -> None:
         _check_options(kwargs)
         super().__init__(**kwargs)
-        if groups_by not in _FIELDS:
+        if groups_by not in tuple(_FIELDS):
             raise ValueError(f'got groups_by={groups_by!r}; expected one of {", ".join(map(repr, _FIELDS))}')
         _check_thresholds(thresholds, groups_by)
         _read_counts(class_counts, groups_by)
