@@ -9,8 +9,8 @@ pytest.importorskip('mmpretrain')
 
 from mmengine.config import Config
 
-from mmrecall.datasets import ClassProbabilitySampler
-from mmrecall.registry import DATA_SAMPLERS, HOOKS, MODELS
+from mmrecall.datasets import ClassProbabilitySampler, LabelCounts
+from mmrecall.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS
 
 
 def variables(repository, page, section, tmp_path):
@@ -57,3 +57,17 @@ def test_the_line_of_the_class_weight_hook_builds_it(page, repository):
 def test_the_line_of_the_low_resolution_hook_builds_it(repository, tmp_path):
     (hook,) = variables(repository, 'docs/heads.md', 'Low-resolution logits', tmp_path)['custom_hooks']
     assert type(HOOKS.build(hook)).__name__ == 'LowResolutionLossHook'
+
+
+def test_the_line_of_the_metric_of_rare_classes_builds_it_from_the_file_that_the_tool_writes(
+    repository, tmp_path, monkeypatch
+):
+    pytest.importorskip('mmseg')
+    config = variables(repository, 'docs/class-counts.md', 'Metrics of rare classes', tmp_path)
+    assert config['test_evaluator'] == config['val_evaluator']
+    monkeypatch.chdir(tmp_path)
+    counts = LabelCounts(['a', 'b'], [9, 1], [3, 1], [10, 4], 0, 10, 3, 'pixels')
+    counts.write(tmp_path / config['val_evaluator']['class_counts'])
+    metric = METRICS.build(config['val_evaluator'])
+    metric.dataset_meta = dict(classes=['a', 'b'])
+    assert (type(metric).__name__, metric.groups) == ('RareClassIoU', ['common', 'rare'])

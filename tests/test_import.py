@@ -90,13 +90,22 @@ for name in ('CamVidDataset', 'PlacesLT'):
         getattr(mmrecall.datasets, name)
     except ImportError as error:
         print(error)
-print(hasattr(mmrecall.datasets, 'NoDataset'))
+try:
+    from mmrecall.evaluation import RareClassIoU
+except ImportError as error:
+    print(error)
+try:
+    mmrecall.evaluation.RareClassIoU
+except ImportError as error:
+    print(error)
+print(hasattr(mmrecall.datasets, 'NoDataset') or hasattr(mmrecall.evaluation, 'NoMetric'))
 """,
         'mmcv', 'mmseg', 'mmpretrain',
     )  # fmt: skip
     assert 'ClassCountsHook\nDeferredReweightingHook\nShotAccuracy\nClassProbabilitySampler\n[2, 1]\n' in output
     assert output.count('mmseg.datasets cannot be imported') == 2
     assert output.count('mmpretrain.datasets cannot be imported') == 1
+    assert output.count('mmseg.evaluation cannot be imported') == 2
     assert output.rstrip().endswith('False')
 
 

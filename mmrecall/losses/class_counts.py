@@ -136,10 +136,15 @@ class ClassCounts(nn.Module):
         self._version += 1
 
 
-def read_class_counts(path: str, classes: Sequence[str] | None = None) -> CountedClasses:
+def read_class_counts(path: str, classes: Sequence[str] | None = None, field: str = 'counts') -> CountedClasses:
     """Read counts from a file: JSON or YAML with a list, or with ``counts`` in a dict; or a .npy array.
 
     ``tools/analysis_tools/class_statistics.py`` writes such a file.
+
+    Args:
+        path: the file.
+        classes: the class names in order, compared with those of a dict.
+        field: name of the counts in a dict; ``'images'`` are those that contain the class.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -148,12 +153,12 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None) -> Counte
     content = read_file('class_counts', path, repr(AUTOMATIC))
     if not isinstance(content, Mapping):
         return _counted(path, content, None)
-    if 'counts' not in content:
-        raise ValueError(f"{path} has no 'counts', only {reprlib.repr(list(content))}")
+    if field not in content:
+        raise ValueError(f'{path} has no {field!r}, only {reprlib.repr(list(content))}')
     names = content.get('classes')
     if classes is not None and names is not None and names != list(classes):
-        raise ValueError(f'{path} counts the classes {names}, but this loss is for {list(classes)}')
-    return _counted(path, content['counts'], content.get('image_totals'))
+        raise ValueError(f'{path} counts the classes {names}; expected {list(classes)}')
+    return _counted(path, content[field], content.get('image_totals'))
 
 
 def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:

@@ -21,6 +21,8 @@ MAIN_METRICS = {
     'aAcc': 'pixel accuracy, %',
     MINORITY_ACCURACY: 'mean accuracy of minority classes, %',
     MINORITY_MEAN_IOU: 'mean IoU of minority classes, %',
+    'mAcc_rare': 'mean accuracy of rare classes, %',
+    'mIoU_rare': 'mean IoU of rare classes, %',
     'shot/top1': 'top-1 accuracy, %',
     'shot/many': 'accuracy of many-shot classes, %',
     'shot/medium': 'accuracy of medium-shot classes, %',

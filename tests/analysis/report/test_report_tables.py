@@ -88,6 +88,34 @@ def test_the_drawn_points_are_the_means_of_the_table(two_losses):
             assert any((x, y) == pytest.approx((mean, place)) for x, y in drawn), (metric, place)
 
 
+def test_means_over_rare_classes_are_metrics_with_a_panel_of_the_first_figure_behind_the_others(two_losses):
+    folder, _ = two_losses
+    without = comparison_of(folder)
+    rare = {name: dict(mAcc_rare=10.0 + place, mIoU_rare=5.0 + place) for place, name in enumerate(two_losses[1])}
+    for name, found in rare.items():
+        # the reference and its seeds have them, and one of the others
+        write_test(folder / name, metrics=two_losses[1][name][0] | found, time='20260103_000000')
+    write_run(folder / 'old', segmentation_config(dict(type='DiceLoss')))
+    comparison = comparison_of(folder)
+    first = [name for name in without.metrics if name in comparison.metrics]
+    assert comparison.metrics == [*first, 'mAcc_rare', 'mIoU_rare']
+    table = comparison.summary()
+    assert table.loc['RecallLoss', 'mIoU_rare'] == 8
+    assert table.loc['CrossEntropyLoss', 'mAcc_rare'] == 11
+    assert np.isnan(table.loc['DiceLoss', 'mIoU_rare'])
+    figure = draw_trade_off(comparison)
+    all_classes, rare_classes = figure.drawing.axes
+    names = [{text.get_text() for text in axis.texts} & set(comparison.labels) for axis in (all_classes, rare_classes)]
+    assert names == [{'CrossEntropyLoss', 'RecallLoss', 'DiceLoss'}, {'CrossEntropyLoss', 'RecallLoss'}]
+    assert rare_classes.get_ylabel() == 'mean accuracy of rare classes, %'
+    drawn = {(line.get_xdata()[0], line.get_ydata()[0]) for line in rare_classes.lines if len(line.get_xdata()) == 1}
+    assert {(6, 11), (8, 13)} <= drawn
+    assert list(figure.table.index) == ['CrossEntropyLoss', 'DiceLoss', 'RecallLoss']
+    assert len(draw_trade_off(without).drawing.axes) == 1
+    titles = [axis.get_title() for axis in draw_metrics(comparison).drawing.axes]
+    assert 'mean IoU\nof rare classes' in titles
+
+
 @pytest.mark.parametrize('reference', [True, False])
 def test_the_numbers_of_the_heat_map_are_those_of_the_table_and_a_missing_one_is_a_dash(reference, two_losses):
     comparison = comparison_of(two_losses[0])

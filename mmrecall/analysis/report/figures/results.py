@@ -16,33 +16,39 @@ _DIVERGING = 'PuOr'
 # Of more classes, only so many of the most and of the least frequent are drawn.
 _MOST_CLASSES, _EITHER_END = 60, 25
 _MOST_NUMBERS = 400
+# Metrics against each other, in the order of preference.
+_PAIRS = (('mIoU', 'mAcc'), ('shot/many', 'shot/few'), ('shot/many', 'shot/medium'))
+_RARE_PAIR = ('mIoU_rare', 'mAcc_rare')
 
 
 def draw_trade_off(comparison: Comparison) -> Figure | None:
-    """Draw two metrics against each other, with the quadrants of the reference."""
-    pairs = [('mIoU', 'mAcc'), ('shot/many', 'shot/few'), ('shot/many', 'shot/medium')]
+    """Draw two metrics against each other, with the quadrants of the reference; below, the same of rare classes."""
     measured = {name for name in comparison.metrics if comparison.results[name].notna().any()}
-    pair = next((pair for pair in pairs if measured.issuperset(pair)), None)
+    pair = next((pair for pair in _PAIRS if measured.issuperset(pair)), None)
     if pair is None:
         return None
-    x, y = pair
-    table = comparison.summary()[['seeds', x, f'{x} std', y, f'{y} std']].dropna(subset=[x, y])
-    figure, (axis,) = style.new_panels(1, 1, 6, 5.2)
+    pairs = [pair, _RARE_PAIR] if measured.issuperset(_RARE_PAIR) else [pair]
+    columns = [column for pair in pairs for name in pair for column in (name, f'{name} std')]
+    table = comparison.summary()[['seeds', *columns]].dropna(subset=list(pair))
+    figure, axes = style.new_panels(len(pairs), 1, 6, 5.2)
+    panels = [(axis, table.dropna(subset=[x, y]), x, y) for axis, (x, y) in zip(axes, pairs, strict=True)]
     looks = style.styles(comparison.labels, comparison.reference)
-    _draw_points(axis, comparison, table, x, y, looks)
-    axis.set(xlabel=MAIN_METRICS.get(x, x), ylabel=MAIN_METRICS.get(y, y))
-    axis.margins(0.16, 0.13)
+    for axis, shown, x, y in panels:
+        _draw_points(axis, comparison, shown, x, y, looks)
+        axis.set(xlabel=MAIN_METRICS.get(x, x), ylabel=MAIN_METRICS.get(y, y))
+        axis.margins(0.16, 0.13)
+        if comparison.reference in shown.index:
+            _draw_quadrants(axis, *shown.loc[comparison.reference, [x, y]])
+    for axis, shown, x, y in panels:
+        place_names(
+            axis,
+            shown[[x, y]].to_numpy(),
+            [style.two_lines(label) for label in shown.index],
+            [looks[label].color for label in shown.index],
+            _bars(shown.fillna(0), x, y),
+            comparison.results[[x, y]].dropna().to_numpy(),
+        )
     has_reference = comparison.reference in table.index
-    if has_reference:
-        _draw_quadrants(axis, *table.loc[comparison.reference, [x, y]])
-    place_names(
-        axis,
-        table[[x, y]].to_numpy(),
-        [style.two_lines(label) for label in table.index],
-        [looks[label].color for label in table.index],
-        _bars(table.fillna(0), x, y),
-        comparison.results[[x, y]].dropna().to_numpy(),
-    )
     segmentation = comparison.kind == SEGMENTATION
     caption = style.captioned(
         'A point is the mean over the seeds of a loss; bars are one standard deviation, small dots the seeds.',
@@ -52,6 +58,7 @@ def draw_trade_off(comparison: Comparison) -> Figure | None:
         and segmentation
         and 'Above and to the left, recall is bought with false positives, which mean accuracy does not see and IoU'
         ' does.',
+        len(pairs) > 1 and 'The lower panel has the means over the rare classes of RareClassIoU.',
     )
     title = 'Mean accuracy against mean IoU' if segmentation else 'Rare classes against frequent ones'
     return Figure('trade-off', title, caption, figure, table)
