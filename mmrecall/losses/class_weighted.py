@@ -33,6 +33,8 @@ class ClassWeightedLoss(BaseLoss):
         FileNotFoundError: a string that is neither a scheme nor a file.
     """
 
+    names_option: ClassVar[str] = 'classes'
+    """Name of the option for the class names."""
     counts_without_scheme: ClassVar[bool] = False
     """Whether the loss has another use for the class counts than the schemes."""
     # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
@@ -50,7 +52,7 @@ class ClassWeightedLoss(BaseLoss):
         num_classes: int | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(number_of_names(classes, num_classes), **common)
+        super().__init__(number_of_names(classes, num_classes, self.names_option), **common)
         counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
         self.class_counts = counts
         options = SchemeOptions(beta, power, min_weight, max_weight)

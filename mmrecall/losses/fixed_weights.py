@@ -209,8 +209,8 @@ def number_of_classes(class_weight: ClassWeight | None) -> int | None:
     return None if class_weight is None or isinstance(class_weight, (str, Mapping)) else len(class_weight)
 
 
-def number_of_names(classes: Sequence[str] | None, num_classes: int | None) -> int | None:
-    """Return the number of class names, or ``num_classes`` without names.
+def number_of_names(classes: Sequence[str] | None, num_classes: int | None, option: str = 'classes') -> int | None:
+    """Return the number of class names, or ``num_classes`` without names; ``option`` is the name of the argument.
 
     Raises:
         TypeError: ``classes`` is no list of names.
@@ -219,11 +219,11 @@ def number_of_names(classes: Sequence[str] | None, num_classes: int | None) -> i
     if classes is None:
         return num_classes
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
-        raise TypeError(f'classes is {classes!r}; it must be a list of the class names in order')
+        raise TypeError(f'{option} is {classes!r}; it must be a list of the class names in order')
     if num_classes is not None:
         check_integer('num_classes', num_classes)
         if num_classes != len(classes):
-            raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
+            raise ValueError(f'num_classes={num_classes}, but `{option}` has {len(classes)} names')
     return len(classes)
 
 
@@ -259,7 +259,10 @@ def _weights_by_scheme(scheme: str, counted: CountedClasses, beta: float | None)
 def _class_index(key: int | str, num_classes: int, classes: Sequence[str] | None) -> int:
     if isinstance(key, str):
         if classes is None:
-            raise ValueError(f'class_weight names the class {key!r}; pass the class names in order as `classes`')
+            raise ValueError(
+                f'class_weight names the class {key!r}; pass the class names in order as `classes`, in a region loss '
+                'as `class_names`'
+            )
         if key not in classes:
             raise ValueError(f'class_weight names the class {key!r}, which is none of {list(classes)}')
         return list(classes).index(key)

@@ -25,6 +25,8 @@ class RegionLoss(ClassWeightedLoss):
         common: those of `ClassWeightedLoss`, without ``classes``, which is ``class_names`` here.
     """
 
+    names_option = 'class_names'
+
     def __init__(self, classes: str = 'present', class_names: Sequence[str] | None = None, **common: Any) -> None:
         super().__init__(classes=class_names, **common)
         check_choice('classes', classes, AVERAGED_CLASSES)
