@@ -79,6 +79,7 @@ def update(batch: Batch, per_image: bool, classes: str) -> Sums:
 
 def compute(sums: Sums, weights: Tensor, batch: Batch, per_image: bool) -> Tensor:
     """Compute the mean over the classes and groups that count, with (C,) class weights."""
+    losses: Tensor
     losses, is_counted = sums.losses
     losses = weights.to(losses.dtype) * losses
     if batch.reduction == 'none':
