@@ -14,7 +14,12 @@ from rich.table import Table
 
 from mmrecall.config_files import naming_unknown_types
 from mmrecall.datasets import LabelCounts, count_labels
-from mmrecall.functional import effective_number_weights, inverse_frequency_weights, median_frequency_weights
+from mmrecall.functional import (
+    effective_number_weights,
+    enet_weights,
+    inverse_frequency_weights,
+    median_frequency_weights,
+)
 from mmrecall.io import atomic_write
 
 _COLOR = '#0072B2'
@@ -62,7 +67,7 @@ def class_counts_table(found: LabelCounts) -> Table:
     """Return a row per class: count, share of all labels in %, images with the class, and weight by each scheme."""
     table = Table(title=f'{found.num_images:,} images', box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column('class', no_wrap=True)
-    weights = ('inverse\nfrequency', 'median\nfrequency', 'effective\nnumber')
+    weights = ('inverse\nfrequency', 'median\nfrequency', 'effective\nnumber', 'ENet')
     for head in (found.unit, '%', 'images', *weights):
         table.add_column(head, justify='right', no_wrap=True)
     for name, count, images, *row in zip(found.classes, found.counts, found.images, *_weights(found), strict=True):
@@ -81,6 +86,7 @@ def _weights(found: LabelCounts) -> list[list[float]]:
         inverse_frequency_weights(counts),
         median_frequency_weights(counts, totals),
         effective_number_weights(counts),
+        enet_weights(counts),
     )
     return [weights.tolist() for weights in schemes]
 

@@ -9,7 +9,13 @@ from .recall import recall_cross_entropy, recall_weights
 from .region import soft_dice_loss, soft_iou_loss, tversky_loss
 from .statistics import ClassStatistics, class_statistics
 from .tau_norm import tau_normalize
-from .weight_schemes import effective_number_weights, inverse_frequency_weights, median_frequency_weights
+from .weight_schemes import (
+    effective_number_weights,
+    enet_weights,
+    inverse_frequency_weights,
+    median_frequency_weights,
+    tempered_weights,
+)
 from .weighted import class_losses, weighted_cross_entropy
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     'class_losses',
     'class_statistics',
     'effective_number_weights',
+    'enet_weights',
     'inverse_frequency_weights',
     'ldam_loss',
     'ldam_margins',
@@ -37,6 +44,7 @@ __all__ = [
     'softmax_focal_loss',
     'squashed_cosine',
     'tau_normalize',
+    'tempered_weights',
     'top_k_cross_entropy',
     'tversky_loss',
     'weighted_cross_entropy',

@@ -8,6 +8,7 @@ from torch import Tensor
 from .batch import Batch, Sums, divide_loss
 from .statistics import full_precision, labels_with_ignore_bin, widest_float
 from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag, check_labels
+from .weighted import given_weights
 
 # scores that are sorted together
 _BLOCK = 2**20
@@ -21,12 +22,14 @@ def lovasz_softmax_loss(
     sample_weight: Tensor | None = None,
     per_image: bool = False,
     classes: str = 'present',
+    class_weight: Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
     """Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
 
     Berman et al., CVPR 2018, equations 8 and 9 and algorithm 1: the errors |1[y_n = c] - p_n(c)| of class c, in
-    descending order, each times the growth of 1 - IoU when that sample becomes wrong too.
+    descending order, each times the growth of 1 - IoU when that sample becomes wrong too. With class weights w it is
+    the weighted mean, sum of w_c l_c / sum of w_c over the classes that are averaged.
 
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
@@ -36,15 +39,18 @@ def lovasz_softmax_loss(
         per_image: one loss for every image, averaged over the images that have a label; else one for the batch.
         classes: ``'present'``: the mean over the classes with labels (in the image); ``'all'``: over all C, where an
             absent class costs its highest probability.
+        class_weight: (C,) weights of the classes, at least 0; ones if left out.
         reduction: ``'mean'``; ``'sum'`` over classes (and images); ``'none'``: (C,), or (N, C) with ``per_image``, 0
-            for a class that is left out.
+            for a class that is left out. ``'sum'`` and ``'none'`` are of w_c l_c, and divide by nothing.
 
     Returns:
-        A scalar, or the losses; float64 if the logits are, else float32. 0 if nothing is labelled.
+        A scalar, or the losses; float64 if the logits are, else float32. 0 if nothing is labelled. An image whose
+        classes all weigh 0 has the loss 0.
 
     Raises:
         TypeError: logits that are not floating point, labels that are not integers.
-        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names,
+            negative weights.
 
     Example:
         >>> import torch
@@ -52,6 +58,8 @@ def lovasz_softmax_loss(
         >>> target = torch.tensor([0, 1, 1, 255])
         >>> lovasz_softmax_loss(logits, target, ignore_index=255, reduction='none')
         tensor([0.5250, 0.5749])
+        >>> lovasz_softmax_loss(logits, target, ignore_index=255, class_weight=torch.tensor([1.0, 3.0]))
+        tensor(0.5624)
     """
     check_choice('classes', classes, AVERAGED_CLASSES)
     check_flag('per_image', per_image)
@@ -59,7 +67,8 @@ def lovasz_softmax_loss(
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     batch.check()
     check_labels(target, batch.logits.shape[1], ignore_index)
-    return compute(update(batch, per_image, classes), batch, per_image)
+    weights = given_weights(class_weight, batch)
+    return compute(update(batch, per_image, classes), weights, batch, per_image)
 
 
 def update(batch: Batch, per_image: bool, classes: str) -> Sums:
@@ -68,15 +77,16 @@ def update(batch: Batch, per_image: bool, classes: str) -> Sums:
     return Sums((losses, is_counted), num_samples=is_counted.any(dim=1).sum().to(widest_float(is_counted.device)))
 
 
-def compute(sums: Sums, batch: Batch, per_image: bool) -> Tensor:
-    """Compute the mean over the classes and groups that count."""
+def compute(sums: Sums, weights: Tensor, batch: Batch, per_image: bool) -> Tensor:
+    """Compute the mean over the classes and groups that count, with (C,) class weights."""
     losses: Tensor
     losses, is_counted = sums.losses
+    losses = weights.to(losses.dtype) * losses
     if batch.reduction == 'none':
         return losses if per_image else losses[0]
     if batch.reduction == 'sum':
         return losses.sum()
-    of_groups = losses.sum(dim=1) / is_counted.sum(dim=1).clamp(min=1)
+    of_groups = divide_loss(losses.sum(dim=1), torch.where(is_counted, weights, 0).sum(dim=1))
     return divide_loss(of_groups.sum(), sums.num_samples)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .batch import Batch, Sums
+from .batch import Batch, Sums, divide_loss
 from .statistics import (
     full_precision,
     full_precision_of,
@@ -23,6 +23,7 @@ from .validation import (
     is_soft,
     valid_labels,
 )
+from .weighted import given_weights
 
 
 class SoftCounts(NamedTuple):
@@ -45,12 +46,14 @@ def tversky_loss(
     sample_weight: Tensor | None = None,
     classes: str = 'present',
     smooth: float = 0.0,
+    class_weight: Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
     """Soft Tversky loss: the mean over classes of 1 - TP_c / (TP_c + a FP_c + b FN_c).
 
     Salehi et al., MLMI 2017; Table I of the recall-loss paper with probabilities for predictions. The counts are of
-    the whole batch, sums of softmax probabilities over the samples that are not ignored.
+    the whole batch, sums of softmax probabilities over the samples that are not ignored. With class weights w it is
+    the weighted mean, sum of w_c l_c / sum of w_c over the classes that are averaged.
 
     For soft labels t, TP_c is the sum of p_c t_c, which is smaller than that of t_c where t_c is a share: the loss is
     above 0 even for probabilities that equal the labels (0.5 for soft Dice with two classes of share 0.5).
@@ -65,10 +68,13 @@ def tversky_loss(
         classes: ``'present'``: the mean over the classes that the batch has labels of; ``'all'``: over all C, where
             an absent class costs 1 for any predicted mass (if a > 0; it has a gradient only with ``smooth``).
         smooth: added to numerator and denominator, in samples.
-        reduction: ``'mean'`` or ``'sum'`` over classes, or ``'none'``: (C,), 0 for a class that is left out.
+        class_weight: (C,) weights of the classes, at least 0; ones if left out.
+        reduction: ``'mean'`` or ``'sum'`` over classes, or ``'none'``: (C,), 0 for a class that is left out. ``'sum'``
+            and ``'none'`` are of w_c l_c, and divide by nothing.
 
     Returns:
-        A scalar, or (C,); float64 if the logits are, else float32. 0 if nothing is labelled.
+        A scalar, or (C,); float64 if the logits are, else float32. 0 if nothing is labelled, or all that is averaged
+        has weight 0.
 
     Raises:
         TypeError: logits that are not floating point, labels that are neither integers nor floating point.
@@ -81,12 +87,15 @@ def tversky_loss(
         >>> target = torch.tensor([0, 1, 1, 255])
         >>> tversky_loss(logits, target, (1, 1), ignore_index=255, reduction='none')
         tensor([0.5903, 0.5988])
+        >>> tversky_loss(logits, target, (1, 1), ignore_index=255, class_weight=torch.tensor([1.0, 3.0]))
+        tensor(0.5967)
     """
     check_region(tversky_weights, classes, smooth)
     batch = Batch(logits, target, ignore_index, sample_weight, reduction)
     batch.check()
     check_labels(target, batch.logits.shape[1], ignore_index)
-    return compute(update(batch), batch, tversky_weights, classes, smooth)
+    weights = given_weights(class_weight, batch)
+    return compute(update(batch), weights, batch, tversky_weights, classes, smooth)
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
@@ -149,20 +158,30 @@ def _soft_counts(batch: Batch) -> SoftCounts:
     )
 
 
-def compute(sums: Sums, batch: Batch, tversky_weights: tuple[float, float], classes: str, smooth: float) -> Tensor:
-    """Compute the Tversky loss; of several ranks, the share of this one, whose gradient is that of its samples."""
+def compute(
+    sums: Sums, weights: Tensor, batch: Batch, tversky_weights: tuple[float, float], classes: str, smooth: float
+) -> Tensor:
+    """Compute the Tversky loss with (C,) class weights.
+
+    Of several ranks, it is the share of this one, whose gradient is that of its samples.
+    """
     # the values are those of all ranks
     counts = SoftCounts(
         *(total + local - local.detach() for total, local in zip(sums.counts, sums.losses, strict=True))
     )
-    loss = _tversky_of_counts(counts, tversky_weights, classes, smooth, batch.reduction)
+    loss = _tversky_of_counts(counts, weights, tversky_weights, classes, smooth, batch.reduction)
     if batch.reduction != 'none' and sums.num_ranks > 1:
         loss = loss - loss.detach() * (1 - 1 / sums.num_ranks)
     return loss.to(full_precision_of(batch.logits.dtype))
 
 
 def _tversky_of_counts(
-    counts: SoftCounts, tversky_weights: tuple[float, float], classes: str, smooth: float, reduction: str
+    counts: SoftCounts,
+    weights: Tensor,
+    tversky_weights: tuple[float, float],
+    classes: str,
+    smooth: float,
+    reduction: str,
 ) -> Tensor:
     a, b = tversky_weights
     support, predicted, true_positives = counts
@@ -173,10 +192,10 @@ def _tversky_of_counts(
     index = torch.where(defined, (true_positives + smooth) / denominator.where(defined, 1), 1)
     # a batch without labels has no loss, not even for absent classes
     counted = (support > 0) if classes == 'present' else (support.sum() > 0).expand_as(support)
-    losses = torch.where(counted, 1 - index, 0)
+    losses = weights * torch.where(counted, 1 - index, 0)
     if reduction == 'none':
         return losses
-    return losses.sum() if reduction == 'sum' else losses.sum() / counted.sum().clamp(min=1)
+    return losses.sum() if reduction == 'sum' else divide_loss(losses.sum(), torch.where(counted, weights, 0).sum())
 
 
 def check_region(tversky_weights: tuple[float, float], classes: str, smooth: float) -> None:

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
-from .validation import check_class_counts
+from .validation import check_class_counts, check_number
+
+# c of Paszke et al.
+_ENET_OFFSET = 1.02
 
 
 def inverse_frequency_weights(counts: Tensor) -> Tensor:
@@ -100,6 +103,90 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
     denominator = -torch.expm1(counts * torch.log1p(-one_minus_beta))
     present = counts > 0
     return _with_mean_one(torch.where(present, one_minus_beta / denominator.where(present, 1), 0))
+
+
+def enet_weights(counts: Tensor) -> Tensor:
+    """Weights 1 / ln(1.02 + N_c / N) (Paszke et al., "ENet", arXiv 1606.02147, 2016), normalised to a sum of C.
+
+    N is the sum of the counts. Before the normalisation the weights lie between 1.4, for a class with all samples, and
+    50: that of a rare class does not grow without bound, as 1 / N_c does.
+
+    Args:
+        counts: (C,) samples of every class, at least 0.
+
+    Returns:
+        (C,) float64; 0 for a class without samples, as by the other schemes; the formula alone would give it the
+        largest weight.
+
+    Raises:
+        TypeError, ValueError: counts that are no tensor, negative, not finite, or all 0.
+
+    Example:
+        >>> import torch
+        >>> enet_weights(torch.tensor([900, 90, 10]))
+        tensor([0.1023, 0.6396, 2.2581], dtype=torch.float64)
+    """
+    check_class_counts(counts)
+    counts = counts.double()
+    return _with_mean_one(torch.where(counts > 0, 1 / torch.log(_ENET_OFFSET + counts / counts.sum()), 0))
+
+
+def tempered_weights(
+    weights: Tensor, power: float = 1.0, min_weight: float | None = None, max_weight: float | None = None
+) -> Tensor:
+    """Weights of a scheme to a power between 0 and 1, normalised to a sum of C, then clipped to two bounds.
+
+    w_c^power C / sum over k of w_k^power, then min_weight where it is below and max_weight where it is above. Of
+    `inverse_frequency_weights` it makes weights proportional to (1 / N_c)^power; 0.5 is the inverse square root of the
+    frequency, which Cui et al., CVPR 2019, name as smoothed weights.
+
+    Args:
+        weights: (C,) of a scheme, at least 0.
+        power: from 0, the same weight for all classes, to 1, the weights as they are. 0 stays 0.
+        min_weight: smallest weight of any class, also of one that weighs 0.
+        max_weight: largest weight. The clipped weights have another sum than C.
+
+    Returns:
+        (C,) float64.
+
+    Raises:
+        TypeError, ValueError: weights that are no tensor, negative, not finite, or all 0; a power outside [0, 1];
+            bounds below 0, or in the wrong order.
+
+    Example:
+        >>> import torch
+        >>> weights = inverse_frequency_weights(torch.tensor([900, 90, 10]))
+        >>> tempered_weights(weights, 0.5)
+        tensor([0.2198, 0.6951, 2.0852], dtype=torch.float64)
+        >>> tempered_weights(weights, max_weight=2.0)
+        tensor([0.0297, 0.2970, 2.0000], dtype=torch.float64)
+    """
+    if not isinstance(weights, Tensor):
+        raise TypeError(f'weights must be a tensor, got {type(weights).__name__}')
+    if weights.ndim != 1 or not bool(((weights >= 0) & weights.isfinite()).all()) or not bool(weights.any()):
+        raise ValueError(
+            f'got weights {weights.tolist()}; expected one number per class, finite, at least 0 and not all 0'
+        )
+    check_tempering(power, min_weight, max_weight)
+    weights = weights.double()
+    if power != 1:
+        weights = _with_mean_one(torch.where(weights > 0, weights**power, 0))
+    return weights if min_weight is None and max_weight is None else weights.clamp(min_weight, max_weight)
+
+
+def check_tempering(power: float, min_weight: float | None, max_weight: float | None) -> None:
+    """Raise TypeError or ValueError for a power or bounds that `tempered_weights` does not take."""
+    check_number('power', power)
+    if power > 1:
+        raise ValueError(f'power is {power}; it must be from 0 (ones) to 1 (the weights as they are)')
+    if min_weight is not None:
+        check_number('min_weight', min_weight)
+    if max_weight is not None:
+        check_number('max_weight', max_weight, above_zero=True)
+    if min_weight is not None and max_weight is not None and min_weight > max_weight:
+        raise ValueError(
+            f'got min_weight={min_weight} and max_weight={max_weight}; set min_weight to at most max_weight'
+        )
 
 
 def _with_mean_one(weights: Tensor) -> Tensor:

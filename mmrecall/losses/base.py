@@ -263,8 +263,8 @@ class BaseLoss(nn.Module):
             sample_weight_sums: those of `sum_sample_weights`, of the whole batch.
 
         Returns:
-            Weights that are not normalised, and mean nothing for a class without support; None if the loss is no sum
-            of weighted losses of samples.
+            Weights that are not normalised, and mean nothing for a class without support; None if the loss weighs
+            neither the losses of samples nor those of classes.
         """
         return None
 

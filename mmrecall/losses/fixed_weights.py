@@ -1,22 +1,62 @@
 """Class weights as a config gives them: a scheme, a list, a dict by class index or name, or a file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmrecall.functional.statistics import widest_float
-from mmrecall.functional.validation import check_finite, check_integer, check_number
+from mmrecall.functional.validation import check_finite, check_integer
 from mmrecall.functional.weight_schemes import (
+    check_tempering,
     effective_number_weights,
+    enet_weights,
     inverse_frequency_weights,
     median_frequency_weights,
+    tempered_weights,
 )
 
 from .class_counts import ClassCounts, CountedClasses, one_number_per_class, read_file
 
 ClassWeight = Sequence[float] | Mapping[int | str, float] | str
-SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number')
+SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number', 'enet')
+
+
+class SchemeOptions(NamedTuple):
+    """Options of the schemes of class weights."""
+
+    beta: float | None = None
+    """Of ``'effective_number'``."""
+    power: float = 1.0
+    """Exponent of the weights, see `tempered_weights`."""
+    min_weight: float | None = None
+    """Smallest weight."""
+    max_weight: float | None = None
+    """Largest weight."""
+
+    def check(self, class_weight: object) -> None:
+        """Raise TypeError or ValueError for values that are not allowed, or that these class weights do not use."""
+        scheme = class_weight if isinstance(class_weight, str) and class_weight in SCHEMES else None
+        if self.beta is not None and scheme != 'effective_number':
+            raise ValueError(
+                f"beta={self.beta} belongs to class_weight='effective_number', but that is {class_weight!r}"
+            )
+        if self.beta is not None:
+            check_finite('beta', self.beta)
+        if self.beta is not None and not 0 <= self.beta < 1:
+            raise ValueError(f'beta is {self.beta}; it must be at least 0 and below 1')
+        check_tempering(self.power, self.min_weight, self.max_weight)
+        if scheme is None and self != DEFAULTS:
+            options = ', '.join(f'{name}={value}' for name, value in self._asdict().items() if name != 'beta')
+            raise ValueError(
+                f'got {options} with class_weight={class_weight!r}, which is used as it is; set class_weight to one of '
+                f'{_NAMES}, or leave power, min_weight and max_weight out'
+            )
+
+
+DEFAULTS = SchemeOptions()
+_NAMES = ', '.join(map(repr, SCHEMES))
 
 
 class DeviceTensor:
@@ -44,14 +84,13 @@ def _make(make: Callable[[], Tensor], device: torch.device) -> Tensor:
 
 
 class FixedClassWeights:
-    """Class weights of the options ``class_weight``, ``class_counts`` and ``beta``, on the device of the logits.
+    """Class weights of the options ``class_weight``, ``class_counts`` and those of the schemes, on the logits' device.
 
     Args:
         class_weight: a scheme, a list, a dict, a file, or None for ones.
         class_counts: for the schemes.
         classes: the class names in order, for weights by name.
-        beta: of ``'effective_number'``.
-        no_object_weight: weight of one class more, the last, of which the other options know nothing.
+        options: of the schemes.
     """
 
     def __init__(
@@ -59,16 +98,12 @@ class FixedClassWeights:
         class_weight: ClassWeight | None,
         class_counts: ClassCounts | None = None,
         classes: Sequence[str] | None = None,
-        beta: float | None = None,
-        no_object_weight: float | None = None,
+        options: SchemeOptions = DEFAULTS,
     ) -> None:
-        if no_object_weight is not None:
-            check_number('no_object_weight', no_object_weight)
-        self._resolved = resolve_class_weight(class_weight, class_counts is not None, beta)
+        self._resolved = resolve_class_weight(class_weight, class_counts is not None, options)
         self._class_counts = class_counts
         self._classes = classes
-        self._beta = beta
-        self._no_object_weight = no_object_weight
+        self._options = options
         self._tensor = DeviceTensor()
 
     @property
@@ -82,7 +117,7 @@ class FixedClassWeights:
         return number_of_classes(self._resolved)
 
     def get(self, num_classes: int, device: torch.device, enabled: bool = True) -> Tensor:
-        """Return the (C,) weights in `widest_float`; ones if they are not enabled, but for that of "no object".
+        """Return the (C,) weights in `widest_float`; ones if they are not enabled.
 
         Raises:
             ValueError: class counts that are not known yet, or of another number of classes.
@@ -91,16 +126,10 @@ class FixedClassWeights:
         return self._tensor.get((num_classes, version, enabled), device, lambda: self._make(num_classes, enabled))
 
     def _make(self, num_classes: int, enabled: bool) -> Tensor:
-        if self._no_object_weight is None:
-            return self._of_counted_classes(num_classes, enabled)
-        weights = self._of_counted_classes(num_classes - 1, enabled)
-        return torch.cat([weights, weights.new_tensor([self._no_object_weight])])
-
-    def _of_counted_classes(self, num_classes: int, enabled: bool) -> Tensor:
         counted = None if self._class_counts is None else self._class_counts.read(num_classes)
         if self._resolved is None or not enabled:
             return torch.ones(num_classes, dtype=torch.float64)
-        return class_weight_tensor(self._resolved, num_classes, self._classes, counted, self._beta)
+        return class_weight_tensor(self._resolved, num_classes, self._classes, counted, self._options)
 
 
 def class_weight_tensor(
@@ -108,7 +137,7 @@ def class_weight_tensor(
     num_classes: int,
     classes: Sequence[str] | None = None,
     counted: CountedClasses | None = None,
-    beta: float | None = None,
+    options: SchemeOptions = DEFAULTS,
 ) -> Tensor:
     """Return the (C,) float64 weights of the result of `resolve_class_weight`; classes absent from a dict weigh 1.
 
@@ -122,7 +151,8 @@ def class_weight_tensor(
         tensor([0.2000, 1.8000], dtype=torch.float64)
     """
     if isinstance(class_weight, str):
-        return _weights_by_scheme(class_weight, counted, beta)
+        weights = _weights_by_scheme(class_weight, counted, options.beta)
+        return tempered_weights(weights, options.power, options.min_weight, options.max_weight)
     if isinstance(class_weight, Mapping):
         weights = torch.ones(num_classes, dtype=torch.float64)
         for key, weight in class_weight.items():
@@ -137,25 +167,20 @@ def class_weight_tensor(
 
 
 def resolve_class_weight(
-    class_weight: ClassWeight | None, has_counts: bool = False, beta: float | None = None
+    class_weight: ClassWeight | None, has_counts: bool = False, options: SchemeOptions = DEFAULTS
 ) -> ClassWeight | None:
     """Return the class weights; those of a file are read.
 
     Raises:
-        ValueError: a scheme without counts, or a beta without its scheme or outside [0, 1).
+        ValueError: a scheme without counts, or options that `SchemeOptions.check` refuses.
         FileNotFoundError: a string that is neither a scheme nor a file.
     """
     _check_kind(class_weight)
-    if beta is not None and not (isinstance(class_weight, str) and class_weight == 'effective_number'):
-        raise ValueError(f"beta={beta} belongs to class_weight='effective_number', but that is {class_weight!r}")
-    if beta is not None:
-        check_finite('beta', beta)
-    if beta is not None and not 0 <= beta < 1:
-        raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
+    options.check(class_weight)
     if not isinstance(class_weight, str):
         return class_weight
     if class_weight not in SCHEMES:
-        return _read_class_weight(class_weight, f'one of {", ".join(map(repr, SCHEMES))}')
+        return _read_class_weight(class_weight, f'one of {_NAMES}')
     if not has_counts:
         raise ValueError(
             f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
@@ -184,8 +209,8 @@ def number_of_classes(class_weight: ClassWeight | None) -> int | None:
     return None if class_weight is None or isinstance(class_weight, (str, Mapping)) else len(class_weight)
 
 
-def number_of_names(classes: Sequence[str] | None, num_classes: int | None) -> int | None:
-    """Return the number of class names, or ``num_classes`` without names.
+def number_of_names(classes: Sequence[str] | None, num_classes: int | None, option: str = 'classes') -> int | None:
+    """Return the number of class names, or ``num_classes`` without names; ``option`` is the name of the argument.
 
     Raises:
         TypeError: ``classes`` is no list of names.
@@ -194,11 +219,11 @@ def number_of_names(classes: Sequence[str] | None, num_classes: int | None) -> i
     if classes is None:
         return num_classes
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
-        raise TypeError(f'classes is {classes!r}; it must be a list of the class names in order')
+        raise TypeError(f'{option} is {classes!r}; it must be a list of the class names in order')
     if num_classes is not None:
         check_integer('num_classes', num_classes)
         if num_classes != len(classes):
-            raise ValueError(f'num_classes={num_classes}, but `classes` has {len(classes)} names')
+            raise ValueError(f'num_classes={num_classes}, but `{option}` has {len(classes)} names')
     return len(classes)
 
 
@@ -228,13 +253,16 @@ def _weights_by_scheme(scheme: str, counted: CountedClasses, beta: float | None)
     if scheme == 'median_frequency':
         totals = counted.image_totals
         return median_frequency_weights(counts, None if totals is None else torch.as_tensor(totals))
-    return effective_number_weights(counts, beta)
+    return enet_weights(counts) if scheme == 'enet' else effective_number_weights(counts, beta)
 
 
 def _class_index(key: int | str, num_classes: int, classes: Sequence[str] | None) -> int:
     if isinstance(key, str):
         if classes is None:
-            raise ValueError(f'class_weight names the class {key!r}; pass the class names in order as `classes`')
+            raise ValueError(
+                f'class_weight names the class {key!r}; pass the class names in order as `classes`, in a region loss '
+                'as `class_names`'
+            )
         if key not in classes:
             raise ValueError(f'class_weight names the class {key!r}, which is none of {list(classes)}')
         return list(classes).index(key)

@@ -15,10 +15,11 @@ from mmrecall.functional.validation import NORMALIZERS, check_choice, check_numb
 
 from .base import BaseLoss, refuse_fixed_options
 from .class_counts import ClassCounts
-from .fixed_weights import ClassWeight, DeviceTensor, FixedClassWeights, number_of_names
+from .class_weighted import ClassWeightedLoss
+from .fixed_weights import ClassWeight, DeviceTensor, number_of_names
 
 
-class LDAMLoss(BaseLoss):
+class LDAMLoss(ClassWeightedLoss):
     """Label-distribution-aware margin loss: cross entropy of scale x (z - margin_y 1[c = y]).
 
     Margins are proportional to N_c^(-1/4) (Cao et al., NeurIPS 2019). For the authors' deferred re-weighting, give
@@ -33,7 +34,7 @@ class LDAMLoss(BaseLoss):
         normalizer: as in `WeightedCrossEntropyLoss`.
         classes: the class names in order, for weights by name.
         num_classes: C.
-        common: those of `BaseLoss`.
+        common: ``power``, ``min_weight`` and ``max_weight`` as in `WeightedCrossEntropyLoss`, and those of `BaseLoss`.
 
     Raises:
         ValueError: arguments that do not belong together; in forward, class counts that are not known yet, and what
@@ -49,8 +50,8 @@ class LDAMLoss(BaseLoss):
 
     takes_low_resolution = True
     takes_soft_labels = False
-    # see WeightedCrossEntropyLoss
-    reweighting = True
+    counts_without_scheme = True
+    class_counts: ClassCounts
 
     def __init__(
         self,
@@ -67,35 +68,26 @@ class LDAMLoss(BaseLoss):
     ) -> None:
         if class_counts is None:
             raise ValueError("got class_counts=None; the margins depend on them; give a list, a file, or 'auto'")
-        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
+        super().__init__(
+            class_weight, class_counts, beta, classes=classes, num_classes=num_classes, loss_name=loss_name, **common
+        )
         self.normalizer = weighted.default_normalizer(normalizer, class_weight)
         check_choice('normalizer', self.normalizer, NORMALIZERS)
         check_number('scale', scale, above_zero=True)
         ldam_margins(torch.ones(2), max_margin)
-        self.class_counts = ClassCounts(class_counts, self.num_classes, classes)
-        self.num_classes = self.class_counts.num_classes
-        self.class_weight = class_weight
-        self.beta = beta
         self.classes = classes
         self.max_margin = max_margin
         self.scale = scale
-        self._fixed_weights = FixedClassWeights(class_weight, self.class_counts, classes, beta)
         self._margins = DeviceTensor()
-        if self.class_counts.known:
-            # a wrong option is named here, not in the first step
-            self._fixed_weights.get(self.num_classes, torch.device('cpu'))
 
     def update(self, batch: Batch) -> Sums:
         """Sum the losses of the logits from which the margins are subtracted."""
-        self._weights(batch.logits)
+        self._weights(batch)
         return weighted.update(batch, self.normalizer, self._adjustment(batch.logits))
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """See `mmrecall.functional.weighted.compute`."""
-        return weighted.compute(sums, self._weights(batch.logits), batch, self.normalizer)
-
-    def _weights(self, logits: Tensor) -> Tensor:
-        return self._fixed_weights.get(logits.shape[1], logits.device, self.reweighting)
+        return weighted.compute(sums, self._weights(batch), batch, self.normalizer)
 
     def _adjustment(self, logits: Tensor) -> LogitAdjustment:
         num_classes = logits.shape[1]
@@ -110,11 +102,6 @@ class LDAMLoss(BaseLoss):
     def is_cross_entropy(self) -> bool:
         """Whether there are no class weights."""
         return self.class_weight is None
-
-    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
-        """Return the weights, (C,), that the loss gives the classes now."""
-        support = statistics.support
-        return self._fixed_weights.get(len(support), support.device, self.reweighting)
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the loss."""

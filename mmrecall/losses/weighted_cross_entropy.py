@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.statistics import ClassStatistics
-from mmrecall.functional.validation import NORMALIZERS, check_choice
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
 
-from .base import BaseLoss
-from .class_counts import ClassCounts
-from .fixed_weights import SCHEMES, ClassWeight, FixedClassWeights, number_of_names
+from .class_weighted import ClassWeightedLoss
+from .fixed_weights import ClassWeight
 
 
-class WeightedCrossEntropyLoss(BaseLoss):
+class WeightedCrossEntropyLoss(ClassWeightedLoss):
     """Cross entropy with a fixed weight per class, given or computed from the class counts of the training set.
 
     loss = -sum over n of w_y(n) log p_n(y_n): the recall-loss paper's "Weighted CE" (equation 2) with
@@ -24,7 +23,7 @@ class WeightedCrossEntropyLoss(BaseLoss):
     normalised to a mean weight of one.
 
     Args:
-        class_weight: ``'inverse_frequency'``, ``'median_frequency'`` or ``'effective_number'`` (see
+        class_weight: ``'inverse_frequency'``, ``'median_frequency'``, ``'effective_number'`` or ``'enet'`` (see
             `mmrecall.functional`), one weight per class, a dict of class index or name to weight (others are 1), or a
             file with either; all ones if left out.
         class_counts: training samples (pixels or images) of every class, for the schemes: a list; the result of
@@ -37,6 +36,11 @@ class WeightedCrossEntropyLoss(BaseLoss):
             authors' code), for which ``avg_factor`` stands in if it is passed.
         classes: the class names in order, for weights by name.
         num_classes: C.
+        power: exponent of the weights of a scheme, from 0 (ones) to 1 (the scheme as it is), before they are normalised
+            to a mean of one: 0.5 with ``'inverse_frequency'`` is 1 / sqrt(count).
+        min_weight: smallest weight of a scheme, after the normalisation, also of a class without samples, which the
+            schemes give the weight 0.
+        max_weight: largest weight of a scheme, after the normalisation.
         no_object_weight: weight of one class more, the last, that the data do not have: "no object" of Mask2Former and
             MaskFormer. The logits then have C + 1 channels; all other options are those of the C classes.
         common: those of `BaseLoss`.
@@ -59,8 +63,6 @@ class WeightedCrossEntropyLoss(BaseLoss):
 
     takes_low_resolution = True
     variants = (dict(class_weight='inverse_frequency'),)
-    # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
-    reweighting = True
 
     def __init__(
         self,
@@ -72,44 +74,48 @@ class WeightedCrossEntropyLoss(BaseLoss):
         num_classes: int | None = None,
         no_object_weight: float | None = None,
         loss_name: str = 'loss_weighted_ce',
+        power: float = 1.0,
+        min_weight: float | None = None,
+        max_weight: float | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
+        if no_object_weight is not None:
+            check_number('no_object_weight', no_object_weight)
+        super().__init__(
+            class_weight,
+            class_counts,
+            beta,
+            power,
+            min_weight,
+            max_weight,
+            classes,
+            num_classes,
+            loss_name=loss_name,
+            **common,
+        )
         self.normalizer = weighted.default_normalizer(
             normalizer, no_object_weight if class_weight is None else class_weight
         )
         check_choice('normalizer', self.normalizer, NORMALIZERS)
-        counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
-        self.class_counts = counts
-        self._fixed_weights = FixedClassWeights(class_weight, counts, classes, beta, no_object_weight)
-        if counts is not None and not self._fixed_weights.is_scheme:
-            raise ValueError(
-                f'got class_counts and class_weight={class_weight!r}, which does not use them; set class_weight to one '
-                f'of {", ".join(map(repr, SCHEMES))}, or leave class_counts out'
-            )
-        self.class_weight = class_weight
-        self.beta = beta
         self.classes = classes
         self.no_object_weight = no_object_weight
-        if self.num_classes is None:
-            self.num_classes = counts.num_classes if counts is not None else self._fixed_weights.num_classes
         if self.num_classes is not None and no_object_weight is not None:
             self.num_classes += 1
-        if self.num_classes is not None and (counts is None or counts.known):
-            # a wrong option is named here, not in the first step
-            self._fixed_weights.get(self.num_classes, torch.device('cpu'))
 
     def update(self, batch: Batch) -> Sums:
         """See `mmrecall.functional.weighted.update`."""
-        self._weights(batch.logits)
+        self._weights(batch)
         return weighted.update(batch, self.normalizer)
 
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """See `mmrecall.functional.weighted.compute`."""
-        return weighted.compute(sums, self._weights(batch.logits), batch, self.normalizer)
+        return weighted.compute(sums, self._weights(batch), batch, self.normalizer)
 
-    def _weights(self, logits: Tensor) -> Tensor:
-        return self._fixed_weights.get(logits.shape[1], logits.device, self.reweighting)
+    def _weights_of_classes(self, num_classes: int, device: torch.device) -> Tensor:
+        if self.no_object_weight is None:
+            return super()._weights_of_classes(num_classes, device)
+        weights = super()._weights_of_classes(num_classes - 1, device)
+        return F.pad(weights, (0, 1), value=float(self.no_object_weight))
 
     @classmethod
     def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
@@ -120,17 +126,6 @@ class WeightedCrossEntropyLoss(BaseLoss):
     def is_cross_entropy(self) -> bool:
         """Whether there are no class weights."""
         return self.class_weight is None and self.no_object_weight is None
-
-    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
-        """Return the weights, (C,), that the loss gives the classes now.
-
-        Example:
-            >>> counts = ClassStatistics(torch.tensor([8, 2]), torch.tensor([9, 1]), torch.tensor([6, 1]))
-            >>> WeightedCrossEntropyLoss([0.5, 1.5]).class_weights(counts)
-            tensor([0.5000, 1.5000], dtype=torch.float64)
-        """
-        support = statistics.support
-        return self._fixed_weights.get(len(support), support.device, self.reweighting)
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the loss."""

@@ -1,4 +1,5 @@
 import io
+import math
 
 import cv2
 import numpy as np
@@ -24,14 +25,16 @@ def with_sum_of_four(weights):
     return [f'{4 * weight / sum(weights):.3g}' for weight in weights]
 
 
-def test_the_table_has_number_share_images_and_three_weights():
+def test_the_table_has_number_share_images_and_the_weights_of_every_scheme():
     lines = printed(PIXELS)
     inverse = with_sum_of_four([1 / 900, 1 / 90, 1 / 9, 0])
     # the median over f = 900/999, 90/980, 9/50 cancels
     median = with_sum_of_four([999 / 900, 980 / 90, 50 / 9, 0])
     effective = with_sum_of_four([1 / (1 - (998 / 999) ** count) if count else 0 for count in PIXELS.counts])
+    enet = with_sum_of_four([1 / math.log(1.02 + count / 999) if count else 0 for count in PIXELS.counts])
     shares, images = ['90.00', '9.00', '0.90', '0.00'], ['3', '2', '1', '0']
-    for *row, count in zip(PIXELS.classes, shares, images, inverse, median, effective, PIXELS.counts, strict=True):
+    schemes = (inverse, median, effective, enet)
+    for *row, count in zip(PIXELS.classes, shares, images, *schemes, PIXELS.counts, strict=True):
         assert [row[0], str(count), *row[1:]] in lines
     assert ['unlabelled', '1', '0.10'] in lines
     assert ['all', '1,000'] in lines

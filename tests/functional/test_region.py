@@ -7,10 +7,14 @@ from oracle import random_batch
 
 from mmrecall.functional import lovasz_softmax_loss, soft_dice_loss, soft_iou_loss, tversky_loss
 
+WEIGHTS = [0.5, 2.0, 0.0, 3.0]
 
-def mean_of_present(losses):
-    present = [loss for loss in losses if loss is not None]
-    return sum(present) / len(present)
+
+def mean_of_present(losses, weights=None):
+    """Sum of w_c l_c over sum of w_c, of the classes that have a loss."""
+    pairs = zip(weights or [1.0] * len(losses), losses, strict=True)
+    present = [(weight, loss) for weight, loss in pairs if loss is not None]
+    return sum(weight * loss for weight, loss in present) / sum(weight for weight, _ in present)
 
 
 @pytest.mark.parametrize(('a', 'b'), [(0.3, 0.7), (0.5, 0.5), (1.0, 1.0), (0.0, 1.0)])
@@ -62,6 +66,97 @@ def test_equals_monai_on_labelled_pixels(jaccard):
     )
     ours = soft_iou_loss if jaccard else soft_dice_loss
     torch.testing.assert_close(ours(logits, target), theirs(logits, target[:, None]), rtol=1e-9, atol=1e-12)
+
+
+def weighted_tversky(logits, target, **options):
+    return tversky_loss(logits, target, ignore_index=255, **options)
+
+
+def weighted_lovasz(logits, target, **options):
+    return lovasz_softmax_loss(logits, target, ignore_index=255, **options)
+
+
+WEIGHTED = {
+    weighted_tversky: lambda *batch: oracle.tversky_losses(*batch, 0.3, 0.7, 255),
+    weighted_lovasz: lambda *batch: oracle.lovasz_losses(*batch, 255),
+}
+
+
+@pytest.mark.parametrize('absent', [None, 0, 2])
+@pytest.mark.parametrize('function', WEIGHTED)
+def test_class_weights_are_those_of_the_mean_over_the_classes_present(function, absent):
+    logits, target = random_batch((2, 4, 7), 0.2)
+    target[target == absent] = 255
+    losses, weights = WEIGHTED[function](logits, target), torch.tensor(WEIGHTS)
+    loss = function(logits, target, class_weight=weights)
+    assert loss.item() == pytest.approx(mean_of_present(losses, WEIGHTS), rel=1e-12)
+    weighted = [0.0 if loss is None else weight * loss for weight, loss in zip(WEIGHTS, losses, strict=True)]
+    assert function(logits, target, class_weight=weights, reduction='none').tolist() == pytest.approx(weighted)
+    assert function(logits, target, class_weight=weights, reduction='sum').item() == pytest.approx(sum(weighted))
+
+
+@pytest.mark.parametrize('function', WEIGHTED)
+def test_equal_class_weights_are_none(function):
+    logits, target = random_batch((2, 4, 7), 0.2)
+    equal = function(logits, target, class_weight=torch.full((4,), 2.5))
+    torch.testing.assert_close(equal, function(logits, target))
+
+
+@pytest.mark.parametrize('function', WEIGHTED)
+def test_without_a_weight_above_zero_the_loss_is_zero_with_a_graph(function):
+    logits, _ = random_batch((2, 4, 7), 0)
+    leaf = logits.requires_grad_()
+    loss = function(leaf, torch.full((2, 7), 2), class_weight=torch.tensor(WEIGHTS))
+    loss.backward()
+    assert loss == 0
+    assert leaf.grad.abs().sum() == 0
+
+
+def test_class_weights_of_all_classes_include_those_of_absent_ones():
+    logits, target = random_batch((2, 4, 30), 0)
+    target[target == 1] = 255
+    losses = [1.0 if loss is None else loss for loss in oracle.tversky_losses(logits, target, 0.3, 0.7, 255)]
+    loss = weighted_tversky(logits, target, classes='all', class_weight=torch.tensor(WEIGHTS))
+    assert loss.item() == pytest.approx(mean_of_present(losses, WEIGHTS), rel=1e-12)
+
+
+def test_lovasz_per_image_weighs_the_classes_of_every_image():
+    logits, target = random_batch((3, 4, 5, 2), 0.3)
+    target[1] = 2
+    images = [(logits[n : n + 1], target[n : n + 1]) for n in (0, 2)]
+    expected = [mean_of_present(oracle.lovasz_losses(*image, 255), WEIGHTS) for image in images]
+    loss = weighted_lovasz(logits, target, per_image=True, class_weight=torch.tensor(WEIGHTS))
+    # the class of the image between them weighs 0, and so does its loss
+    assert loss.item() == pytest.approx(sum(expected) / 3, rel=1e-12)
+
+
+def test_weighted_dice_equals_segmentation_models_pytorch():
+    losses = pytest.importorskip('segmentation_models_pytorch.losses')
+    logits, target = random_batch((2, 4, 6, 5), 0.3)
+    theirs = losses.DiceLoss('multiclass', eps=1e-15, ignore_index=255, class_weights=WEIGHTS)
+    ours = soft_dice_loss(logits, target, ignore_index=255, class_weight=torch.tensor(WEIGHTS))
+    torch.testing.assert_close(ours, theirs(logits, target), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('jaccard', [False, True])
+def test_the_weighted_sum_and_gradient_equal_those_of_monai(jaccard):
+    losses = pytest.importorskip('monai.losses')
+    logits, target = random_batch((2, 4, 6, 5), 0)
+    theirs = losses.DiceLoss(
+        softmax=True, to_onehot_y=True, jaccard=jaccard, smooth_nr=0, smooth_dr=0, batch=True, reduction='sum',
+        weight=WEIGHTS,
+    )  # fmt: skip
+    ours = soft_iou_loss if jaccard else soft_dice_loss
+    found, expected = [], []
+    for values, function in (
+        (found, lambda x: ours(x, target, class_weight=torch.tensor(WEIGHTS), reduction='sum')),
+        (expected, lambda x: theirs(x, target[:, None])),
+    ):
+        leaf = logits.clone().requires_grad_()
+        value = function(leaf)
+        value.backward()
+        values += [value.detach(), leaf.grad]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('ignored', [0.0, 0.3])
@@ -227,6 +322,8 @@ def test_losses_equal_loops_for_any_shape(classes, pixels, ignored, seed):
         (tversky_loss, dict(tversky_weights=(1, -1)), ValueError, 'tversky_weights'),
         (tversky_loss, dict(classes='some'), ValueError, "classes is 'some'"),
         (tversky_loss, dict(smooth=-1), ValueError, 'smooth is -1'),
+        (tversky_loss, dict(class_weight=torch.ones(2)), ValueError, r'class_weight has shape \(2,\).*3 classes'),
+        (lovasz_softmax_loss, dict(class_weight=-torch.ones(3)), ValueError, 'class_weight must lie between 0 and'),
         (lovasz_softmax_loss, dict(classes='some'), ValueError, "classes is 'some'"),
         (lovasz_softmax_loss, dict(reduction='avg'), ValueError, "reduction is 'avg'"),
     ],

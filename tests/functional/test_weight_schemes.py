@@ -1,13 +1,21 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmrecall.functional import effective_number_weights, inverse_frequency_weights, median_frequency_weights
+from mmrecall.functional import (
+    effective_number_weights,
+    enet_weights,
+    inverse_frequency_weights,
+    median_frequency_weights,
+    tempered_weights,
+)
 
 COUNTS = st.lists(st.integers(1, 10**9), min_size=2, max_size=8)
-SCHEMES = [inverse_frequency_weights, median_frequency_weights, effective_number_weights]
+SCHEMES = [inverse_frequency_weights, median_frequency_weights, effective_number_weights, enet_weights]
 
 
 @given(counts=COUNTS)
@@ -62,6 +70,73 @@ def test_the_default_beta_is_exact_for_a_billion_pixels():
     np.testing.assert_allclose(effective_number_weights(torch.tensor(counts)), 3 * expected / expected.sum())
 
 
+@given(counts=COUNTS)
+def test_inverse_frequency_is_proportional_to_balanced_weights_of_scikit_learn(counts):
+    class_weight = pytest.importorskip('sklearn.utils.class_weight')
+    classes = np.arange(len(counts))
+    # a label a class, counted so often
+    balanced = class_weight.compute_class_weight(
+        'balanced', classes=classes, y=np.repeat(classes, np.minimum(counts, 1000))
+    )
+    weights = inverse_frequency_weights(torch.tensor(counts).clamp(max=1000))
+    np.testing.assert_allclose(weights, balanced * len(counts) / balanced.sum())
+
+
+@given(counts=COUNTS)
+def test_enet_weights_equal_the_formula_by_a_loop(counts):
+    total = sum(counts)
+    expected = [1 / math.log(1.02 + count / total) for count in counts]
+    weights = enet_weights(torch.tensor(counts))
+    np.testing.assert_allclose(weights, [weight * len(counts) / sum(expected) for weight in expected])
+    # its bounds, which the authors give as 1 and 50
+    assert (weights.max() / weights.min()).item() < 50.5 / 1.42
+
+
+@given(counts=COUNTS, power=st.floats(0, 1))
+def test_tempered_inverse_frequency_equals_the_formula_by_a_loop(counts, power):
+    expected = [(1 / count) ** power for count in counts]
+    weights = tempered_weights(inverse_frequency_weights(torch.tensor(counts)), power)
+    np.testing.assert_allclose(weights, [weight * len(counts) / sum(expected) for weight in expected])
+
+
+@pytest.mark.parametrize('scheme', SCHEMES)
+def test_power_one_is_the_scheme_and_power_zero_is_one_weight_for_all_classes_with_samples(scheme):
+    weights = scheme(torch.tensor([700, 0, 90, 40]))
+    assert torch.equal(tempered_weights(weights, 1.0), weights)
+    torch.testing.assert_close(tempered_weights(weights, 0), torch.tensor([4 / 3, 0, 4 / 3, 4 / 3]).double())
+    torch.testing.assert_close(tempered_weights(scheme(torch.tensor([70, 9, 4])), 0.0), torch.ones(3).double())
+
+
+@pytest.mark.parametrize('scheme', SCHEMES)
+@given(counts=COUNTS, powers=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_the_larger_the_power_the_further_are_weights_from_one_another(scheme, counts, powers):
+    weights = scheme(torch.tensor(counts))
+    flat, steep = (tempered_weights(weights, power) for power in sorted(powers))
+    for one in (flat, steep):
+        assert one.sum() == pytest.approx(len(counts))
+        # the order of the classes stays
+        assert (one[weights.argsort()].diff() >= -1e-9).all()
+    assert flat.max() / flat.min() <= steep.max() / steep.min() * (1 + 1e-9)
+    assert flat.max() <= steep.max() + 1e-9
+    assert flat.min() >= steep.min() - 1e-9
+
+
+@pytest.mark.parametrize('scheme', SCHEMES)
+@given(
+    counts=st.lists(st.integers(0, 10**9), min_size=2, max_size=8).filter(any),
+    power=st.floats(0, 1),
+    bounds=st.tuples(st.floats(0, 3), st.floats(0.01, 3)).map(sorted),
+)
+def test_bounds_hold_for_every_class_and_change_no_weight_between_them(scheme, counts, power, bounds):
+    weights = tempered_weights(scheme(torch.tensor(counts)), power)
+    lowest, highest = bounds
+    bounded = tempered_weights(scheme(torch.tensor(counts)), power, lowest, highest)
+    assert bounded.tolist() == [min(max(weight, lowest), highest) for weight in weights.tolist()]
+    assert tempered_weights(weights, max_weight=highest).max() <= highest
+    # a class without samples gets the smallest weight
+    assert tempered_weights(weights, min_weight=lowest).min() >= lowest
+
+
 @pytest.mark.parametrize('scheme', SCHEMES)
 def test_a_class_without_samples_weighs_nothing_and_the_sum_stays_c(scheme):
     weights = scheme(torch.tensor([90, 0, 10]))
@@ -92,6 +167,26 @@ def test_bad_options_are_named():
         median_frequency_weights(torch.tensor([5, 2]), torch.tensor([4, 9]))
     with pytest.raises(ValueError, match='image_totals'):
         median_frequency_weights(torch.tensor([5, 2]), torch.tensor([9]))
+
+
+@pytest.mark.parametrize(
+    ('weights', 'options', 'error', 'message'),
+    [
+        ([1, 2], {}, TypeError, 'weights must be a tensor, got list'),
+        (torch.tensor([0, 0]), {}, ValueError, r'got weights \[0, 0\].*not all 0'),
+        (torch.tensor([1.0, math.inf]), {}, ValueError, r'got weights \[1.0, inf\].*finite'),
+        (torch.ones(2, 2), {}, ValueError, r'got weights \[\[1.0.*one number per class'),
+        (torch.ones(2), dict(power=1.5), ValueError, r'power is 1.5; it must be from 0 \(ones\) to 1'),
+        (torch.ones(2), dict(power=-0.5), ValueError, 'power is -0.5'),
+        (torch.ones(2), dict(power='0.5'), TypeError, "power is '0.5'; it must be a number"),
+        (torch.ones(2), dict(min_weight=-1), ValueError, 'min_weight is -1; it must be at least 0'),
+        (torch.ones(2), dict(max_weight=0), ValueError, 'max_weight is 0; it must be above 0'),
+        (torch.ones(2), dict(min_weight=2, max_weight=1), ValueError, 'got min_weight=2 and max_weight=1; set min_w'),
+    ],
+)
+def test_bad_weights_powers_and_bounds_are_named(weights, options, error, message):
+    with pytest.raises(error, match=message):
+        tempered_weights(weights, **options)
 
 
 def test_shares_instead_of_counts_are_named():

@@ -105,7 +105,7 @@ def usual_options(num_classes):
     by_class = st.dictionaries(
         st.one_of(st.integers(0, num_classes - 1), st.sampled_from(NAMES)), st.floats(0, 10), max_size=3
     )
-    schemes = st.sampled_from(['inverse_frequency', 'median_frequency', 'effective_number'])
+    schemes = st.sampled_from(['inverse_frequency', 'median_frequency', 'effective_number', 'enet'])
     number = st.floats(0, 10)
     return {
         'alpha': st.sampled_from([1, 1.0, 0.9, 0.5, 0.001]),
@@ -114,6 +114,7 @@ def usual_options(num_classes):
         'class_weight': st.one_of(
             st.none(), per_class, per_class.map(tuple), per_class.map(torch.tensor), by_class, schemes
         ),
+        'class_names': st.sampled_from([None, NAMES[:num_classes]]),
         'classes': st.sampled_from([None, NAMES[:num_classes], 'present', 'all']),
         'fn_floor': st.sampled_from([0.0, 0.5, 1, 3]),
         'gamma': number,
@@ -122,11 +123,14 @@ def usual_options(num_classes):
         'loss_name': st.just('loss_other'),
         'loss_weight': st.floats(-2, 2),
         'max_margin': number,
+        'max_weight': st.sampled_from([None, 0.5, 1, 20.0]),
+        'min_weight': st.sampled_from([None, 0, 0.1, 2.0]),
         'metric': st.sampled_from(['recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky']),
         'normalizer': st.sampled_from(['valid', 'all', 'weight']),
         'no_object_weight': st.sampled_from([None, None, None, 0.1]),
         'num_classes': st.sampled_from([num_classes, num_classes, None, 7]),
         'per_image': st.booleans(),
+        'power': st.floats(0, 1),
         'reduction': st.sampled_from(['mean', 'sum', 'none']),
         'scale': st.floats(0.1, 30),
         'smooth': number,

@@ -36,11 +36,16 @@ LOSSES = {
     'iou of all classes': (SoftIoULoss, dict(classes='all', smooth=1.0)),
     'lovasz': (LovaszSoftmaxLoss, {}),
     'lovasz per image': (LovaszSoftmaxLoss, dict(per_image=True)),
+    'weighted dice': (
+        SoftDiceLoss,
+        dict(class_weight='inverse_frequency', class_counts='auto', num_classes=CLASSES, power=0.5),
+    ),
+    'weighted lovasz': (LovaszSoftmaxLoss, dict(class_weight=[0.5, 2.0, 1.0, 3.0])),
     'ldam': (LDAMLoss, dict(class_counts=COUNTS, class_weight='effective_number', beta=0.99)),
     'logit adjusted': (LogitAdjustedLoss, dict(class_counts=COUNTS, tau=0.5)),
     'balanced softmax': (BalancedSoftmaxLoss, dict(class_counts='auto', num_classes=CLASSES)),
 }
-REGION = ('tversky', 'dice', 'iou', 'iou of all classes', 'lovasz')
+REGION = ('tversky', 'dice', 'iou', 'iou of all classes', 'lovasz', 'weighted dice', 'weighted lovasz')
 WITHOUT_SOFT_LABELS = tuple(name for name, (cls, _) in LOSSES.items() if not cls.takes_soft_labels)
 
 

@@ -17,7 +17,7 @@ TASKS = ('segmentation', 'classification')
 RANKS = ((3, (4, 5), 0.1), (1, (6, 3), 0.6), (2, (2, 7), 0.3), (2, (5, 5), 0.0))
 KINDS = ('uneven', 'one rank ignored', 'one rank empty')
 # chooses or sorts among the samples of a rank
-BY_RANK = ('top k', 'lovasz')
+BY_RANK = ('top k', 'lovasz', 'weighted lovasz')
 
 
 def scenarios(name):

@@ -152,7 +152,7 @@ class TestEveryLoss:
             logits, target, weight=torch.full(target.shape, 2.0).double(), ignore_index=255
         )
         # a region loss is a ratio of sums
-        factor = 0.5 if name in ('tversky', 'dice', 'iou') else 1
+        factor = 0.5 if name in ('tversky', 'dice', 'iou', 'weighted dice') else 1
         torch.testing.assert_close(weighted, factor * make(name)(logits, target, ignore_index=255))
 
     def test_every_sample_has_its_own_weight(self, name):

@@ -39,7 +39,8 @@ class ClassWeightHook(Hook):
     - ``class_running_recall/LOSS/CLASS``: the running recall of a RecallLoss with ``alpha < 1``
     - ``class_share/LOSS/CLASS``: the share of the class among the valid labels
     - ``class_weight/LOSS/CLASS``: the weight that the loss gives the class, in shares of the sum over the classes
-      present; of the focal loss the mean of (1 - p_n)^gamma over the samples of the class
+      present; of the focal loss the mean of (1 - p_n)^gamma over the samples of the class, of a region loss with
+      class weights the share of the class in the mean over the classes
     - ``hypothetical_recall_weight/LOSS/CLASS`` and ``hypothetical_focal_weight/LOSS/CLASS`` instead, if the loss is a
       cross entropy without class weights, of mmrecall or of a toolbox: the weights that the recall loss and the focal
       loss (gamma = 1) would give the class, so that figure 4 of the recall-loss paper (Tian et al., ICRA 2022) comes

@@ -16,8 +16,8 @@ class DeferredReweightingHook(Hook):
 
     Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019, section 3.3:
     first the features are learned with all samples alike, then the rare classes get their weights. The hook works on
-    every loss with an attribute ``reweighting``: `WeightedCrossEntropyLoss` and `LDAMLoss`. It keeps no state, so it is
-    right after a resume as well.
+    every loss with an attribute ``reweighting``: `WeightedCrossEntropyLoss`, `LDAMLoss` and the region losses. It keeps
+    no state, so it is right after a resume as well.
 
     Args:
         begin: the first epoch, or iteration, with class weights, counted from 0. The authors: epoch 160 of 200.

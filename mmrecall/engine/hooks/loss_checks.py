@@ -13,7 +13,7 @@ from torch import nn
 
 from mmrecall import registry
 from mmrecall.engine.runner import unwrap_model
-from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss, RecallLoss
+from mmrecall.losses import BaseLoss, FeatureLoss, LDAMLoss, WeightedCrossEntropyLoss
 from mmrecall.registry import MODELS
 
 _LOSSES = (BaseLoss, FeatureLoss)
@@ -120,9 +120,9 @@ def complete_query_heads(model: nn.Module) -> None:
 
 
 def _query_head_remedy(loss: BaseLoss, num_classes: int) -> str:
-    if isinstance(loss, RecallLoss):
+    if not isinstance(loss, WeightedCrossEntropyLoss):
         return f'set class_weight=[1.0] * {num_classes} + [0.1]'
-    if getattr(loss, 'no_object_weight', None) is None:
+    if loss.no_object_weight is None:
         return 'set no_object_weight=0.1'
     return (
         f'no_object_weight adds one to num_classes and to a list of weights, so give it those of {num_classes} classes'

@@ -19,6 +19,7 @@ from mmrecall.losses import (
     LDAMLoss,
     OHEMCrossEntropyLoss,
     RecallLoss,
+    SoftDiceLoss,
     SoftmaxFocalLoss,
     WeightedCrossEntropyLoss,
 )
@@ -92,6 +93,16 @@ def test_a_running_recall_and_its_weight_are_logged_as_the_loss_used_them(tmp_pa
 def test_static_weights_are_in_shares_of_the_classes_present(tmp_path):
     log = logged(tmp_path, WeightedCrossEntropyLoss([1.0, 3.0, 5.0]))
     assert of(log, 'class_weight') == {'sky': 0.25, 'pole': 0.75}
+
+
+def test_weights_of_a_region_loss_are_the_shares_of_the_classes_in_its_mean(tmp_path):
+    weighted = SoftDiceLoss(class_weight=[1.0, 3.0, 5.0], reduction='none')
+    found = of(logged(tmp_path / 'weighted', weighted), 'class_weight')
+    assert found == {'sky': 0.25, 'pole': 0.75}
+    of_classes = SoftDiceLoss(reduction='none')(LOGITS, TARGET, ignore_index=255)
+    mean = found['sky'] * of_classes[0] + found['pole'] * of_classes[1]
+    torch.testing.assert_close(weighted(LOGITS, TARGET, ignore_index=255, reduction_override='mean'), mean)
+    assert not of(logged(tmp_path / 'without', SoftDiceLoss()), 'class_weight')
 
 
 def test_deferred_weights_are_those_in_use(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from small_runner import automatic, small_runner
 
 from mmrecall.engine import DeferredReweightingHook
-from mmrecall.losses import LDAMLoss, RecallLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import LDAMLoss, LovaszSoftmaxLoss, RecallLoss, SoftDiceLoss, WeightedCrossEntropyLoss
 
 EPOCHS = dict(by_epoch=True, max_epochs=4)
 ITERATIONS = dict(by_epoch=False, max_iters=5)
@@ -60,7 +60,7 @@ def test_a_negative_begin_is_refused():
         DeferredReweightingHook(begin=-1)
 
 
-@pytest.mark.parametrize('kind', [LDAMLoss, WeightedCrossEntropyLoss])
+@pytest.mark.parametrize('kind', [LDAMLoss, LovaszSoftmaxLoss, SoftDiceLoss, WeightedCrossEntropyLoss])
 def test_a_compiled_loss_gets_its_weights_too(kind):
     loss = kind(class_counts=[50, 5, 2], class_weight='effective_number')
     torch._dynamo.reset()

@@ -124,12 +124,24 @@ def test_loss_decode_is_said(head):
 
 
 @every_head
-@pytest.mark.parametrize('loss', ['SoftmaxFocalLoss', 'LogitAdjustedLoss', 'BalancedSoftmaxLoss', 'SoftDiceLoss'])
+@pytest.mark.parametrize(
+    'loss', ['SoftmaxFocalLoss', 'LogitAdjustedLoss', 'BalancedSoftmaxLoss', 'OHEMCrossEntropyLoss'][:]
+)
 def test_a_loss_without_class_weights_says_which_have_them(head, loss):
     options = dict(class_counts=[1] * 6) if 'Logit' in loss or 'Balanced' in loss else {}
     config = config_of(head, loss_cls=dict(type=f'mmrecall.{loss}', class_weight=WEIGHTS, **options))
     with pytest.raises(TypeError, match=f"{loss} has no option 'class_weight'.*Mask2Former.*WeightedCrossEntropyLoss"):
         build(config)
+
+
+@every_head
+@pytest.mark.parametrize('loss', ['SoftDiceLoss', 'LovaszSoftmaxLoss'])
+def test_a_region_loss_with_a_weight_of_no_object_trains(head, loss):
+    options = dict(type=f'mmrecall.{loss}', class_weight=WEIGHTS)
+    assert losses_of(config_of(head, loss_cls=options))['decode.loss_cls'] > 0
+    options['class_weight'] = WEIGHTS[:-1]
+    with pytest.raises(ValueError, match=r'for 5 classes; expected 6.*set class_weight=\[1\.0\] \* 5 \+ \[0\.1\]'):
+        losses_of(config_of(head, loss_cls=options))
 
 
 @every_head
