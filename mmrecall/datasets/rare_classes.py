@@ -43,7 +43,7 @@ def rare_class_probabilities(
 
     Example:
         >>> rare_class_probabilities([75, 20, 5, 0], temperature=0.5).round(3).tolist()
-        [0.119, 0.358, 0.483, 0.0]
+        [0.124, 0.373, 0.503, 0.0]
         >>> rare_class_probabilities([75, 20, 5, 0], 0.5, drawn=[True, True, False, False]).round(3).tolist()
         [0.25, 0.75, 0.0, 0.0]
     """

@@ -53,18 +53,12 @@ def test_a_crop_holds_more_pixels_than_asked_for_unless_all_attempts_failed(seed
 
 @pytest.mark.parametrize('max_attempts', [1, 3, 10])
 def test_no_more_crops_are_drawn_than_max_attempts_and_the_last_is_taken(max_attempts, monkeypatch):
-    boxes = []
-    # behind the decorator of mmcv
-    plain = vars(RandomCrop)['crop_bbox'].func
-
-    def drawn(self, results):
-        boxes.append(plain(self, results))
-        return boxes[-1]
-
-    monkeypatch.setattr(RandomCrop, 'crop_bbox', drawn)
+    offsets, draw = [], np.random.randint
+    # mmseg's crop draws its top and its left
+    monkeypatch.setattr(np.random, 'randint', lambda *limits: offsets.append(draw(*limits)) or offsets[-1])
     found = crop_for(1, max_attempts=max_attempts)(item(np.zeros((40, 60))))
-    assert len(boxes) == max_attempts
-    assert found['img'][0, 0] == 60 * boxes[-1][0] + boxes[-1][2]
+    assert len(offsets) == 2 * max_attempts
+    assert found['img'][0, 0] == 60 * offsets[-2] + offsets[-1]
 
 
 def test_an_image_that_is_drawn_for_no_class_is_cropped_as_mmseg_does():
