@@ -10,7 +10,7 @@ pytest.importorskip('mmpretrain')
 from mmengine.config import Config
 
 from mmrecall.datasets import ClassProbabilitySampler, LabelCounts
-from mmrecall.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS
+from mmrecall.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 
 def variables(repository, page, section, tmp_path):
@@ -29,6 +29,14 @@ def test_the_sampler_of_the_docs_replaces_the_one_that_is_inherited(repository, 
     sampler = Config.fromfile(tmp_path / 'own.py').train_dataloader.sampler
     assert sampler.to_dict() == dict(type='mmrecall.ClassProbabilitySampler', strategy='class_balanced')
     assert DATA_SAMPLERS.get(sampler.type) is ClassProbabilitySampler
+
+
+def test_the_rare_class_sampling_of_the_docs_is_daformers(repository, tmp_path):
+    pytest.importorskip('mmseg.datasets')
+    loader = variables(repository, 'docs/data.md', 'Rare classes', tmp_path)['train_dataloader']
+    assert DATA_SAMPLERS.get(loader['sampler']['type']).__name__ == 'RareClassSampler'
+    (crop,) = [TRANSFORMS.build(step) for step in loader['dataset']['pipeline'] if 'mmrecall' in step['type']]
+    assert (loader['sampler']['min_pixels'], crop.class_pixels, crop.max_attempts) == (3000, 3000 / 2, 10)
 
 
 def test_ldam_drw_of_the_docs_has_the_classifier_and_the_scale_of_the_paper(repository, tmp_path):

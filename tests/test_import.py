@@ -76,6 +76,7 @@ print(mmengine.registry.HOOKS.get('mmrecall.ClassCountsHook').__name__)
 print(mmengine.registry.HOOKS.get('DeferredReweightingHook').__name__)
 print(mmengine.registry.METRICS.get('mmrecall.ShotAccuracy').__name__)
 print(mmengine.registry.DATA_SAMPLERS.get('ClassProbabilitySampler').__name__)
+print(mmengine.registry.DATA_SAMPLERS.get('mmrecall.RareClassSampler').__name__)
 class Flowers:
     metainfo = dict(classes=('a', 'b'))
     def __len__(self): return 3
@@ -102,7 +103,10 @@ print(hasattr(mmrecall.datasets, 'NoDataset') or hasattr(mmrecall.evaluation, 'N
 """,
         'mmcv', 'mmseg', 'mmpretrain',
     )  # fmt: skip
-    assert 'ClassCountsHook\nDeferredReweightingHook\nShotAccuracy\nClassProbabilitySampler\n[2, 1]\n' in output
+    assert (
+        'ClassCountsHook\nDeferredReweightingHook\nShotAccuracy\nClassProbabilitySampler\nRareClassSampler\n[2, 1]\n'
+        in output
+    )
     assert output.count('mmseg.datasets cannot be imported') == 2
     assert output.count('mmpretrain.datasets cannot be imported') == 1
     assert output.count('mmseg.evaluation cannot be imported') == 2

@@ -1,6 +1,7 @@
 """The class imbalance of a training set as a table and a chart."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmrecall.config_files import naming_unknown_types
-from mmrecall.datasets import LabelCounts, count_labels
+from mmrecall.datasets import ImageCounts, LabelCounts, count_images, count_labels
 from mmrecall.functional import (
     effective_number_weights,
     enet_weights,
@@ -39,6 +40,28 @@ def count_training_set(config: Config, workers: int | None = None, through_pipel
     Raises:
         ValueError: a config without training set, or an error of `count_labels`.
     """
+    dataset, options = _training_set(config, workers)
+    return count_labels(dataset, **options, through_pipeline=through_pipeline)
+
+
+def count_images_of_training_set(config: Config, workers: int | None = None) -> ImageCounts:
+    """Count the classes of every image in the training set of a config, for `RareClassSampler`.
+
+    Labels that the data set ignores are not counted; a sampler does not know those that a head ignores.
+
+    Args:
+        config: config with a ``train_dataloader``.
+        workers: number of processes that read labels; by default that of the loader.
+
+    Raises:
+        ValueError: a config without training set, or an error of `count_images`.
+    """
+    dataset, options = _training_set(config, workers)
+    return count_images(dataset, **dict(options, ignore_index=None, num_classes=None))
+
+
+def _training_set(config: Config, workers: int | None) -> tuple[Any, dict[str, Any]]:
+    """Return the training set of a config, and the options of `count_labels` for it."""
     if 'train_dataloader' not in config:
         raise ValueError(f'{config.filename} has no train_dataloader; expected a config with a training set')
     if config.get('default_scope'):
@@ -53,13 +76,8 @@ def count_training_set(config: Config, workers: int | None = None, through_pipel
         ignore_index = head.get('ignore_index', 255)
     with naming_unknown_types(config):
         dataset = DATASETS.build(loader.dataset)
-    return count_labels(
-        dataset,
-        ignore_index,
-        head.get('num_classes'),
-        workers,
-        progress=True,
-        through_pipeline=through_pipeline,
+    return dataset, dict(
+        ignore_index=ignore_index, num_classes=head.get('num_classes'), num_workers=workers, progress=True
     )
 
 

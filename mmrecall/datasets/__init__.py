@@ -4,21 +4,27 @@ from mmrecall.upstream import missing, require
 
 require('mmengine.dataset')
 
+from .image_counts import ImageCounts, count_images  # noqa: E402
 from .label_counts import LabelCounts, count_labels  # noqa: E402
 from .label_lists import shot_groups  # noqa: E402
 from .label_sources import data_key  # noqa: E402
+from .rare_classes import RareClassSampler, rare_class_probabilities  # noqa: E402
 from .samplers import BilateralSampler, ClassProbabilitySampler, class_probabilities  # noqa: E402
 from .subsampling import draw_long_tail, long_tailed_counts, write_long_tail  # noqa: E402
 
 __all__ = [
     'BilateralSampler',
     'ClassProbabilitySampler',
+    'ImageCounts',
     'LabelCounts',
+    'RareClassSampler',
     'class_probabilities',
+    'count_images',
     'count_labels',
     'data_key',
     'draw_long_tail',
     'long_tailed_counts',
+    'rare_class_probabilities',
     'shot_groups',
     'write_long_tail',
 ]
@@ -27,12 +33,14 @@ _SEGMENTATION = [
     'CamVidDataset',
     'LoadCheckedAnnotations',
     'LoadSynthiaAnnotations',
+    'RareClassCrop',
     'SynthiaSequenceDataset',
 ]
 _CLASSIFICATION = ['INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
 
 if missing('mmseg.datasets') is None:
     from .camvid import CamVidDataset  # noqa: F401
+    from .rare_class_crop import RareClassCrop  # noqa: F401
     from .synthia import SynthiaSequenceDataset  # noqa: F401
     from .transforms import LoadCheckedAnnotations, LoadSynthiaAnnotations  # noqa: F401
 

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from mmengine.logging import print_log
-from rich.console import Console
-from rich.progress import track
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from mmrecall.datasets.failures import raise_failures
-from mmrecall.datasets.label_sources import ItemCounts, Source, find_sources, is_of_openmmlab_kind
+from mmrecall.datasets.label_sources import find_sources, is_of_openmmlab_kind
+from mmrecall.datasets.parallel_counting import CountedItem, class_names, count_in_parallel, warn_of_unknown_transforms
 from mmrecall.io import atomic_write
 from mmrecall.losses.class_counts import CountedClasses
 from mmrecall.losses.counting import Labels, count_classes
 
 Array = np.ndarray
-
-# number of items that a worker counts between two reports
-_BATCH = {'pixels': 4, 'images': 512}
 
 
 class LabelCounts(NamedTuple):
@@ -139,13 +128,11 @@ def count_labels(
         return count_classes(dataset, num_classes, labels=labels, **options)
     sources = find_sources(dataset, ignore_index, through_pipeline)
     if not through_pipeline:
-        _warn_of_unknown_transforms(sources)
-    classes = _class_names(sources, num_classes)
+        warn_of_unknown_transforms(sources)
+    classes = class_names(sources, num_classes)
     table = np.zeros((3, len(classes) + 1), np.int64)
-    with _kept_random_state():
-        for part in _count_in_parallel(sources, len(classes), num_workers, progress):
-            table += part
-            on_progress()
+    for part in count_in_parallel(sources, len(classes), _add_up, num_workers, progress, on_progress):
+        table += part
     unit, num_images = sources[0].unit, sum(int(source.times.sum()) for source in sources)
     # the last column holds the ignored labels
     counts, images, image_totals = table[:, :-1].tolist()
@@ -161,102 +148,14 @@ def count_labels(
     )
 
 
-@contextmanager
-def _kept_random_state() -> Iterator[None]:
-    """Leave the random numbers of the training as they would be without the transforms of a count."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
-
-
-def _warn_of_unknown_transforms(sources: Sequence[Source]) -> None:
-    names = dict.fromkeys(name for source in sources for name in source.unknown_transforms)
-    if names:
-        print_log(
-            f'{", ".join(names)} come after the labels are loaded, and what they change is not counted; if they edit '
-            'labels, count with through_pipeline=True (an option of ClassCountsHook, count_labels and, as '
-            '--through-pipeline, of class_statistics.py)',
-            logger='current',
-            level=logging.WARNING,
-        )
-
-
-def _class_names(sources: Sequence[Source], num_classes: int | None) -> list[str]:
-    found = [getattr(source.dataset, 'metainfo', {}).get('classes') for source in sources]
-    named = [list(classes) for classes in found if classes is not None]
-    if len({len(classes) for classes in named}) > 1:
-        raise ValueError(
-            f'got data sets of {", ".join(str(len(classes)) for classes in named)} classes; expected the same classes '
-            'in all data sets of a training'
-        )
-    if named:
-        return named[0]
-    if num_classes is None:
-        raise ValueError(
-            f'{type(sources[0].dataset).__name__} does not name its classes; set metainfo=dict(classes=[...]) of the '
-            'data set, or num_classes of the loss'
-        )
-    return [str(number) for number in range(num_classes)]
-
-
-class _CountedItems(Dataset):
-    """Items of a source as their counts and their numbers of repetitions, or as the errors of counting them."""
-
-    def __init__(self, source: Source, num_classes: int) -> None:
-        self.source = source
-        self.num_classes = num_classes
-        self.indices = np.flatnonzero(source.times)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, number: int) -> tuple[ItemCounts, int] | Exception:
-        index = int(self.indices[number])
-        try:
-            return self.source.count(index, self.num_classes), self.source.times[index]
-        except Exception as error:
-            # if a worker raised it, PyTorch would change the message and add a traceback
-            return error
-
-
-def _add_up(items: Sequence[tuple[ItemCounts, int] | Exception], num_classes: int) -> tuple[Array, list[Exception]]:
-    """Return the table of a batch, (3, C + 1), and the errors in it.
+def _add_up(items: Sequence[CountedItem], num_classes: int) -> Array:
+    """Return the table of a batch, (3, C + 1).
 
     The rows hold the pixels of a class, the images that contain it, and all labelled pixels of these images.
     """
     table = np.zeros((3, num_classes + 1), np.int64)
-    failures = [item for item in items if isinstance(item, Exception)]
-    for (classes, numbers, ignored), times in (item for item in items if not isinstance(item, Exception)):
+    for _, times, (classes, numbers, ignored) in items:
         rows = [numbers, np.ones_like(numbers), np.full_like(numbers, numbers.sum())]
         table[:, classes] += times * np.stack(rows)
         table[0, -1] += times * ignored
-    return table, failures
-
-
-def _count_in_parallel(
-    sources: Sequence[Source], num_classes: int, num_workers: int, progress: bool
-) -> Iterator[Array]:
-    items = ConcatDataset([_CountedItems(source, num_classes) for source in sources])
-    batch_size = _BATCH[sources[0].unit]
-    loader = DataLoader(
-        items,
-        batch_size=batch_size,
-        num_workers=min(num_workers, -(-len(items) // batch_size)),
-        collate_fn=partial(_add_up, num_classes=num_classes),
-        # a loader draws a seed; from the global generator, that would change the random numbers of the training
-        generator=torch.Generator(),
-    )
-    # the workers are forked before the progress bar starts its thread, which a fork does not survive
-    parts = iter(loader)
-    console = Console(stderr=True)
-    failures: list[Exception] = []
-    for table, failed in track(
-        parts, 'Counting classes', len(loader), console=console, transient=True, disable=not progress
-    ):
-        failures += failed
-        yield table
-    raise_failures('the classes are not counted', failures)
+    return table

@@ -41,20 +41,29 @@ class Source:
 
     Args:
         dataset: a data set of mmseg or mmpretrain, with ``get_data_info``.
-        times: number of times that an epoch contains each item, (len(dataset),) int64.
+        items: numbers of the items of the training set that come from this data set, (M,) int64.
+        indices: index in this data set of each of them, (M,) int64.
         ignore_index: label that is not counted; None for the default of the data set.
         through_pipeline: whether to count the labels after all transforms, instead of those that the loader reads.
     """
 
     def __init__(
-        self, dataset: Any, times: Array, ignore_index: int | None = None, through_pipeline: bool = False
+        self,
+        dataset: Any,
+        items: Array,
+        indices: Array,
+        ignore_index: int | None = None,
+        through_pipeline: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.times = times
+        self.items = items
+        self.indices = indices
+        # the number of times that an epoch contains each item of the data set
+        self.times = np.bincount(indices, minlength=len(dataset))
         self.through_pipeline = through_pipeline
-        transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-        self.loaders = [t for t in transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
-        later = transforms[transforms.index(self.loaders[-1]) + 1 :] if self.loaders else []
+        self.transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+        self.loaders = [t for t in self.transforms if any(_LOADER.fullmatch(cls.__name__) for cls in type(t).__mro__)]
+        later = self.transforms[self.transforms.index(self.loaders[-1]) + 1 :] if self.loaders else []
         self.unknown_transforms = [type(t).__name__ for t in later if _package(type(t)) not in _OPENMMLAB]
         self.unit = self._unit()
         default = getattr(dataset, 'ignore_index', _IGNORED[self.unit])
@@ -156,8 +165,8 @@ def find_sources(dataset: Any, ignore_index: int | None = None, through_pipeline
         raise ValueError(f'{type(dataset).__name__} is empty; expected at least one item to count')
     if through_pipeline:
         _refuse_outer_pipelines(dataset)
-    found = _unwrap(dataset, np.ones(len(dataset), np.int64))
-    sources = [Source(inner, times, ignore_index, through_pipeline) for inner, times in found if len(times)]
+    found = _unwrap(dataset, np.arange(len(dataset)), np.arange(len(dataset)))
+    sources = [Source(inner, *numbers, ignore_index, through_pipeline) for inner, *numbers in found if len(inner)]
     if len({source.unit for source in sources}) > 1:
         raise ValueError('got data sets of labelled pixels and of labelled images; expected one kind; count them apart')
     return sources
@@ -174,27 +183,28 @@ def _refuse_outer_pipelines(dataset: Any) -> None:
         _refuse_outer_pipelines(one)
 
 
-def _unwrap(dataset: Any, times: Array) -> Iterator[tuple[Any, Array]]:
+def _unwrap(dataset: Any, items: Array, indices: Array) -> Iterator[tuple[Any, Array, Array]]:
+    """Yield every plain data set inside one, the numbers of the items that come from it, and their indices in it."""
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     if isinstance(dataset, ConcatDataset):
-        for inner, inner_times in zip(dataset.datasets, np.split(times, dataset.cumulative_sizes[:-1]), strict=True):
-            yield from _unwrap(inner, inner_times)
+        limits = np.cumsum([0, *map(len, dataset.datasets)])
+        parts = np.searchsorted(limits, indices, side='right') - 1
+        for part, inner in enumerate(dataset.datasets):
+            yield from _unwrap(inner, items[parts == part], indices[parts == part] - limits[part])
     elif isinstance(dataset, RepeatDataset):
-        yield from _unwrap(dataset.dataset, times.reshape(-1, len(dataset.dataset)).sum(0))
+        yield from _unwrap(dataset.dataset, items, indices % len(dataset.dataset))
     elif isinstance(dataset, ClassBalancedDataset):
-        inner_times = np.zeros(len(dataset.dataset), np.int64)
-        np.add.at(inner_times, dataset.repeat_indices, times)
-        yield from _unwrap(dataset.dataset, inner_times)
+        yield from _unwrap(dataset.dataset, items, np.asarray(dataset.repeat_indices, np.int64)[indices])
     elif isinstance(dataset, Subset):
-        inner_times = np.zeros(len(dataset.dataset), np.int64)
-        np.add.at(inner_times, np.asarray(dataset.indices, np.int64), times)
-        yield from _unwrap(dataset.dataset, inner_times)
+        # an index may count from the end
+        inner_indices = np.asarray(dataset.indices, np.int64)[indices] % len(dataset.dataset)
+        yield from _unwrap(dataset.dataset, items, inner_indices)
     elif hasattr(dataset, 'dataset') and _is_of_openmmlab(dataset) and len(dataset.dataset) == len(dataset):
         # in mmseg's MultiImageMixDataset and mmpretrain's KFoldDataset, item i is item i of the inner data set
-        yield from _unwrap(dataset.dataset, times)
+        yield from _unwrap(dataset.dataset, items, indices)
     elif hasattr(dataset, 'get_data_info') and not hasattr(dataset, 'dataset'):
-        yield dataset, times
+        yield dataset, items, indices
     else:
         raise TypeError(
             f'got a {type(dataset).__name__}; expected a data set with get_data_info, or a known wrapper (Concat, '

@@ -57,8 +57,62 @@ def class_probabilities(counts: Sequence[int], strategy: str, progress: float = 
     return weights / weights.sum()
 
 
+class ClassThenItemSampler(Sampler):
+    """Base of the samplers with replacement that draw a class, then one of its items uniformly.
+
+    The draws depend on the seed and the epoch alone, and every rank takes its part of one sequence.
+
+    Args:
+        held: numbers of the items of class 0, then of class 1, …
+        sizes: number of items of every class, (C,) int64.
+        length: number of draws in an epoch, of all ranks together.
+        seed: seed, the same on all ranks; by default the ranks agree on a random one.
+        round_up: whether every rank draws the same number of items.
+        endless: whether the draws go on after an epoch.
+    """
+
+    def __init__(
+        self, held: Array, sizes: Array, length: int, seed: int | None, round_up: bool = True, endless: bool = False
+    ) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self.epoch = 0
+        self.held = held
+        self.sizes = sizes
+        self.total_size = math.ceil(length / self.world_size) * self.world_size if round_up else length
+        self.endless = endless
+
+    def class_probabilities(self) -> Array:
+        """Return the probability that each class is drawn in this epoch, (C,) float64."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        while True:
+            yield from self._draw(generator)[self.rank :: self.world_size].tolist()
+            if not self.endless:
+                return
+
+    def __len__(self) -> int:
+        """Return the number of draws of this rank in an epoch."""
+        return math.ceil((self.total_size - self.rank) / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the epoch, as mmengine does before each."""
+        self.epoch = epoch
+
+    def _draw(self, generator: np.random.Generator) -> Array:
+        """Return the next ``total_size`` draws, the same on every rank."""
+        limits = np.cumsum(self.class_probabilities())
+        # one row of random numbers per draw, so that a longer sequence starts with the shorter one
+        first, second = generator.random((self.total_size, 2)).T
+        classes = np.searchsorted(limits, first * limits[-1], side='right')
+        starts = np.cumsum(self.sizes) - self.sizes
+        return self.held[starts[classes] + (second * self.sizes[classes]).astype(np.int64)]
+
+
 @register(DATA_SAMPLERS)
-class ClassProbabilitySampler(Sampler):
+class ClassProbabilitySampler(ClassThenItemSampler):
     """Sampler with replacement that draws a class by `class_probabilities`, then one of its images uniformly.
 
     An epoch has as many draws as the data set has items, rounded up like those of mmengine's `DefaultSampler`. The
@@ -92,39 +146,17 @@ class ClassProbabilitySampler(Sampler):
             )
         if num_epochs is not None and num_epochs < 1:
             raise ValueError(f'got num_epochs={num_epochs}; expected the epochs of the training, at least 1')
+        labels = image_labels(dataset)
+        counts = np.bincount(labels)
+        class_probabilities(counts, strategy)  # raises for an unknown strategy
         self.strategy = strategy
         self.num_epochs = num_epochs
-        self.rank, self.world_size = get_dist_info()
-        self.seed = sync_random_seed() if seed is None else seed
-        self.epoch = 0
-        labels = image_labels(dataset)
-        self.counts = np.bincount(labels)
-        class_probabilities(self.counts, strategy)  # raises for an unknown strategy
-        # the images of class 0, then those of class 1, …
-        self.by_class = np.argsort(labels, kind='stable')
-        size = len(labels)
-        self.total_size = math.ceil(size / self.world_size) * self.world_size if round_up else size
+        super().__init__(np.argsort(labels, kind='stable'), counts, len(labels), seed, round_up)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._draw()[self.rank :: self.world_size].tolist())
-
-    def __len__(self) -> int:
-        """Return the number of draws of this rank in an epoch."""
-        return math.ceil((self.total_size - self.rank) / self.world_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the number of the epoch, as mmengine does before each."""
-        self.epoch = epoch
-
-    def _draw(self) -> Array:
-        """Return the indices of a whole epoch, the same on every rank."""
+    def class_probabilities(self) -> Array:
+        """Return the probability of each class by the strategy, (C,) float64."""
         progress = min(self.epoch / self.num_epochs, 1.0) if self.num_epochs else 0.0
-        limits = np.cumsum(class_probabilities(self.counts, self.strategy, progress))
-        # one row of random numbers per draw, so that a longer sequence starts with the shorter one
-        first, second = np.random.default_rng([self.seed, self.epoch]).random((self.total_size, 2)).T
-        classes = np.searchsorted(limits, first * limits[-1], side='right')
-        starts = np.cumsum(self.counts) - self.counts
-        return self.by_class[starts[classes] + (second * self.counts[classes]).astype(np.int64)]
+        return class_probabilities(self.sizes, self.strategy, progress)
 
 
 @register(DATA_SAMPLERS)

@@ -1,18 +1,13 @@
-"""The ranks of a distributed training: on CPUs, under Slurm, and waiting for rank 0."""
+"""The ranks of a distributed training: on CPUs, and under Slurm."""
 
 import atexit
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-import torch
 import torch.distributed as dist
 from mmengine.device import get_device
-from mmengine.dist import broadcast, broadcast_object_list, is_main_process
-
-Result = TypeVar('Result')
 
 # Slurm's names for the variables of torchrun
 _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
@@ -20,10 +15,6 @@ _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RAN
 _FIRST_PORT, _PORTS = 12000, 20000
 # seconds of sleep; the threads of gloo need microseconds of a processor
 _GLOO_PAUSE = 0.2
-
-_WORKING, _DONE, _FAILED = range(3)
-# The pause is far below the half hour, or ten minutes with NCCL, after which a rank gives the others up.
-_SECONDS = 5.0
 
 
 def init_cpu_ranks(launcher: str) -> bool:
@@ -102,53 +93,3 @@ def _first_node(environment: Mapping[str, str]) -> str:
     nodes = environment.get('SLURM_STEP_NODELIST') or environment['SLURM_JOB_NODELIST']
     names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], check=True, capture_output=True, text=True)
     return names.stdout.split()[0]
-
-
-def run_on_rank_zero(work: Callable[[Callable[[], None]], Result], what: str, seconds: float = _SECONDS) -> Result:
-    """Call a function on rank 0 and return its result on all ranks, which may wait for hours without timing out.
-
-    Args:
-        work: the function. Its argument is a function to call again and again, which tells the other ranks every few
-            seconds to go on waiting.
-        what: the work in a few words, for the error on the other ranks.
-        seconds: between two such messages.
-
-    Raises:
-        RuntimeError: on the other ranks, if the work raised on rank 0.
-    """
-    result = [_work(work, seconds) if is_main_process() else _wait(what)]
-    broadcast_object_list(result)
-    return result[0]
-
-
-def _work(work: Callable[[Callable[[], None]], Result], seconds: float) -> Result:
-    last = time.monotonic()
-
-    def still_working() -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            _broadcast_state(_WORKING)
-            last = time.monotonic()
-
-    try:
-        result = work(still_working)
-    except Exception:
-        _broadcast_state(_FAILED)
-        raise
-    _broadcast_state(_DONE)
-    return result
-
-
-def _wait(what: str) -> None:
-    state = _WORKING
-    while state == _WORKING:
-        state = _broadcast_state(_WORKING)
-    if state == _FAILED:
-        raise RuntimeError(f'{what} failed on rank 0, which says why')
-
-
-def _broadcast_state(state: int) -> int:
-    """Return the state of rank 0, whatever the state that another rank passes."""
-    flag = torch.tensor([state])
-    broadcast(flag)
-    return int(flag)

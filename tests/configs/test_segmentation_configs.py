@@ -105,6 +105,8 @@ def small(path):
         loader.update(num_workers=0, persistent_workers=False)
         # packing two paths collects the garbage of the whole process, a third of a second
         loader.dataset.serialize_data = False
+        if 'min_pixels' in loader.sampler:
+            loader.sampler.min_pixels = max(loader.sampler.min_pixels // FACTOR**2, 1)
     return config
 
 

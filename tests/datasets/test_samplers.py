@@ -208,7 +208,7 @@ class Model(BaseModel):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, index, mode='loss'):
+    def forward(self, index, mode='loss', **others):
         return dict(loss=self.weight.sum())
 
 
@@ -229,19 +229,20 @@ LOOPS = {
 }
 
 
-def train(work_dir, loop, checkpoint, **options):
+PROGRESSIVE = dict(type='mmrecall.ClassProbabilitySampler', strategy='progressively_balanced', num_epochs=3)
+
+
+def train(work_dir, loop, checkpoint, loader=None, hooks=(), **options):
+    """Return the items of every batch, by default of the flowers."""
     seen = Seen()
     runner = Runner(
         model=Model(),
         work_dir=str(work_dir),
-        train_dataloader=dict(
-            batch_size=4, num_workers=0, dataset=Flowers(),
-            sampler=dict(type='mmrecall.ClassProbabilitySampler', strategy='progressively_balanced', num_epochs=3),
-        ),
+        train_dataloader=dict(batch_size=4, **(loader or dict(num_workers=0, dataset=Flowers(), sampler=PROGRESSIVE))),
         train_cfg=loop,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', **checkpoint)),
-        custom_hooks=[seen],
+        custom_hooks=[seen, *hooks],
         randomness=dict(seed=5),
         experiment_name=f'{work_dir.parent.name}-{work_dir.name}',
         **options,

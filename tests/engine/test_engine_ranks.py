@@ -11,7 +11,8 @@ from distributed import Ranks
 from forked_ranks import STATUS
 
 from mmrecall.engine import init_cpu_ranks
-from mmrecall.engine.ranks import run_on_rank_zero, slurm_rendezvous
+from mmrecall.engine.ranks import slurm_rendezvous
+from mmrecall.rank_zero import run_on_rank_zero
 
 
 # a group that is not destroyed aborts a part of the pairs

@@ -89,6 +89,9 @@ class OneLabel:
         self.pipeline = type('Pipeline', (), dict(transforms=[loader]))
         self.metainfo = dict(classes=[str(number) for number in range(11)])
 
+    def __len__(self):
+        return 1
+
     def get_data_info(self, index):
         return {**self.info, 'seg_fields': []}
 
@@ -100,7 +103,7 @@ def read_and_count(content, loader, label_map, shape):
     if shape is not None:
         info.update(img_path='image.png', ori_shape=shape)
     found = outcome(lambda: loader.transform({**info, 'seg_fields': []})['gt_seg_map'], path)
-    counted = outcome(lambda: Source(OneLabel(info, loader), np.ones(1, np.int64)).count(0, 13), path)
+    counted = outcome(lambda: Source(OneLabel(info, loader), np.arange(1), np.arange(1)).count(0, 13), path)
     assert (found is None) == (counted is None)
     if found is not None:
         assert found.dtype == np.uint8

@@ -20,9 +20,9 @@ def table(output):
 def test_camvid_is_counted_printed_written_and_drawn(repository, tmp_path):
     pytest.importorskip('mmseg')
     synthetic_data.camvid(tmp_path / 'camvid')
-    out = tmp_path / 'out' / 'counts.json'
+    out, by_image = tmp_path / 'out' / 'counts.json', tmp_path / 'by-image.npz'
     status, output = run(
-        'python', repository / TOOL, repository / CONFIG, '--out', out, '--workers', '1',
+        'python', repository / TOOL, repository / CONFIG, '--out', out, '--workers', '1', '--by-image', by_image,
         '--cfg-options', f'train_dataloader.dataset.data_root={tmp_path / "camvid"}',
     )  # fmt: skip
     assert status == 0, output
@@ -33,6 +33,18 @@ def test_camvid_is_counted_printed_written_and_drawn(repository, tmp_path):
     assert rows['Sky'][0] == f'{expected[0]:,}'
     assert rows['unlabelled'] == [f'{expected[11]:,}', f'{100 * expected[11] / expected.sum():.2f}']
     assert cv2.imread(str(out.with_suffix('.png'))) is not None
+    assert_the_sampler_reads(by_image, tmp_path / 'camvid', expected[:11])
+
+
+def assert_the_sampler_reads(file, root, expected):
+    """The counts in the file add up, and are those that the sampler finds for the same data."""
+    from mmrecall.datasets import CamVidDataset, ImageCounts, data_key
+
+    found = ImageCounts.read(file)
+    np.testing.assert_array_equal(found.counts.sum(0), expected)
+    loader = dict(type='mmrecall.LoadCheckedAnnotations', num_classes=11)
+    folders = dict(img_path='train', seg_map_path='trainannot')
+    assert found.key == data_key(CamVidDataset(data_root=str(root), data_prefix=folders, pipeline=[loader]))
 
 
 def test_images_without_class_names_are_counted_by_the_heads_number(repository, tmp_path):

@@ -15,7 +15,12 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmrecall.analysis.class_statistics import class_counts_table, count_training_set, draw_class_counts
+from mmrecall.analysis.class_statistics import (
+    class_counts_table,
+    count_images_of_training_set,
+    count_training_set,
+    draw_class_counts,
+)
 from mmrecall.analysis.display import print_table
 from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
@@ -29,6 +34,9 @@ def main() -> None:
         '--out', type=Path, help='path of the JSON (default: work_dirs/<name of the config>/class_counts.json)'
     )
     parser.add_argument('--plot', type=Path, help='path of the PNG of the chart (default: beside the JSON)')
+    parser.add_argument(
+        '--by-image', type=Path, help='path of an NPZ for the counts of every image, which RareClassSampler reads'
+    )
     parser.add_argument('--workers', type=int, help="processes that read labels (default: the train_dataloader's)")
     parser.add_argument(
         '--through-pipeline',
@@ -46,9 +54,13 @@ def main() -> None:
         print_table(class_counts_table(found))
         found.write(out)
         draw_class_counts(plot, found)
+        if arguments.by_image:
+            count_images_of_training_set(config, arguments.workers).write(arguments.by_image)
     except (OSError, TypeError, ValueError) as error:
         raise SystemExit(whole_message(error)) from error
     print(f'Counts: {out}\nChart: {plot}')
+    if arguments.by_image:
+        print(f'Counts by image: {arguments.by_image}')
 
 
 if __name__ == '__main__':

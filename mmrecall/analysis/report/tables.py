@@ -187,7 +187,7 @@ def _shares(runs: Sequence[LabelledRun]) -> pd.Series | None:
 def _draws_by_class(run: Run) -> bool:
     """Return whether the batches have other shares than the data."""
     sampler = (run.config.get('train_dataloader') or {}).get('sampler') or {}
-    return 'strategy' in sampler or str(sampler.get('type')).endswith('BilateralSampler')
+    return 'strategy' in sampler or str(sampler.get('type')).endswith(('BilateralSampler', 'RareClassSampler'))
 
 
 def _sorted_shares(numbers: pd.Series) -> pd.Series:

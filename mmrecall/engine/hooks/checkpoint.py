@@ -12,10 +12,10 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
-from mmrecall.engine.ranks import run_on_rank_zero
 from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume
 from mmrecall.engine.runner import between_steps
 from mmrecall.io import PARTIAL, atomic_write
+from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
 
 

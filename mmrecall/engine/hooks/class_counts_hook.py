@@ -8,9 +8,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmrecall.datasets import LabelCounts, count_labels, data_key
-from mmrecall.engine.ranks import run_on_rank_zero
 from mmrecall.engine.runner import some_of, trained_classes
 from mmrecall.losses import ClassCounts
+from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
 
 

@@ -243,6 +243,21 @@ def test_shares_count_a_class_that_some_runs_never_saw_as_zero_there(tmp_path):
     assert shares.to_dict() == pytest.approx(dict(road=85, bus=10, pole=5))
 
 
+@pytest.mark.parametrize(
+    'sampler',
+    [
+        dict(type='mmrecall.ClassProbabilitySampler', strategy='reversed'),
+        dict(type='mmrecall.BilateralSampler'),
+        dict(type='mmrecall.RareClassSampler', min_pixels=62),
+    ],
+)
+def test_shares_of_batches_that_are_drawn_by_class_are_not_those_of_the_data(sampler, tmp_path):
+    loader = dict(train_dataloader=dict(sampler=sampler))
+    for number, (more, shares) in enumerate(((loader, dict(road=0.1, bus=0.9)), ({}, dict(road=0.8, bus=0.2)))):
+        write_run(tmp_path / str(number), segmentation_config(seed=number) | more).weights(5, 'class_share', shares)
+    assert comparison_of(tmp_path).shares.to_dict() == pytest.approx(dict(road=80, bus=20))
+
+
 def test_the_mean_over_seeds_is_that_of_each_iteration_however_long_a_seed_is(tmp_path):
     for seed, length in ((0, 300), (1, 150)):
         start = Start(tmp_path / str(seed), segmentation_config(seed=seed))
