@@ -26,7 +26,9 @@ class ZeroPaddedShortcut(nn.Module):
 class ZeroPaddedBlock(BasicBlock):
     """Basic block of two 3x3 convolutions whose shortcut has no weights."""
 
-    def __init__(self, in_channels: int, out_channels: int, downsample: nn.Module | None = None, **options: Any) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, downsample: nn.Module | None = None, **options: Any
+    ) -> None:
         if downsample is not None:
             downsample = ZeroPaddedShortcut(out_channels - in_channels, options['stride'])
         super().__init__(in_channels, out_channels, downsample=downsample, **options)
@@ -64,9 +66,7 @@ class CifarResNet(ResNet_CIFAR):
 
     arch_settings = {depth: (ZeroPaddedBlock, ((depth - 2) // 6,) * 3) for depth in (20, 32, 44, 56, 110)}
 
-    def __init__(
-        self, depth: int, base_channels: int = 16, init_cfg: dict | None = None, **options: Any
-    ) -> None:
+    def __init__(self, depth: int, base_channels: int = 16, init_cfg: dict | None = None, **options: Any) -> None:
         if depth not in self.arch_settings:
             raise ValueError(f'got depth={depth}; expected one of {", ".join(map(str, self.arch_settings))}')
         if init_cfg is None:
