@@ -36,7 +36,7 @@ _SEGMENTATION = [
     'RareClassCrop',
     'SynthiaSequenceDataset',
 ]
-_CLASSIFICATION = ['INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
+_CLASSIFICATION = ['CIFAR100LT', 'CIFAR10LT', 'INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
 
 if missing('mmseg.datasets') is None:
     from .camvid import CamVidDataset  # noqa: F401
@@ -48,6 +48,7 @@ if missing('mmseg.datasets') is None:
 
 if missing('mmpretrain.datasets') is None:
     from .long_tail import ImageNetLT, INaturalist2018, LongTailList, PlacesLT  # noqa: F401
+    from .long_tailed_cifar import CIFAR10LT, CIFAR100LT  # noqa: F401
 
     __all__ += _CLASSIFICATION
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from mmengine import fileio
 
 from mmrecall.datasets.image_files import ReadableImages
@@ -15,8 +14,8 @@ from mmrecall.datasets.label_lists import (
     read_class_names,
     read_competition_json,
     read_list,
-    shot_groups,
 )
+from mmrecall.datasets.label_statistics import LabelStatistics
 from mmrecall.registry import DATASETS, register
 from mmrecall.upstream import require
 
@@ -27,7 +26,7 @@ from mmpretrain.datasets.categories import IMAGENET_CATEGORIES  # noqa: E402
 
 
 @register(DATASETS)
-class LongTailList(ReadableImages, BaseDataset):
+class LongTailList(LabelStatistics, ReadableImages, BaseDataset):
     """Images and labels of a list with "path label" in every line; paths are below ``data_root`` and ``data_prefix``.
 
     Without ``classes``, the folders of the images name the classes, see `read_list`. The images are not looked for
@@ -50,17 +49,6 @@ class LongTailList(ReadableImages, BaseDataset):
     def __init__(self, ann_file: str, classes: str | Sequence[str] | None = None, **kwargs: Any) -> None:
         classes = read_class_names(classes) if isinstance(classes, str) else classes
         super().__init__(ann_file=ann_file, classes=classes, **kwargs)
-
-    @property
-    def class_counts(self) -> list[int]:
-        """Number of images of every class."""
-        labels = self.get_gt_labels()
-        return np.bincount(labels[labels >= 0], minlength=len(self.CLASSES)).tolist()
-
-    @property
-    def shot_groups(self) -> list[str]:
-        """Group of every class by its number of images, see `mmrecall.datasets.shot_groups`."""
-        return shot_groups(self.class_counts)
 
     def load_data_list(self) -> list[dict]:
         """Return the images in the order of the list."""

@@ -18,7 +18,7 @@ from mmrecall.io import atomic_write
 
 Array = np.ndarray
 
-PROFILES = ('exponential', 'pareto')
+PROFILES = ('exponential', 'pareto', 'step')
 
 
 def long_tailed_counts(
@@ -33,12 +33,14 @@ def long_tailed_counts(
     - ``'pareto'``: n_0 (1 + k u)^(-a), k = r^(1/a) - 1, a Pareto law over the rank of the class. A smaller a makes it
       steeper at first and the tail longer. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR
       2019, name a Pareto law with a = 6 for ImageNet-LT and Places-LT, without the other parameters.
+    - ``'step'``: n_0 in the first half of the classes, rounded down, and n_0 / r in the others, as in Buda et al., "A
+      systematic study of the class imbalance problem in convolutional neural networks", Neural Networks 2018.
 
     Args:
         num_classes: number of classes C.
         largest: number of images of the largest class n_0.
         imbalance_ratio: ratio r of the largest to the smallest class, at least 1.
-        profile: one of the two above.
+        profile: one of the three above.
         power: exponent a of the Pareto law, above 0.
 
     Raises:
@@ -49,6 +51,8 @@ def long_tailed_counts(
         [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
         >>> long_tailed_counts(10, 5000, 100, 'pareto')
         [5000, 2423, 1270, 708, 416, 255, 162, 106, 72, 50]
+        >>> long_tailed_counts(5, 5000, 100, 'step')
+        [5000, 5000, 50, 50, 50]
     """
     if num_classes < 2:
         raise ValueError(f'got num_classes={num_classes}; expected at least 2')
@@ -61,6 +65,8 @@ def long_tailed_counts(
     rank = np.arange(num_classes) / (num_classes - 1)
     if profile == 'exponential':
         shares = imbalance_ratio**-rank
+    elif profile == 'step':
+        shares = np.where(rank < 0.5, 1, 1 / imbalance_ratio)
     else:
         shares = (1 + (imbalance_ratio ** (1 / power) - 1) * rank) ** -power
     # rounding errors may put an integer slightly below its value

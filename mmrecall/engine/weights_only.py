@@ -1,15 +1,13 @@
 """Reading of checkpoints in the commands: weights, numbers, texts and mmengine's logs, and nothing that runs code."""
 
 import os
-import re
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmrecall.io import KnownFunction, SafeUnpickler, check_intact, is_script, pickle_with
+from mmrecall.io import KnownFunction, SafeUnpickler, array_part, check_intact, is_script, pickle_with
 
 TRUST = '--trust-checkpoints'
 
@@ -50,7 +48,7 @@ def _unpickler_of(f: Any) -> type[SafeUnpickler]:
 
     class Unpickler(SafeUnpickler):
         def find_other(self, module: str, name: str) -> Any:
-            found = _KNOWN.get((module.replace('numpy._core', 'numpy.core'), name))
+            found = _KNOWN.get((module, name)) or array_part(module, name)
             if found is None:
                 raise ValueError(
                     f'{f} holds {module}.{name}, which is neither weights nor a log of mmengine, and loading it may '
@@ -59,29 +57,6 @@ def _unpickler_of(f: Any) -> type[SafeUnpickler]:
             return found
 
     return Unpickler
-
-
-class _Dtype:
-    """Type of a plain array; numpy's, restored from a pickle, may say that bytes are pointers to objects."""
-
-    def __init__(self, name: str, *flags: Any) -> None:
-        if not re.fullmatch(r'[biufcSU]\d+', name):
-            raise ValueError(f'a checkpoint holds a numpy array of type {name!r}; expected numbers or texts')
-        self.dtype = np.dtype(name)
-
-    def __setstate__(self, state: tuple) -> None:
-        self.dtype = self.dtype.newbyteorder('>' if state[1] == '>' else '<')
-
-
-class _Array(np.ndarray):
-    """Array of numbers or texts, which is saved as one of numpy."""
-
-    def __setstate__(self, state: tuple) -> None:
-        version, shape, kind, fortran, data = state
-        super().__setstate__((version, shape, kind.dtype, fortran, data))
-
-    def __reduce_ex__(self, protocol: int) -> Any:
-        return self.view(np.ndarray).__reduce_ex__(protocol)
 
 
 class _History(HistoryBuffer):
@@ -104,19 +79,6 @@ class _PlainDict(dict):
         return dict, (dict(self),)
 
 
-def _array(*args: Any) -> np.ndarray:
-    return np.ndarray.__new__(_Array, (0,), 'b')
-
-
-def _scalar(kind: _Dtype, data: bytes) -> Any:
-    return np.frombuffer(data, kind.dtype)[0]
-
-
-def _bytes(text: str, encoding: str) -> bytes:
-    # Pickles of protocol 2 hold bytes as a text, one character each.
-    return text.encode('latin1')
-
-
 def _nothing(*args: Any) -> None:
     return None
 
@@ -124,12 +86,6 @@ def _nothing(*args: Any) -> None:
 # What a pickle may call, none of which does more than its name says.
 _KNOWN: dict[tuple[str, str], Any] = {
     ('mmengine.logging.history_buffer', 'HistoryBuffer'): _History,
-    ('numpy', 'dtype'): KnownFunction(_Dtype),
-    # an argument of the next alone, which is no use to call
-    ('numpy', 'ndarray'): object(),
-    ('numpy.core.multiarray', '_reconstruct'): KnownFunction(_array),
-    ('numpy.core.multiarray', 'scalar'): KnownFunction(_scalar),
-    ('_codecs', 'encode'): KnownFunction(_bytes),
     # the methods of a log
     ('__builtin__', 'getattr'): KnownFunction(_nothing),
     ('builtins', 'getattr'): KnownFunction(_nothing),

@@ -1,5 +1,6 @@
 """Complete files, and checkpoints and configs whose contents are read without running them."""
 
+from .arrays import array_part
 from .checkpoints import (
     KnownFunction,
     Placeholder,
@@ -18,6 +19,7 @@ __all__ = [
     'KnownFunction',
     'Placeholder',
     'SafeUnpickler',
+    'array_part',
     'atomic_write',
     'check_intact',
     'is_script',

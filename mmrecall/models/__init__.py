@@ -1,4 +1,4 @@
-"""Classifiers, heads and converters for mmpretrain."""
+"""Backbones, classifiers, heads and converters for mmpretrain."""
 
 import importlib
 from types import ModuleType
@@ -9,13 +9,13 @@ from . import losses
 
 __all__ = ['losses']
 
-_NEED_MMPRETRAIN = ('classifiers', 'heads')
+_NEED_MMPRETRAIN = ('backbones', 'classifiers', 'heads')
 _MMPRETRAIN = 'mmpretrain.models'
 
 if missing(_MMPRETRAIN) is None:
-    from . import classifiers, heads
+    from . import backbones, classifiers, heads
 
-    __all__ += ['classifiers', 'heads']
+    __all__ += ['backbones', 'classifiers', 'heads']
 
 
 def __getattr__(name: str) -> ModuleType:

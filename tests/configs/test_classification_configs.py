@@ -10,27 +10,33 @@ from commands import run
 
 pytest.importorskip('mmpretrain')
 
+import cifar_archives
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
+from small_classifiers import small_config
 
 from mmrecall.losses import ClassCounts
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 COMPLETE = sorted(path for folder in ('resnet', 'sdn') for path in (CONFIGS / folder).glob('*.py'))
-BASELINES = ('class-balanced', 'focal', 'ldam-drw', 'balanced-softmax', 'logit-adjusted', 'seesaw')
-# beside cross entropy; nobody has published them on iNaturalist
-FEATURE_LOSSES = ('range', 'lifted')
+BASELINES = ('class-balanced', 'focal', 'ldam-drw', 'balanced-softmax', 'logit-adjusted')
+# beside the baselines: the published ones
+OTHERS = {'resnet18w16': ('seesaw', 'range', 'lifted'), 'resnet152': ('seesaw', 'range', 'lifted')}
+OTHERS |= {'resnet50': ('seesaw',), 'resnet32': ('ldam',)}
 # network, what the papers train with recall, what else we do
 COMPARISONS = {
     'resnet18w16_1xb128-{}-10e_cifar10-lt': ('0.9', '0.1', '0.01', '0.001'),
     'resnet18w16_1xb128-{}-10e_tiny-imagenet-lt-32x32': ('0.9', '0.1', '0.01', '0.001'),
+    'resnet32_1xb128-{}-200e_cifar10-lt': ('0.1', '0.01', '0.001'),
+    'resnet32_1xb128-{}-200e_cifar100-lt': ('0.1', '0.01', '0.001'),
     'resnet152_4xb32-{}-30e_places-lt': ('0.9',),
     'resnet50_4xb32-{}-90e_inat2018': ('0.001',),
 }
-SIZE = 32
+# the first number of channels of a network without a width in its name
+WIDTHS = {'mmrecall.CifarResNet': 16}
 
 
 def name(path):
@@ -53,7 +59,9 @@ def data(tmp_path_factory):
     # the first species alone: a list need not name every class
     synthetic_data.long_tail(root / 'inaturalist2018', lists, 20, folder='train_val2018/Plantae/{label}')
     synthetic_data.long_tail(root / 'digits-lt', ['train.txt', 'test.txt'], 10, size=8)
-    return folder
+    cifar_archives.write_both(root)
+    with cifar_archives.taken_for_official(root / 'cifar10', root / 'cifar100'):
+        yield folder
 
 
 @pytest.fixture
@@ -64,24 +72,9 @@ def mmpretrain_scope(data, monkeypatch):
         yield
 
 
-def small(path):
-    """The config with small images and few channels."""
-    config = Config.fromfile(path)
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        loader.update(batch_size=4, num_workers=0, persistent_workers=False)
-        # packing two paths collects the garbage of the whole process, a third of a second
-        loader.dataset.serialize_data = False
-        for step in loader.dataset.pipeline:
-            for key in {'scale', 'crop_size'} & set(step):
-                step[key] = min(step[key], SIZE)
-    config.model.backbone.update(stem_channels=8, base_channels=8, init_cfg=None)
-    config.model.head.in_channels = 256 if config.model.backbone.depth > 34 else 64
-    return config
-
-
 @pytest.mark.parametrize('path', COMPLETE, ids=name)
 def test_every_config_takes_a_step_and_is_evaluated(path, mmpretrain_scope):
-    config = small(path)
+    config = small_config(path, batch_size=4)
     assert config.default_scope == 'mmpretrain'
     num_classes = config.model.head.num_classes
     config.model.data_preprocessor = config.data_preprocessor
@@ -125,7 +118,7 @@ def evaluate(model, loader, metric):
     assert 0 <= evaluator.evaluate(len(batch['inputs']))['shot/top1'] <= 100
 
 
-@pytest.mark.parametrize('network', ['resnet18w16', 'resnet50', 'resnet152'])
+@pytest.mark.parametrize('network', ['resnet18w16', 'resnet32', 'resnet50', 'resnet152'])
 def test_head_and_backbone_fit_at_full_width(network, mmpretrain_scope):
     path = next(path for path in COMPLETE if path.stem.startswith(f'{network}_'))
     config = Config.fromfile(path)
@@ -144,7 +137,8 @@ def test_a_name_says_what_is_inside(path):
     ).groups()
     assert (algorithm == 'sdn_') == (config.model.head.type == 'mmrecall.SDNHead') == (path.parent.name == 'sdn')
     assert config.model.backbone.depth == int(depth)
-    assert config.model.backbone.get('base_channels', 64) == int(width or 64)
+    backbone = config.model.backbone
+    assert backbone.get('base_channels', WIDTHS.get(backbone.type, 64)) == int(width or WIDTHS.get(backbone.type, 64))
     assert config.train_dataloader.batch_size == int(batch)
     # learning rates scale from it
     assert config.auto_scale_lr.base_batch_size == int(ranks) * int(batch)
@@ -160,9 +154,8 @@ def test_a_name_says_what_is_inside(path):
 
 @pytest.mark.parametrize('comparison', COMPARISONS)
 def test_what_is_compared_differs_in_the_head_alone(comparison):
-    paths = [CONFIGS / 'resnet' / f'{comparison.format(loss)}.py' for loss in ('ce', *BASELINES)]
-    if 'inat2018' not in comparison:
-        paths += [CONFIGS / 'resnet' / f'{comparison.format(loss)}.py' for loss in FEATURE_LOSSES]
+    losses = ('ce', *BASELINES, *OTHERS[comparison.partition('_')[0]])
+    paths = [CONFIGS / 'resnet' / f'{comparison.format(loss)}.py' for loss in losses]
     sdn = ('ce', *(f'recall-ema{alpha}' for alpha in COMPARISONS[comparison]))
     paths += [CONFIGS / 'sdn' / f'sdn_{comparison.format(loss)}.py' for loss in sdn]
     heads, rest, sizes = [], [], set()
@@ -230,14 +223,14 @@ def test_a_batch_has_128_images_on_all_ranks_together(comparison):
     [
         'sdn/sdn_resnet18w16_1xb128-recall-ema0.9-10e_cifar10-lt.py',
         'resnet/resnet18w16_1xb128-ldam-drw-10e_tiny-imagenet-lt-32x32.py',
+        'resnet/resnet32_1xb128-ldam-drw-200e_cifar10-lt-jpeg.py',
         'sdn/sdn_resnet152_4xb32-recall-ema0.9-30e_places-lt.py',
         'sdn/sdn_resnet50_4xb32-recall-ema0.001-90e_inat2018.py',
     ],
 )
 def test_a_config_of_each_data_set_goes_through_the_stock_tools(config, data, repository, tmp_path):
-    made = small(CONFIGS / config)
+    made = small_config(CONFIGS / config, batch_size=128)
     for loader in (made.train_dataloader, made.val_dataloader, made.test_dataloader):
-        loader.batch_size = 128
         loader.dataset.data_root = str(data / loader.dataset.data_root)
         if 'classes' in loader.dataset:
             loader.dataset.classes = str(data / loader.dataset.classes)

@@ -10,15 +10,16 @@ import torch
 
 pytest.importorskip('mmpretrain')
 
+import cifar_archives
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from small_classifiers import small_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 ALL = sorted(path for folder in ('decoupling', 'oltr') for path in (CONFIGS / folder).glob('*.py'))
 # with steps of an optimizer
 TRAINED = ('crt', 'lws', 'oltr')
-SIZE = 32
 
 
 def method(path):
@@ -40,7 +41,9 @@ def data(tmp_path_factory):
     """Folder in which ``data/`` holds a small copy of every data set."""
     folder = tmp_path_factory.mktemp('made')
     synthetic_data.every_long_tail(folder / 'data')
-    return folder
+    cifar_archives.write_both(folder / 'data')
+    with cifar_archives.taken_for_official(folder / 'data' / 'cifar10', folder / 'data' / 'cifar100'):
+        yield folder
 
 
 @pytest.fixture
@@ -96,22 +99,11 @@ def test_the_two_commands_follow_each_other(path):
 
 def small(path):
     """The config with small images and few channels, for one epoch."""
-    config = Config.fromfile(path)
-    hooks = config.get('custom_hooks', [])
-    loaders = [hook.dataloader for hook in hooks if 'dataloader' in hook]
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader, *loaders):
-        loader.update(batch_size=8, num_workers=0, persistent_workers=False)
-        dataset = loader.dataset.get('dataset', loader.dataset)
-        dataset.serialize_data = False
-        for step in dataset.pipeline:
-            for key in {'scale', 'crop_size'} & set(step):
-                step[key] = min(step[key], SIZE)
-    config.model.backbone.update(stem_channels=8, base_channels=8, init_cfg=None)
+    config = small_config(path, batch_size=8)
     if config.model.backbone.depth > 50:
         config.model.backbone.depth = 50
         if 'feature_size' in config.model:
             config.model.feature_size = 1
-    config.model.head.in_channels = 256 if config.model.backbone.depth > 34 else 64
     config.default_hooks.logger.interval = 1000
     config.log_level = 'WARNING'
     return config
@@ -142,7 +134,8 @@ def test_tau_is_chosen_on_images_that_are_neither_trained_on_nor_tested(path, th
 
     def images(loader):
         dataset = DATASETS.build(loader.dataset)
-        return {dataset.get_data_info(index)['img_path'] for index in range(len(dataset))}
+        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        return {info['img'].tobytes() if 'img' in info else info['img_path'] for info in infos}
 
     chosen_on = images(config.train_dataloader)
     assert chosen_on

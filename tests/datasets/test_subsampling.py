@@ -7,7 +7,7 @@ from PIL import Image
 from mmrecall.datasets import draw_long_tail, long_tailed_counts, write_long_tail
 from mmrecall.exclusive import only_writer
 
-PROFILES = st.sampled_from(['exponential', 'pareto'])
+PROFILES = st.sampled_from(['exponential', 'pareto', 'step'])
 
 
 @settings(deadline=None)
@@ -40,12 +40,19 @@ def test_the_pareto_profile_is_a_power_of_the_rank():
     assert (np.array(steeper[1:-1]) < counts[1:-1]).all()
 
 
+@given(num_classes=st.integers(2, 300), ratio=st.integers(1, 300), smallest=st.integers(1, 50))
+def test_the_step_profile_has_two_sizes(num_classes, ratio, smallest):
+    half = num_classes // 2
+    expected = [ratio * smallest] * half + [smallest] * (num_classes - half)
+    assert long_tailed_counts(num_classes, ratio * smallest, ratio, 'step') == expected
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         ((1, 100, 10), 'got num_classes=1; expected at least 2'),
         ((10, 100, 0.5), r'got imbalance_ratio=0\.5'),
-        ((10, 100, 10, 'linear'), "got profile='linear'; expected one of 'exponential', 'pareto'"),
+        ((10, 100, 10, 'linear'), "got profile='linear'; expected one of 'exponential', 'pareto', 'step'"),
         ((10, 100, 10, 'pareto', 0), 'got power=0'),
         ((10, 9, 10), 'got 9 images in the largest class and an imbalance ratio of 10; expected at least one'),
     ],

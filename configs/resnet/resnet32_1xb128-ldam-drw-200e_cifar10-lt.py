@@ -1,0 +1,8 @@
+"""ResNet-32 with LDAM-DRW (Cao et al., NeurIPS 2019) on CIFAR-10-LT.
+
+python tools/train.py configs/resnet/resnet32_1xb128-ldam-drw-200e_cifar10-lt.py
+"""
+
+_base_ = './resnet32_1xb128-ldam-200e_cifar10-lt.py'
+model = dict(head=dict(loss=dict(class_weight='effective_number', beta=0.9999)))
+custom_hooks = [dict(type='mmrecall.DeferredReweightingHook', begin=160)]
