@@ -202,7 +202,7 @@ def test_labels_of_the_test_keep_their_size(config, image, label, split, mmseg_s
 
 def of_the_log(path):
     """Return the config that a log of a training begins with."""
-    text = gzip.open(path, 'rt').read().split('mmengine - INFO - Config:\n')[1]
+    text = gzip.decompress(path.read_bytes()).decode().split('mmengine - INFO - Config:\n')[1]
     return Config.fromstring(re.split(r'\n\d\d/\d\d \d\d:\d\d:\d\d - mmengine', text)[0], '.py')
 
 

@@ -18,13 +18,12 @@ from mmengine.config import Config, DictAction
 from mmseg.apis import inference_model, init_model
 
 from mmrecall.analysis.predictions.trained_segmentors import (
-    TrainedRun,
     TrainedSegmentor,
     check_comparable,
     compare_models,
     find_images,
-    find_runs,
 )
+from mmrecall.analysis.trained_runs import TrainedRun, find_runs
 
 ROOT = Path(__file__).parents[2]
 TOOL = 'tools/analysis_tools/show_predictions.py'

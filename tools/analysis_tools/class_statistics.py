@@ -15,13 +15,9 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmrecall.analysis.class_statistics import (
-    class_counts_table,
-    count_images_of_training_set,
-    count_training_set,
-    draw_class_counts,
-)
+from mmrecall.analysis.class_statistics import class_counts_table, draw_class_counts
 from mmrecall.analysis.display import print_table
+from mmrecall.analysis.training_counts import count_images_of_training_set, count_training_set
 from mmrecall.config_files import read_config
 from mmrecall.datasets.failures import whole_message
 

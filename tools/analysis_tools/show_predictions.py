@@ -26,8 +26,8 @@ from mmrecall.analysis.predictions.trained_segmentors import (
     check_comparable,
     compare_models,
     find_images,
-    find_runs,
 )
+from mmrecall.analysis.trained_runs import find_runs
 from mmrecall.datasets.failures import whole_message
 
 # Number of classes that are shown for each image without --classes.

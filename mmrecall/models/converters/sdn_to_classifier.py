@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS, Registry
 from mmpretrain.models import ImageClassifier
@@ -16,6 +15,7 @@ from torch import nn
 from mmrecall.config_files import read_config
 from mmrecall.exclusive import only_writer
 from mmrecall.io import atomic_write, read_checkpoint, read_literals
+from mmrecall.models.converters.weights_files import check_absent, write_weights
 from mmrecall.models.heads import SDNHead
 from mmrecall.models.heads.sdn_head import complete_part
 
@@ -61,7 +61,7 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     config_out = out.with_suffix('.py')
     if out.suffix != '.pth':
         raise ValueError(f'{out} must end with .pth; the config is written beside it, with .py')
-    _check_absent(out, config_out)
+    check_absent(out, config_out)
     loaded = read_checkpoint(checkpoint)
     if not isinstance(loaded.get('state_dict'), Mapping):
         raise ValueError(f"{checkpoint} has no 'state_dict'; take a checkpoint that mmengine has saved")
@@ -75,19 +75,11 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     if classes:
         meta['dataset_meta'] = dict(classes=[str(name) for name in classes])
     with only_writer(out), atomic_write(config_out) as config_file:
-        _check_absent(out, config_out)
+        check_absent(config_out)
         config_file.write_text(exported.pretty_text, encoding='utf-8')
         # The writes are nested, so that neither file is left if there is no room for the larger one.
-        with atomic_write(out) as checkpoint_file, checkpoint_file.open('wb') as file:
-            # With a path instead of a file, torch.save does not say that the disk is full.
-            torch.save(dict(meta=meta, state_dict=model.state_dict()), file)
+        write_weights(out, model.state_dict(), meta)
     return Exported(out, config_out, 'test_dataloader' in exported)
-
-
-def _check_absent(*paths: Path) -> None:
-    for path in paths:
-        if path.exists():
-            raise FileExistsError(f'{path} is there already; remove it, or choose another name')
 
 
 def _saved_config(meta: Mapping[str, Any], checkpoint: str) -> Config:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mmrecall.functional import tau_normalize
-from mmrecall.io import Placeholder, atomic_write
+from mmrecall.models.converters.weights_files import check_absent, write_weights
 from mmrecall.models.first_stage import FirstStage
 
 
@@ -28,9 +28,7 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
         OSError: ``out`` cannot be written; names it.
         ValueError: no checkpoint, no linear classifier in it, a cosine classifier, or a ``tau`` below 0.
     """
-    out = Path(out)
-    if out.exists():
-        raise FileExistsError(f'{out} is there already; remove it, or choose another name')
+    check_absent(out)
     first_stage = FirstStage.read(checkpoint)
     name = first_stage.classifier()
     if f'{name}.bias' not in first_stage.weights:
@@ -38,8 +36,4 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
     weights = OrderedDict(first_stage.weights)
     weights[f'{name}.weight'] = tau_normalize(weights[f'{name}.weight'], tau)
     weights[f'{name}.bias'] = torch.zeros_like(weights[f'{name}.bias'])
-    meta = {key: first_stage.meta.get(key) for key in ('cfg', 'dataset_meta')}
-    meta = {key: value for key, value in meta.items() if not isinstance(value, Placeholder | None)}
-    with atomic_write(out) as partial, partial.open('wb') as file:
-        torch.save(dict(meta=meta, state_dict=weights), file)
-    return out
+    return write_weights(out, weights, first_stage.meta)

@@ -1,0 +1,1 @@
+"""Post-hoc logit adjustment of trained models."""
