@@ -5,9 +5,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from mmrecall.config_files import read_config
 from mmrecall.engine import run_stock_tool
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
-from mmrecall.upstream import read_config, stock_tool
+from mmrecall.upstream import stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():
@@ -59,7 +60,7 @@ def test_a_config_with_a_model_wrapper_keeps_its_options_on_a_cpu():
 def test_a_yaml_config_that_would_build_objects_is_refused(tag, tmp_path):
     marker, config = tmp_path / 'marker', tmp_path / 'config.yaml'
     config.write_text(f'default_scope: mmseg\nmodel: {tag} ["touch {marker}"]\n')
-    with pytest.raises(SystemExit, match=r'config\.yaml is no YAML of plain values(?s:.*)line 2'):
+    with pytest.raises(SystemExit, match=r'config\.yaml:2: no YAML of plain values: .*os\.system'):
         run_stock_tool('train', [str(config)])
     assert not marker.exists()
 
