@@ -88,15 +88,14 @@ class KnownFunction:
         raise pickle.UnpicklingError('it would change a function')
 
 
-# the parts of tensors and plain containers; dtypes are found by their names below, and torch.load knows storages
-_KNOWN = {
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('torch', 'Size'): torch.Size,
-    ('torch', 'device'): torch.device,
-    ('torch._utils', '_rebuild_tensor'): KnownFunction(torch._utils._rebuild_tensor),
-    ('torch._utils', '_rebuild_tensor_v2'): KnownFunction(torch._utils._rebuild_tensor_v2),
-    ('torch._utils', '_rebuild_parameter'): KnownFunction(torch._utils._rebuild_parameter),
-}
+def _parameter_with_state(data: Tensor, requires_grad: bool, hooks: Any, state: dict[str, Any]) -> nn.Parameter:
+    """Return a parameter with further attributes, none of which takes the place of its own."""
+    parameter = torch._utils._rebuild_parameter(data, requires_grad, hooks)
+    taken = [name for name in state if hasattr(parameter, name)]
+    if taken:
+        raise pickle.UnpicklingError(f'it would change {taken} of a parameter')
+    vars(parameter).update(state)
+    return parameter
 
 
 class Placeholder:
@@ -112,8 +111,40 @@ class Placeholder:
     __setitem__ = __setstate__ = append = extend = add = _ignore
 
 
+class _UntypedStorage(Placeholder):
+    """Name of a class that a pickle may not call, because it takes the address of an allocator."""
+
+
+# The parts of tensors and plain containers; dtypes are found by their names below. torch.load itself knows storages of
+# one dtype.
+_KNOWN = {
+    ('collections', 'OrderedDict'): OrderedDict,
+    ('torch', 'Size'): torch.Size,
+    ('torch', 'device'): torch.device,
+    ('torch', 'UntypedStorage'): _UntypedStorage,
+    ('torch.storage', 'UntypedStorage'): _UntypedStorage,
+    ('torch._utils', '_rebuild_tensor'): KnownFunction(torch._utils._rebuild_tensor),
+    ('torch._utils', '_rebuild_tensor_v2'): KnownFunction(torch._utils._rebuild_tensor_v2),
+    ('torch._utils', '_rebuild_parameter'): KnownFunction(torch._utils._rebuild_parameter),
+    ('torch._utils', '_rebuild_parameter_with_state'): KnownFunction(_parameter_with_state),
+}
+# for dtypes without such a storage, on later PyTorch than 2.1
+if hasattr(torch._utils, '_rebuild_tensor_v3'):
+    _KNOWN['torch._utils', '_rebuild_tensor_v3'] = KnownFunction(torch._utils._rebuild_tensor_v3)
+
+
 class SafeUnpickler(pickle.Unpickler):
     """Unpickler for tensors and plain containers, which puts a `Placeholder` for all else and imports nothing."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'persistent_load':
+            # torch.load's function for storages, which knows the class itself
+            read = value
+
+            def value(saved: tuple) -> Any:
+                return read(tuple(torch.UntypedStorage if part is _UntypedStorage else part for part in saved))
+
+        super().__setattr__(name, value)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name in a pickle stands for."""
