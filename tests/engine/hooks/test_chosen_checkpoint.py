@@ -1,6 +1,7 @@
 """The checkpoint that a run resumes from."""
 
 import io
+import os
 import re
 import shutil
 import sys
@@ -151,6 +152,30 @@ def test_a_requeued_run_does_not_go_back_to_the_file_of_the_flag(trained, elsewh
     words = ['--resume', str(elsewhere), '--resume']
     assert resumed_iteration(trained, monkeypatch, words) == 6
     assert resumed_iteration(trained, monkeypatch, words, load_from=str(elsewhere)) == 6
+
+
+@pytest.mark.parametrize('submitted', [None, 'before', 'after'])
+@pytest.mark.parametrize('restart', ['0', '1'])
+def test_a_requeued_job_that_was_submitted_with_a_file_goes_on_from_its_newest_checkpoint(
+    restart, submitted, trained, monkeypatch
+):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', restart)
+    if submitted:
+        # one that was submitted after the last checkpoint has written none yet
+        (trained / 'slurm_command.sh').touch()
+        now = (trained / 'last_checkpoint').stat().st_mtime
+        os.utime(trained / 'slurm_command.sh', (now, now + (-9 if submitted == 'before' else 9)))
+    goes_on = restart == '1' and submitted != 'after'
+    found = resumed_iteration(trained, monkeypatch, ['--resume'], load_from=f'{trained}/iter_3.pth')
+    assert found == (6 if goes_on else 3)
+    message = rf'Resuming from {trained}/iter_6.pth and not from {trained}/iter_3.pth, .* \(SLURM_RESTART_COUNT=1\)'
+    assert bool(re.search(message, logged(trained))) == goes_on
+
+
+def test_a_requeued_job_without_a_checkpoint_begins_with_the_file_of_the_flag(tmp_path, elsewhere, monkeypatch):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+    words = ['--resume', str(elsewhere)]
+    assert resumed_iteration(tmp_path, monkeypatch, words, load_from=str(elsewhere)) == 12
 
 
 BEST = dict(by_epoch=False, interval=3, save_best='accuracy', rule='greater')
