@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.runner import Runner
@@ -16,7 +17,7 @@ LAST_CHECKPOINT = 'last_checkpoint'
 _SUBMITTED = 'slurm_command.sh'
 
 
-def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | None:
+def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_working: Callable[[], object]) -> str | None:
     """Return the checkpoint that a runner has to load when it resumes, or None if there is none; log what it skips.
 
     The file of ``--resume FILE``, and a ``load_from`` inside the work directory, is that checkpoint. Another
@@ -30,6 +31,7 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | No
         runner: of mmengine, which has not loaded anything yet.
         folder: of the checkpoints; the work directory, unless the hook has another ``out_dir``.
         template: see `newest_intact`.
+        still_working: see `mmrecall.io.check_intact`.
 
     Raises:
         ValueError: the checkpoint that was named, or every one in the folder, is not intact.
@@ -38,7 +40,7 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | No
     named = given and (given == _named_by_flag() or _is_inside(given, (runner.work_dir, folder)))
     if named and not _is_requeued(runner.work_dir):
         if '://' not in given:
-            check_intact(given)
+            check_intact(given, still_working)
         if last and Path(last).name != Path(given).name:
             runner.logger.warning(
                 f'Resuming from {given} by its name; {LAST_CHECKPOINT} says {Path(last).name}, which --resume without '
@@ -50,7 +52,8 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | No
     note = Path(runner.work_dir, LAST_CHECKPOINT)
     if not last and not note.exists() and not _checkpoints(folder, template):
         return given
-    path, broken = newest_intact(folder, Path(folder, Path(last).name) if last else None, template)
+    newest = Path(folder, Path(last).name) if last else None
+    path, broken = newest_intact(folder, newest, template, still_working)
     for reason in [*([f'{note} {fault}'] if fault else []), *broken]:
         runner.logger.warning(f'{reason}; resuming from {path} instead')
     if named:
@@ -101,7 +104,9 @@ def _read_note(work_dir: str) -> tuple[str | None, str | None]:
     return text or None, None if text else 'is empty'
 
 
-def newest_intact(folder: str | Path, last: str | Path | None, template: str) -> tuple[Path, list[str]]:
+def newest_intact(
+    folder: str | Path, last: str | Path | None, template: str, still_working: Callable[[], object] = lambda: None
+) -> tuple[Path, list[str]]:
     """Return the newest intact checkpoint, and one sentence for each newer one that says what is wrong with it.
 
     Args:
@@ -109,6 +114,7 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
         last: the checkpoint that the run wrote last, by its note; newer ones are left alone, because they are of other
             runs. None if the note is lost.
         template: name of a checkpoint with ``{}`` for its number, ``'iter_{}.pth'``.
+        still_working: see `mmrecall.io.check_intact`.
 
     Raises:
         ValueError: no checkpoint is intact; names all.
@@ -120,7 +126,7 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
     broken = []
     for path in candidates:
         try:
-            check_intact(path)
+            check_intact(path, still_working)
         except ValueError as error:
             broken.append(str(error))
         else:

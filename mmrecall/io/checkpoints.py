@@ -4,7 +4,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +19,17 @@ _torch_load = torch.load
 _OLD_FORMAT = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # MS-DOS's
 _FOLDER = 0x10
+_MEBIBYTE = 2**20
 
 
-def check_intact(path: str | os.PathLike) -> None:
+def check_intact(path: str | os.PathLike, still_working: Callable[[], object] = lambda: None) -> None:
     """Check that a checkpoint is complete and holds the bytes that were written, by the checksums of its archive.
 
     Folders (sharded checkpoints) are not looked into, and files older than PyTorch 1.6 have no checksums.
+
+    Args:
+        path: a file of this machine.
+        still_working: function that is called after every mebibyte, for a rank on which others wait.
 
     Raises:
         ValueError: the file is missing, empty, cut off, damaged, or no checkpoint; names it.
@@ -42,7 +47,7 @@ def check_intact(path: str | os.PathLike) -> None:
         if not head:
             fault = 'is empty'
         elif head.startswith(b'PK'):
-            fault = _fault_of_archive(path)
+            fault = _fault_of_archive(path, still_working)
         elif _OLD_FORMAT not in head:
             fault = f'is no checkpoint of PyTorch; it begins with {head[:8]!r}'
     except Exception as error:
@@ -51,7 +56,7 @@ def check_intact(path: str | os.PathLike) -> None:
         raise ValueError(f'{path} {fault}')
 
 
-def _fault_of_archive(path: Path) -> str | None:
+def _fault_of_archive(path: Path, still_working: Callable[[], object]) -> str | None:
     # The table of contents comes last.
     if not zipfile.is_zipfile(path):
         return f'was cut off after {path.stat().st_size} bytes'
@@ -62,9 +67,13 @@ def _fault_of_archive(path: Path) -> str | None:
         # PyTorch takes a part with this attribute for a folder, and leaves its tensor uninitialised.
         if any(part.external_attr & _FOLDER and not part.is_dir() for part in archive.infolist()):
             return 'is damaged (one of its parts is called a folder)'
-        record = archive.testzip()
-        if record is not None:
-            return f'is damaged (the checksum of its part {record} is another)'
+        for name in names:
+            try:
+                with archive.open(name) as part:
+                    while part.read(_MEBIBYTE):
+                        still_working()
+            except zipfile.BadZipFile:
+                return f'is damaged (the checksum of its part {name} is another)'
         if not any(name.endswith('data.pkl') for name in names):
             return 'is no checkpoint of PyTorch; it is an archive without a data.pkl'
     # PyTorch's reader refuses headers that are of no interest to zipfile.

@@ -88,7 +88,9 @@ class AtomicCheckpointHook(CheckpointHook):
         def prepare(still_working: Callable[[], None]) -> str | None:
             for folder in self._folders if training else ():
                 lock_folder(folder)
-            return checkpoint_to_resume(runner, self._folder, self.filename_tmpl) if resuming else None
+            if not resuming:
+                return None
+            return checkpoint_to_resume(runner, self._folder, self.filename_tmpl, still_working)
 
         if training or resuming:
             found = run_on_rank_zero(prepare, f'taking the work directory {runner.work_dir}')

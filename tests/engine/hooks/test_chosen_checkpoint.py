@@ -1,17 +1,20 @@
 """The checkpoint that a run resumes from."""
 
 import io
+import itertools
 import os
 import re
 import shutil
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from resumable_run import Scores, build, logged, names
 
+from mmrecall.engine.ranks import _DONE, _WORKING
 from mmrecall.engine.resume import check_intact, newest_intact
 
 
@@ -247,6 +250,19 @@ def test_a_folder_for_the_checkpoints_is_looked_into(tmp_path):
     (tmp_path / 'work' / 'last_checkpoint').unlink()
     assert resume(tmp_path / 'work', iterations=3, **settings).iter == 3
     assert f'resuming from {tmp_path}/large/work/iter_3.pth' in logged(tmp_path / 'work')
+
+
+def test_the_other_ranks_hear_of_rank_zero_while_it_checks_a_checkpoint(trained, monkeypatch):
+    # of 3 MiB, with a clock on which every reading comes seconds later
+    (trained / 'iter_3.pth').unlink()
+    torch.save(dict(weight=torch.ones(3 * 2**18)), trained / 'iter_3.pth')
+    (trained / 'iter_6.pth').unlink()
+    sent, clock = [], itertools.count(step=7)
+    monkeypatch.setattr('mmrecall.engine.ranks._broadcast_state', sent.append)
+    monkeypatch.setattr('mmrecall.engine.ranks.time', SimpleNamespace(monotonic=lambda: next(clock)))
+    assert resumed_iteration(trained, monkeypatch, ['--resume']) == 3
+    assert sent == [*[_WORKING] * (len(sent) - 1), _DONE]
+    assert len(sent) > 3
 
 
 def test_a_smaller_number_of_checkpoints_to_keep_is_logged(trained):
