@@ -6,7 +6,8 @@
 # make test-matrix         the suite on all that is tested: stock, and the forks on an older, this and a newer PyTorch
 # make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
 # make lint                ruff, mypy and import-linter
-# PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11); make clean first
+# PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11; the newest PyTorch:
+#                          from 3.11); make clean first
 
 PYTHON ?= python3
 ONEDL := .venv/onedl
@@ -59,9 +60,13 @@ format: $(ONEDL)/.ready
 clean:
 	rm -rf .venv
 
+# 3.10, and 3.11 for the newest PyTorch
+MINOR := 10
+.venv/$(NEWEST:test-%=%)/.ready: MINOR := 11
+
 # the stamp comes last: an interrupted installation starts again
 define install_onedl
-	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 12) or sys.exit("Python %d.%d: this needs 3.10 to 3.12; call make with PYTHON=python3.11" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; (3, $(MINOR)) <= sys.version_info[:2] <= (3, 12) or sys.exit("Python %d.%d: this needs 3.$(MINOR) to 3.12; call make with PYTHON=python3.11" % sys.version_info[:2])'
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes $(foreach file,$(filter %.txt,$^),-r $(file))

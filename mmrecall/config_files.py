@@ -1,12 +1,11 @@
 """Config files, read with errors that name the file and the line."""
 
-import ast
-import json
 import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,25 +14,43 @@ from mmrecall import upstream
 upstream.require('mmengine.config')
 
 from mmengine.config import Config  # noqa: E402
+from mmengine.fileio import YamlHandler, register_handler  # noqa: E402
 
-# The value of `_base_` in Python, JSON and YAML, and the paths in it.
-_BASES = re.compile(r'_base_"?\s*[=:]\s*(\[.*?\]|\(.*?\)|(?:\s*- [^\n]*)+|[^\n,]*)', re.DOTALL)
-_PATH = re.compile(r'[\w./+=-]+\.(?:py|ya?ml|json)\b')
-# Variables of the bases, which mmengine puts in: in JSON and YAML they need no quotes.
-_BASE_VARIABLE = re.compile(r'"?\{\{.*?\}\}"?')
+# Methods of mmengine's `Config` that read a file, each a base of the one before; their argument is ``filename``.
+_READERS = ('fromfile', '_is_lazy_import', '_file2dict', '_parse_lazy_import')
+_LANGUAGES = {'.py': 'Python', '.json': 'JSON'}
 _UNKNOWN_TYPE = re.compile(r'([\w.]+) is not in the \S+ registry')
+
+
+class _Loader(yaml.SafeLoader):
+    """Loader of plain values and of tuples, as mmengine writes them."""
+
+
+_Loader.add_constructor(
+    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
+)
+
+
+class _PlainYamlHandler(YamlHandler):
+    """Handler of mmengine for YAML files; its own builds whatever object of Python a file names."""
+
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+        return yaml.load(file, _Loader)
 
 
 def read_config(path: str | Path) -> Config:
     """Read a config of mmengine; an error names the file, also that of a base, and the line.
+
+    From the first call on, mmengine reads plain values alone from YAML files in this process.
 
     Raises:
         FileNotFoundError: there is no such config, or a base of it is missing.
         ImportError: a module of its ``custom_imports`` cannot be imported.
         ValueError: the file is no config.
     """
+    register_handler(['yaml', 'yml'])(_PlainYamlHandler)
     try:
-        return upstream.read_config(path)
+        return Config.fromfile(path)
     except ImportError:
         raise
     except FileNotFoundError as error:
@@ -42,74 +59,43 @@ def read_config(path: str | Path) -> Config:
         raise FileNotFoundError(f'{path}: {error}') from error
     # A config is a program, which raises errors of any type.
     except Exception as error:
-        visited: set[Path] = set()
-        fault = _fault(Path(path), visited) or _raised_in(visited, error)
-        if fault is None and isinstance(error.__cause__, yaml.YAMLError):
-            raise
-        raise ValueError(fault or f'{path}: {type(error).__name__}: {error}') from error
+        raise ValueError(_mistake(error)) from error
 
 
-def _fault(path: Path, visited: set[Path]) -> str | None:
-    """Return the place and the kind of the first mistake in the text of a config and of its bases."""
-    if path.resolve() in visited or not path.is_file():
-        return None
-    visited.add(path.resolve())
-    content = path.read_bytes()
-    try:
-        text = content.decode('utf-8')
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b'\n') + 1
-        return f'{path}:{line}: got the byte {content[error.start]:#04x}; expected text in UTF-8; save the file as such'
-    found = {'.py': _python_fault, '.json': _json_fault}.get(path.suffix, _yaml_fault)(text)
-    if found is not None:
-        return f'{path}:{found[0]}: {found[1]}'
-    bases = [name for value in _BASES.findall(text) for name in _PATH.findall(value)]
-    faults = (_fault(path.parent / base, visited) for base in bases)
-    return next((fault for fault in faults if fault), None)
-
-
-def _python_fault(text: str) -> tuple[int, str] | None:
-    try:
-        ast.parse(text)
-    except SyntaxError as error:
-        return error.lineno or 1, f'no Python: {error.msg}'
-    except (ValueError, RecursionError, MemoryError) as error:
-        return 1, f'no Python: {error}'
-    return None
-
-
-def _json_fault(text: str) -> tuple[int, str] | None:
-    try:
-        found = json.loads(_BASE_VARIABLE.sub('""', text))
-    except json.JSONDecodeError as error:
-        return error.lineno, f'no JSON: {error.msg}'
-    except (ValueError, RecursionError) as error:
-        return 1, f'no JSON: {error}'
-    return None if isinstance(found, dict) else (1, _not_a_mapping(type(found).__name__))
-
-
-def _yaml_fault(text: str) -> tuple[int, str] | None:
-    try:
-        # Builds no objects, whatever tags there are.
-        root = yaml.compose(_BASE_VARIABLE.sub('""', text), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        return mark.line + 1 if mark else 1, f'no YAML: {error.problem or error.context}'
-    except (yaml.YAMLError, RecursionError) as error:
-        return 1, f'no YAML: {error}'
-    if isinstance(root, yaml.MappingNode):
-        return None
-    return (1, 'the file is empty') if root is None else (root.start_mark.line + 1, _not_a_mapping(root.id))
-
-
-def _not_a_mapping(kind: str) -> str:
-    return f'got a {kind}; expected names and their values, as "model: ..."'
-
-
-def _raised_in(files: set[Path], error: Exception) -> str | None:
-    """Return the place where a config, a Python file, has raised an error."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() in files]
-    return f'{frames[-1].filename}:{frames[-1].lineno}: {type(error).__name__}: {error}' if frames else None
+def _mistake(error: Exception) -> str:
+    """Return the file, the line if it is known, and the kind of the mistake that mmengine has found."""
+    file, line, reader, content = '', None, '', {}
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        name, variables = frame.f_code.co_name, frame.f_locals
+        if frame.f_globals.get('__name__') != Config.__module__:
+            # the code of a config
+            line = number if frame.f_code.co_filename == file else line
+        elif name in _READERS:
+            file, reader = str(variables['filename']), name
+        elif name == '_get_base_files':
+            content = variables.get('cfg_dict', {})
+    if line is not None:
+        return f'{file}:{line}: {type(error).__name__}: {error}'
+    # else the modules of ``custom_imports``
+    if reader != 'fromfile':
+        language = _LANGUAGES.get(Path(file).suffix, 'YAML')
+        match error:
+            case UnicodeDecodeError():
+                line = error.object[: error.start].count(b'\n') + 1
+                byte = error.object[error.start]
+                return f'{file}:{line}: got the byte {byte:#04x}; expected text in UTF-8; save the file as such'
+            case yaml.MarkedYAMLError():
+                plain = ' of plain values' if isinstance(error, yaml.constructor.ConstructorError) else ''
+                mark = error.problem_mark or error.context_mark
+                return f'{file}:{mark.line + 1}: no YAML{plain}: {error.problem}'
+            case SyntaxError() | ValueError() | RecursionError() | MemoryError() | yaml.YAMLError():
+                line = getattr(error, 'lineno', None) or 1
+                return f'{file}:{line}: no {language}: {getattr(error, "msg", error)}'
+        if content is None:
+            return f'{file}:1: the file is empty'
+        if not isinstance(content, dict):
+            return f'{file}:1: got a {type(content).__name__}; expected names and their values, as "model: ..."'
+    return f'{file}: {type(error).__name__}: {error}'
 
 
 @contextmanager

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
 
 TOOLBOXES = ('mmseg', 'mmpretrain')
 
@@ -37,38 +33,6 @@ def require(module: str) -> None:
     reason = missing(module)
     if reason is not None:
         raise ImportError(reason)
-
-
-def read_config(path: str | Path) -> Config:
-    """Return the config in a file, and let YAML files hold plain values alone from now on.
-
-    mmengine's reader of YAML builds whatever object of Python a file names. A tuple, as mmengine writes it, stays one.
-
-    Raises:
-        ValueError: a YAML file is none, or holds an object of Python; names the file and the line.
-    """
-    import yaml
-    from mmengine.config import Config
-    from mmengine.fileio import YamlHandler, register_handler
-
-    class Loader(yaml.SafeLoader):
-        """Loader of plain values and tuples."""
-
-    Loader.add_constructor(
-        'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-    )
-
-    @register_handler(['yaml', 'yml'])
-    class PlainYamlHandler(YamlHandler):
-        """Handler that `Config` calls for a YAML file."""
-
-        def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
-            return yaml.load(file, Loader)
-
-    try:
-        return Config.fromfile(path)
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no YAML of plain values: {error}') from error
 
 
 def stock_tool(toolbox: str, name: str) -> Path:

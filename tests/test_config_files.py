@@ -10,12 +10,13 @@ from mmrecall.config_files import naming_unknown_types, read_config
 MISTAKES = {
     'bad.yaml': (b'model:\n  type: A\n  head: [1, 2\nx: 1\n', r":4: no YAML: expected ',' or '\]'"),
     'tab.yml': (b'model:\n\ttype: A\n', r':2: no YAML: '),
-    'list.yaml': (b'\n- a\n- b\n', ':2: got a sequence; expected names and their values'),
+    'list.yaml': (b'\n- a\n- b\n', ':1: got a list; expected names and their values'),
     'list.json': (b'[1, 2]', ':1: got a list; expected names and their values'),
     'bad.json': (b'{\n"model": 1,\n}', ':3: no JSON: '),
     'deep.json': (b'[' * 100_000, ':1: no JSON: '),
     'empty.yaml': (b'', ':1: the file is empty'),
     'bad.py': (b'model = dict(\n    a=1,\n    b=,\n)\n', ':3: no Python: invalid syntax'),
+    'nul.py': (b'a = "\0"\n', ':1: no Python: .*null bytes'),
     'raises.py': (b'model = 1\nlr = 1 / 0\n', ':2: ZeroDivisionError: division by zero'),
     'name.py': (b'a = 1\nb = dict(c=a)\nd = e\n', ":3: NameError: name 'e' is not defined"),
     'latin.py': (b'# one\nname = "\xe9"\n', ':2: got the byte 0xe9; expected text in UTF-8'),
@@ -59,6 +60,14 @@ def test_a_file_that_is_no_base_is_not_blamed(tmp_path):
     (tmp_path / 'labels.json').write_text('[1, 2]')
     (tmp_path / 'config.py').write_text("labels = 'labels.json'\nx = 1 / 0\n")
     with pytest.raises(ValueError, match=r'config\.py:2: ZeroDivisionError'):
+        read_config(tmp_path / 'config.py')
+
+
+def test_a_module_that_is_no_python_is_named_and_no_line_of_the_config(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'module_with_a_mistake.py').write_text('\n\na = (\n')
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['module_with_a_mistake'])\n")
+    with pytest.raises(ValueError, match=r'config\.py: SyntaxError: .*\(module_with_a_mistake\.py, line 3\)'):
         read_config(tmp_path / 'config.py')
 
 

@@ -41,6 +41,15 @@ def test_the_file_with_hashes_has_the_packages_of_the_one_without(name, reposito
     )
 
 
+@pytest.mark.parametrize('name', FILES)
+def test_every_package_has_a_version_for_the_oldest_python_that_the_makefile_offers(name, repository):
+    oldest = '3.11' if name == 'torch-2.15' else '3.10'
+    assert f' --python-version {oldest} ' in (repository / 'requirements' / f'{name}.txt').read_text()
+    makefile = (repository / 'Makefile').read_text()
+    assert 'NEWEST := test-onedl-torch-2.15' in makefile
+    assert re.findall(r'MINOR := (\d+)', makefile) == ['10', '11']
+
+
 def test_environments_are_installed_by_their_hashes(repository):
     lines = [line for line in (repository / 'Makefile').read_text().splitlines() if 'pip install' in line]
     assert len(lines) == 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import errno
+import functools
 import json
 import os
 import socket
@@ -12,21 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Windows has no such locks, and a run there takes none.
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
+from mmrecall.exclusive import BUSY, UNKNOWN, holds, lock_file, unlock_file
 
 LOCK = 'training.lock'
 
-_BUSY = (errno.EACCES, errno.EAGAIN)
 _BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
-
-# the descriptors of the locks of this process; a fork does not have them
-_held: dict[Path, int] = {}
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_held.clear)
 
 
 def lock_folder(folder: str | Path) -> None:
@@ -43,56 +33,32 @@ def lock_folder(folder: str | Path) -> None:
         RuntimeError: another run has the lock, or had it on another host; names it, and says what to do.
     """
     path = Path(folder, LOCK).resolve()
-    if path in _held or fcntl is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, answer = _open(path)
-    owner = _read(descriptor)
-    reason = None
-    if answer == 'busy':
+    if not holds(path):
+        lock_file(path, json.dumps(_this_process()), functools.partial(_refusal, path))
+        # An error of the training skips the hooks of its end.
+        atexit.register(unlock_file, path)
+
+
+def unlock_folder(folder: str | Path) -> None:
+    """Give the lock of a folder back, if this process has it."""
+    unlock_file(Path(folder, LOCK).resolve())
+
+
+def _refusal(path: Path, answer: str, text: str) -> RuntimeError | None:
+    """Return an error if another run has the lock, or may have it."""
+    owner = _read(text)
+    if answer == BUSY:
         reason = 'wait for its end, or set another work_dir'
-    elif answer == 'unknown' and _is_this_host(owner) and _lives(owner):
+    elif answer == UNKNOWN and _is_this_host(owner) and _lives(owner):
         reason = f'wait for its end, remove {path} if it has ended, or set another work_dir'
     elif not _is_over(owner):
         reason = (
             f'whether it still runs cannot be seen from {socket.gethostname()}; if it has ended, remove {path}, '
             'otherwise set another work_dir'
         )
-    if reason is not None:
-        os.close(descriptor)
-        raise RuntimeError(f'{path.parent} is in use by another run, {_name(owner)}; {reason}')
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
-    _held[path] = descriptor
-    # An error of the training skips the hooks of its end.
-    atexit.register(unlock_folder, folder)
-
-
-def unlock_folder(folder: str | Path) -> None:
-    """Give the lock of a folder back, if this process has it."""
-    path = Path(folder, LOCK).resolve()
-    if path in _held:
-        path.unlink(missing_ok=True)
-        os.close(_held.pop(path))
-
-
-def _open(path: Path) -> tuple[int, str]:
-    """Return a descriptor of the file, and whether it is now ``'locked'``, ``'busy'``, or that is ``'unknown'``."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            # a lock of the process, which its data-loader workers do not inherit
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Some network file systems have no locks.
-            return descriptor, 'busy' if error.errno in _BUSY else 'unknown'
-        # The owner removes the file at its end, which may have been in between.
-        try:
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor, 'locked'
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
+    else:
+        return None
+    return RuntimeError(f'{path.parent} is in use by another run, {_name(owner)}; {reason}')
 
 
 def _this_process() -> dict[str, Any]:
@@ -107,10 +73,10 @@ def _this_process() -> dict[str, Any]:
     )
 
 
-def _read(descriptor: int) -> dict[str, Any]:
-    """Return what the owner has written; nothing if it has ended, or was killed while it wrote."""
+def _read(text: str) -> dict[str, Any]:
+    """Return the owner that a lock names; none if it has ended, or was killed while it wrote."""
     try:
-        owner = json.loads(os.pread(descriptor, 10_000, 0))
+        owner = json.loads(text)
     except ValueError:
         return {}
     return owner if isinstance(owner, dict) else {}

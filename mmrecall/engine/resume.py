@@ -1,8 +1,10 @@
 """The checkpoint that a run resumes from: the newest intact one of its work directory, or one that was named."""
 
 import argparse
+import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.runner import Runner
@@ -11,12 +13,16 @@ from mmrecall.io import check_intact
 
 LAST_CHECKPOINT = 'last_checkpoint'
 
+# The file that tools/slurm_arguments.sh writes to the work directory of a job when it is submitted.
+_SUBMITTED = 'slurm_command.sh'
 
-def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | None:
+
+def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_working: Callable[[], object]) -> str | None:
     """Return the checkpoint that a runner has to load when it resumes, or None if there is none; log what it skips.
 
     The file of ``--resume FILE``, and a ``load_from`` inside the work directory, is that checkpoint. Another
-    ``load_from`` is what the training began with, and is taken only while the work directory has no checkpoint.
+    ``load_from`` is what the training began with, and is taken only while the work directory has no checkpoint. In
+    a job that Slurm has requeued after it wrote a checkpoint, the first one is what the job began with, too.
 
     The file ``last_checkpoint`` gives the name of the newest checkpoint, not its folder, because a work directory may
     have been copied or renamed since.
@@ -25,14 +31,16 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | No
         runner: of mmengine, which has not loaded anything yet.
         folder: of the checkpoints; the work directory, unless the hook has another ``out_dir``.
         template: see `newest_intact`.
+        still_working: see `mmrecall.io.check_intact`.
 
     Raises:
         ValueError: the checkpoint that was named, or every one in the folder, is not intact.
     """
     given, (last, fault) = runner._load_from, _read_note(runner.work_dir)
-    if given and (given == _named_by_flag() or _is_inside(given, (runner.work_dir, folder))):
+    named = given and (given == _named_by_flag() or _is_inside(given, (runner.work_dir, folder)))
+    if named and not _is_requeued(runner.work_dir):
         if '://' not in given:
-            check_intact(given)
+            check_intact(given, still_working)
         if last and Path(last).name != Path(given).name:
             runner.logger.warning(
                 f'Resuming from {given} by its name; {LAST_CHECKPOINT} says {Path(last).name}, which --resume without '
@@ -40,14 +48,20 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str) -> str | No
             )
         return given
     if '://' in folder or (last and '://' in last):
-        return given or last
+        return (named and last) or given or last
     note = Path(runner.work_dir, LAST_CHECKPOINT)
     if not last and not note.exists() and not _checkpoints(folder, template):
         return given
-    path, broken = newest_intact(folder, Path(folder, Path(last).name) if last else None, template)
+    newest = Path(folder, Path(last).name) if last else None
+    path, broken = newest_intact(folder, newest, template, still_working)
     for reason in [*([f'{note} {fault}'] if fault else []), *broken]:
         runner.logger.warning(f'{reason}; resuming from {path} instead')
-    if given:
+    if named:
+        runner.logger.warning(
+            f'Resuming from {path} and not from {given}, with which the job was submitted: Slurm has requeued it '
+            f'(SLURM_RESTART_COUNT={os.environ["SLURM_RESTART_COUNT"]}). To go back to that file, submit a new job'
+        )
+    elif given:
         # mmseg's train tool leaves load_from in the config; a requeued run would begin with it again and again.
         runner.logger.warning(
             f'Resuming from {path}; load_from={given} is taken for what the run began with. To go back to it, copy it '
@@ -61,6 +75,15 @@ def _named_by_flag() -> str | None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--resume', nargs='?')
     return parser.parse_known_args(sys.argv[1:])[0].resume
+
+
+def _is_requeued(work_dir: str) -> bool:
+    """Return whether Slurm has requeued this job, and a checkpoint was written since it was submitted."""
+    note, submitted = Path(work_dir, LAST_CHECKPOINT), Path(work_dir, _SUBMITTED)
+    if os.environ.get('SLURM_RESTART_COUNT', '0') == '0' or not note.exists():
+        return False
+    # Other scripts than those of this repository do not say when.
+    return not submitted.exists() or note.stat().st_mtime_ns > submitted.stat().st_mtime_ns
 
 
 def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
@@ -81,7 +104,9 @@ def _read_note(work_dir: str) -> tuple[str | None, str | None]:
     return text or None, None if text else 'is empty'
 
 
-def newest_intact(folder: str | Path, last: str | Path | None, template: str) -> tuple[Path, list[str]]:
+def newest_intact(
+    folder: str | Path, last: str | Path | None, template: str, still_working: Callable[[], object] = lambda: None
+) -> tuple[Path, list[str]]:
     """Return the newest intact checkpoint, and one sentence for each newer one that says what is wrong with it.
 
     Args:
@@ -89,6 +114,7 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
         last: the checkpoint that the run wrote last, by its note; newer ones are left alone, because they are of other
             runs. None if the note is lost.
         template: name of a checkpoint with ``{}`` for its number, ``'iter_{}.pth'``.
+        still_working: see `mmrecall.io.check_intact`.
 
     Raises:
         ValueError: no checkpoint is intact; names all.
@@ -100,7 +126,7 @@ def newest_intact(folder: str | Path, last: str | Path | None, template: str) ->
     broken = []
     for path in candidates:
         try:
-            check_intact(path)
+            check_intact(path, still_working)
         except ValueError as error:
             broken.append(str(error))
         else:

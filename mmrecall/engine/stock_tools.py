@@ -4,13 +4,16 @@ import argparse
 import os
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, Runner
 
 from mmrecall.config_files import naming_unknown_types, read_config
+from mmrecall.engine.hooks.checkpoint import AtomicCheckpointHook
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
 from mmrecall.engine.weights_only import TRUST, load_weights_only
 from mmrecall.upstream import TOOLBOXES, stock_tool
@@ -22,7 +25,8 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
 
     Checkpoints are read by `load_weights_only`, unless ``--trust-checkpoints`` is an argument, which is this command's.
-    Without a GPU, the ranks of a launcher get a gloo process group and a model wrapper for the CPU.
+    Without a GPU, the ranks of a launcher get a gloo process group and a model wrapper for the CPU. A training that is
+    refused its work directory leaves the config of the other run there.
 
     Args:
         name: ``'train'`` or ``'test'``.
@@ -56,8 +60,31 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     elif launcher == 'slurm':
         os.environ.update(slurm_rendezvous(os.environ))
     sys.argv = [str(tool), *arguments]
-    with naming_unknown_types(config):
+    with naming_unknown_types(config), _locking_before_config() if name == 'train' else nullcontext():
         runpy.run_path(str(tool), run_name='__main__')
+
+
+@contextmanager
+def _locking_before_config() -> Iterator[None]:
+    """Take the lock of a work directory, in a block that trains, before mmengine writes the config there.
+
+    Its runners write it when they are built, before any hook is called.
+    """
+    writing = {kind: kind.dump_config for kind in (Runner, FlexibleRunner)}
+
+    def lock_and_write(runner: Runner | FlexibleRunner) -> None:
+        for hook in runner.hooks:
+            if isinstance(hook, AtomicCheckpointHook):
+                hook.lock_folders(runner)
+        writing[Runner if isinstance(runner, Runner) else FlexibleRunner](runner)
+
+    for kind in writing:
+        kind.dump_config = lock_and_write
+    try:
+        yield
+    finally:
+        for kind, write in writing.items():
+            kind.dump_config = write
 
 
 def _config_path(arguments: Sequence[str]) -> str | None:

@@ -93,7 +93,8 @@ def check_exact(runner: Runner) -> None:
             unit = 1 if isinstance(loop, IterBasedTrainLoop) else length
             moments += [(interval * unit, 'val_interval (because of save_best)') for interval in loop.dynamic_intervals]
         for iterations, what in moments:
-            if iterations % counts:
+            # The optimizer steps in the last iteration, whatever has been accumulated.
+            if iterations % counts and iterations < loop.max_iters:
                 raise ValueError(
                     f'a checkpoint every {iterations} iterations falls between two steps of the optimizer '
                     f'(accumulative_counts={counts}), whose gradients it does not hold; make {what} a multiple of '

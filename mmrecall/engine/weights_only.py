@@ -1,9 +1,12 @@
 """Reading of checkpoints in the commands: weights, numbers, texts and mmengine's logs, and nothing that runs code."""
 
+import argparse
+import datetime
 import os
-from collections import Counter
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
@@ -79,9 +82,34 @@ class _PlainDict(dict):
         return dict, (dict(self),)
 
 
+class _Namespace(argparse.Namespace):
+    """Arguments of a command, restored as plain ones."""
+
+    def __new__(cls) -> Any:
+        return argparse.Namespace()
+
+    # without which a pickle could set attributes of this class
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _defaultdict(factory: type | None = None) -> defaultdict:
+    if factory not in (None, *_PLAIN, OrderedDict):
+        raise ValueError(f'a checkpoint holds a defaultdict of {factory!r}; expected the class of a plain value')
+    return defaultdict(factory)
+
+
+def _bytearray(content: bytes | str = b'', encoding: str = 'latin1') -> bytearray:
+    # A number would be a length.
+    return bytearray() + (content.encode('latin1') if isinstance(content, str) else content)
+
+
 def _nothing(*args: Any) -> None:
     return None
 
+
+_PLAIN = (bool, int, float, complex, tuple, list, dict, set, frozenset)
+_NUMBERS = [kind for kind in np.ScalarType if issubclass(kind, (np.number, np.bool_))]
 
 # What a pickle may call, none of which does more than its name says.
 _KNOWN: dict[tuple[str, str], Any] = {
@@ -90,12 +118,22 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ('__builtin__', 'getattr'): KnownFunction(_nothing),
     ('builtins', 'getattr'): KnownFunction(_nothing),
     # milestones of a MultiStepLR
-    ('collections', 'Counter'): Counter,
+    ('collections', 'Counter'): KnownFunction(Counter),
+    ('collections', 'defaultdict'): KnownFunction(_defaultdict),
+    ('argparse', 'Namespace'): _Namespace,
     # nested metainfo of a config
     ('mmengine.config.config', 'ConfigDict'): KnownFunction(_PlainDict),
     **{
-        (module, kind.__name__): kind
+        (module, name): found
         for module in ('__builtin__', 'builtins')
-        for kind in (set, frozenset, complex, dict)
+        for name, found in dict(
+            {kind.__name__: kind for kind in _PLAIN}, bytearray=KnownFunction(_bytearray), long=int
+        ).items()
     },
+    **{
+        ('datetime', kind.__name__): KnownFunction(kind)
+        for kind in (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone)
+    },
+    **{('numpy', name): kind for kind in _NUMBERS for name in {kind.__name__, np.dtype(kind).name}},
+    ('numpy', 'bool_'): np.bool_,
 }

@@ -19,6 +19,9 @@ class PickledDtype:
     def __setstate__(self, state: tuple) -> None:
         self.dtype = self.dtype.newbyteorder('>' if state[1] == '>' else '<')
 
+    def __reduce__(self) -> Any:
+        return self.dtype.__reduce__()
+
 
 class PickledArray(np.ndarray):
     """Array of numbers or texts, which is saved as one of numpy."""

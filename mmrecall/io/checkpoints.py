@@ -4,7 +4,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +19,17 @@ _torch_load = torch.load
 _OLD_FORMAT = torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # MS-DOS's
 _FOLDER = 0x10
+_MEBIBYTE = 2**20
 
 
-def check_intact(path: str | os.PathLike) -> None:
+def check_intact(path: str | os.PathLike, still_working: Callable[[], object] = lambda: None) -> None:
     """Check that a checkpoint is complete and holds the bytes that were written, by the checksums of its archive.
 
     Folders (sharded checkpoints) are not looked into, and files older than PyTorch 1.6 have no checksums.
+
+    Args:
+        path: a file of this machine.
+        still_working: function that is called after every mebibyte, for a rank on which others wait.
 
     Raises:
         ValueError: the file is missing, empty, cut off, damaged, or no checkpoint; names it.
@@ -42,7 +47,7 @@ def check_intact(path: str | os.PathLike) -> None:
         if not head:
             fault = 'is empty'
         elif head.startswith(b'PK'):
-            fault = _fault_of_archive(path)
+            fault = _fault_of_archive(path, still_working)
         elif _OLD_FORMAT not in head:
             fault = f'is no checkpoint of PyTorch; it begins with {head[:8]!r}'
     except Exception as error:
@@ -51,7 +56,7 @@ def check_intact(path: str | os.PathLike) -> None:
         raise ValueError(f'{path} {fault}')
 
 
-def _fault_of_archive(path: Path) -> str | None:
+def _fault_of_archive(path: Path, still_working: Callable[[], object]) -> str | None:
     # The table of contents comes last.
     if not zipfile.is_zipfile(path):
         return f'was cut off after {path.stat().st_size} bytes'
@@ -62,9 +67,13 @@ def _fault_of_archive(path: Path) -> str | None:
         # PyTorch takes a part with this attribute for a folder, and leaves its tensor uninitialised.
         if any(part.external_attr & _FOLDER and not part.is_dir() for part in archive.infolist()):
             return 'is damaged (one of its parts is called a folder)'
-        record = archive.testzip()
-        if record is not None:
-            return f'is damaged (the checksum of its part {record} is another)'
+        for name in names:
+            try:
+                with archive.open(name) as part:
+                    while part.read(_MEBIBYTE):
+                        still_working()
+            except zipfile.BadZipFile:
+                return f'is damaged (the checksum of its part {name} is another)'
         if not any(name.endswith('data.pkl') for name in names):
             return 'is no checkpoint of PyTorch; it is an archive without a data.pkl'
     # PyTorch's reader refuses headers that are of no interest to zipfile.
@@ -88,15 +97,14 @@ class KnownFunction:
         raise pickle.UnpicklingError('it would change a function')
 
 
-# the parts of tensors and plain containers; dtypes are found by their names below, and torch.load knows storages
-_KNOWN = {
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('torch', 'Size'): torch.Size,
-    ('torch', 'device'): torch.device,
-    ('torch._utils', '_rebuild_tensor'): KnownFunction(torch._utils._rebuild_tensor),
-    ('torch._utils', '_rebuild_tensor_v2'): KnownFunction(torch._utils._rebuild_tensor_v2),
-    ('torch._utils', '_rebuild_parameter'): KnownFunction(torch._utils._rebuild_parameter),
-}
+def _parameter_with_state(data: Tensor, requires_grad: bool, hooks: Any, state: dict[str, Any]) -> nn.Parameter:
+    """Return a parameter with further attributes, none of which takes the place of its own."""
+    parameter = torch._utils._rebuild_parameter(data, requires_grad, hooks)
+    taken = [name for name in state if hasattr(parameter, name)]
+    if taken:
+        raise pickle.UnpicklingError(f'it would change {taken} of a parameter')
+    vars(parameter).update(state)
+    return parameter
 
 
 class Placeholder:
@@ -112,8 +120,40 @@ class Placeholder:
     __setitem__ = __setstate__ = append = extend = add = _ignore
 
 
+class _UntypedStorage(Placeholder):
+    """Name of a class that a pickle may not call, because it takes the address of an allocator."""
+
+
+# The parts of tensors and plain containers; dtypes are found by their names below. torch.load itself knows storages of
+# one dtype.
+_KNOWN = {
+    ('collections', 'OrderedDict'): OrderedDict,
+    ('torch', 'Size'): torch.Size,
+    ('torch', 'device'): torch.device,
+    ('torch', 'UntypedStorage'): _UntypedStorage,
+    ('torch.storage', 'UntypedStorage'): _UntypedStorage,
+    ('torch._utils', '_rebuild_tensor'): KnownFunction(torch._utils._rebuild_tensor),
+    ('torch._utils', '_rebuild_tensor_v2'): KnownFunction(torch._utils._rebuild_tensor_v2),
+    ('torch._utils', '_rebuild_parameter'): KnownFunction(torch._utils._rebuild_parameter),
+    ('torch._utils', '_rebuild_parameter_with_state'): KnownFunction(_parameter_with_state),
+}
+# for dtypes without such a storage, on later PyTorch than 2.1
+if hasattr(torch._utils, '_rebuild_tensor_v3'):
+    _KNOWN['torch._utils', '_rebuild_tensor_v3'] = KnownFunction(torch._utils._rebuild_tensor_v3)
+
+
 class SafeUnpickler(pickle.Unpickler):
     """Unpickler for tensors and plain containers, which puts a `Placeholder` for all else and imports nothing."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'persistent_load':
+            # torch.load's function for storages, which knows the class itself
+            read = value
+
+            def value(saved: tuple) -> Any:
+                return read(tuple(torch.UntypedStorage if part is _UntypedStorage else part for part in saved))
+
+        super().__setattr__(name, value)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name in a pickle stands for."""

@@ -71,6 +71,13 @@ def test_a_killed_run_leaves_no_lock_though_its_workers_live_on(tmp_path):
         os.kill(owner.worker, signal.SIGKILL)
 
 
+def test_a_run_that_reads_its_lock_keeps_it(tmp_path):
+    lock_folder(tmp_path)
+    (tmp_path / LOCK).read_text()
+    with FORK.Pool(1) as pool, pytest.raises(RuntimeError, match=f'in use by another run, process {os.getpid()} on'):
+        pool.apply(lock_folder, (tmp_path,))
+
+
 def test_a_lock_of_another_host_is_refused_with_what_to_do(tmp_path):
     written(tmp_path, job='17', since='2026-01-01 00:00:00')
     match = rf'process 42 on node7 \(Slurm job 17\) since 2026-01-01 00:00:00; .* cannot be seen from {HOST}; if it has'
@@ -136,7 +143,7 @@ def test_without_locks_of_the_file_system_the_process_is_looked_for(tmp_path, mo
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     owner = Owner(tmp_path)
-    monkeypatch.setattr(fcntl, 'lockf', refuse)
+    monkeypatch.setattr(fcntl, 'flock', refuse)
     with pytest.raises(RuntimeError, match='wait for its end'):
         lock_folder(tmp_path)
     owner.kill()

@@ -1,13 +1,18 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from commands import run
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from small_training import small_camvid
 
+from mmrecall.config_files import read_config
 from mmrecall.engine import run_stock_tool
+from mmrecall.engine.folder_lock import LOCK, lock_folder, unlock_folder
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
-from mmrecall.upstream import read_config, stock_tool
+from mmrecall.upstream import stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():
@@ -59,7 +64,7 @@ def test_a_config_with_a_model_wrapper_keeps_its_options_on_a_cpu():
 def test_a_yaml_config_that_would_build_objects_is_refused(tag, tmp_path):
     marker, config = tmp_path / 'marker', tmp_path / 'config.yaml'
     config.write_text(f'default_scope: mmseg\nmodel: {tag} ["touch {marker}"]\n')
-    with pytest.raises(SystemExit, match=r'config\.yaml is no YAML of plain values(?s:.*)line 2'):
+    with pytest.raises(SystemExit, match=r'config\.yaml:2: no YAML of plain values: .*os\.system'):
         run_stock_tool('train', [str(config)])
     assert not marker.exists()
 
@@ -108,3 +113,26 @@ def test_a_mistake_in_the_config_is_named_with_file_and_line(handed_over, tmp_pa
     monkeypatch.setattr('mmrecall.engine.stock_tools.runpy.run_path', build)
     with pytest.raises(ValueError, match=rf'^{config}:3: .*NoSuchDataset is not in the'):
         run_stock_tool('train', [str(config)])
+
+
+CONFIG = 'deeplabv3_r18w32-d16_1xb8-recall-ema0.1-1k_camvid-180x240.py'
+
+
+def test_a_training_that_is_refused_its_work_directory_leaves_the_config_that_is_there(repository, tmp_path):
+    pytest.importorskip('mmseg')
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / CONFIG).write_text("name = 'of the run that trains'\n")
+    words = [repository / 'tools' / 'train.py', repository / 'configs' / 'deeplabv3' / CONFIG, '--work-dir', work]
+    words += ['--cfg-options', *small_camvid(tmp_path / 'camvid')]
+    lock_folder(work)
+    try:
+        status, output = run('python', *words)
+    finally:
+        unlock_folder(work)
+    assert status == 1
+    assert f'{work} is in use by another run, process {os.getpid()} on' in output
+    assert (work / CONFIG).read_text() == "name = 'of the run that trains'\n"
+    assert run('python', *words)[0] == 0
+    assert 'RecallLoss' in (work / CONFIG).read_text()
+    assert not (work / LOCK).exists()

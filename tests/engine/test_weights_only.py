@@ -1,9 +1,13 @@
 """The commands read weights and logs, and run nothing that a checkpoint holds."""
 
+import argparse
+import datetime
+import functools
 import io
 import os
 import pickle
 import re
+from collections import Counter, OrderedDict, defaultdict
 
 import numpy as np
 import pytest
@@ -16,7 +20,7 @@ from mmengine.runner import Runner
 from small_training import small_camvid
 from torch import nn
 
-from mmrecall.engine.weights_only import TRUST, load_known, load_weights_only
+from mmrecall.engine.weights_only import _KNOWN, TRUST, _unpickler_of, load_known, load_weights_only
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +62,9 @@ HOSTILE = {
     'getattr': lambda marker: Calls(getattr, Calls(os.system, f'touch {marker}'), 'real'),
     'a pickle in a storage': lambda marker: Calls(torch.storage._load_from_bytes, b'x'),
     'an object of another class': lambda marker: Runner,
+    'functools.partial': lambda marker: functools.partial(os.system, f'touch {marker}'),
+    'eval': lambda marker: Calls(eval, f'open({str(marker)!r}, "w")'),
+    'a defaultdict of a function': lambda marker: defaultdict(functools.partial(os.system, f'touch {marker}')),
 }
 
 
@@ -73,6 +80,67 @@ def test_what_is_neither_weights_nor_logs_is_refused_and_not_run(way, archive, t
             with pytest.raises((ValueError, TypeError), match=r'neither weights|of type|not callable'):
                 torch.load(source, map_location='cpu', **options)
     assert not marker.exists()
+
+
+REFUSED = """
+    os.system posix.system subprocess.Popen builtins.eval builtins.exec builtins.compile builtins.open builtins.type
+    builtins.__import__ builtins.object builtins.setattr builtins.map __builtin__.file functools.partial
+    functools.reduce operator.attrgetter operator.methodcaller types.FunctionType types.CodeType importlib.import_module
+    pickle.loads copyreg._reconstructor copyreg.__newobj__ copyreg.__reduce_ex__ copy_reg._reconstructor
+    zoneinfo.ZoneInfo numpy.load numpy.memmap numpy.frombuffer numpy.void numpy.object_ numpy.core.multiarray.fromfile
+    torch.load torch.serialization.load torch.hub.load torch.storage._load_from_bytes torch.storage.TypedStorage
+    torch.jit.load torch.ops torch.Tensor torch._utils._import_dotted_name torch._utils._set_obj_state
+    torch._utils._rebuild_wrapper_subclass torch._utils._rebuild_device_tensor_from_numpy
+    torch._tensor._rebuild_from_type_v2 collections.OrderedDict.fromkeys argparse.Namespace.__init__
+    datetime.datetime.strptime
+"""
+
+
+@pytest.mark.parametrize('path', REFUSED.split())
+def test_what_could_run_code_or_read_files_is_refused_by_its_name(path):
+    # With a name of several parts, pickle takes an attribute of an attribute.
+    parts = path.split('.')
+    for number in range(1, len(parts)):
+        module, name = '.'.join(parts[:number]), '.'.join(parts[number:])
+        match = re.escape(f'holds {path}, which is neither weights')
+        with pytest.raises(ValueError, match=match):
+            unpickled(f'c{module}\n{name}\n'.encode())
+
+
+@pytest.mark.parametrize(('module', 'name'), _KNOWN)
+def test_a_pickle_cannot_set_attributes_of_what_it_may_name(module, name):
+    # the opcodes of: module.name, (None, {'mark': 1}), build
+    for state in (b'(Nd\x8c\x04markK\x01st', b'}\x8c\x04markK\x01s'):
+        with pytest.raises((pickle.UnpicklingError, AttributeError, TypeError)):
+            unpickled(f'c{module}\n{name}\n'.encode() + state + b'b')
+
+
+def unpickled(opcodes):
+    return _unpickler_of('epoch_1.pth')(io.BytesIO(b'\x80\x04' + opcodes + b'.')).load()
+
+
+def test_a_pickle_chooses_no_allocator_of_a_storage():
+    # the opcodes of: torch.UntypedStorage, (8,), {'allocator': 7}, a new object of them
+    name = b'ctorch\nUntypedStorage\n'
+    assert not isinstance(unpickled(name + b'K\x08\x85}\x8c\tallocatorK\x07s\x92'), torch.UntypedStorage)
+
+
+def test_getattr_of_a_log_gets_nothing(tmp_path):
+    path = saved(tmp_path / 'epoch_1.pth', meta=Calls(getattr, int, 'from_bytes'))
+    assert torch.load(path)['meta'] is None
+
+
+def test_a_defaultdict_of_what_is_no_plain_class_is_refused(tmp_path):
+    path = saved(tmp_path / 'epoch_1.pth', meta=defaultdict(getattr))
+    with pytest.raises(ValueError, match=r'a defaultdict of .*; expected the class of a plain value'):
+        torch.load(path)
+
+
+@pytest.mark.parametrize('name', ['data', 'grad', 'requires_grad_', '_backward_hooks', '__class__'])
+def test_a_parameter_keeps_its_attributes(name, tmp_path):
+    state = Calls(torch._utils._rebuild_parameter_with_state, torch.ones(1), True, OrderedDict(), {name: None})
+    with pytest.raises(pickle.UnpicklingError, match=f"it would change .*'{name}'.* of a parameter"):
+        torch.load(saved(tmp_path / 'epoch_1.pth', meta=state))
 
 
 def test_the_object_is_named_with_what_to_do(tmp_path):
@@ -136,6 +204,65 @@ def test_what_mmengine_saves_is_read_as_it_was_and_can_be_saved_again(tmp_path):
         optimizer.load_state_dict(found['optimizer'])
     # as pickle reads it, no class of ours is in it
     assert b'mmrecall' not in (tmp_path / 'two.pth').read_bytes()
+
+
+def tagged_parameter():
+    parameter = nn.Parameter(torch.ones(2))
+    parameter.tag = 'scale'
+    return parameter
+
+
+ALLOWED = {
+    'untyped storage': torch.UntypedStorage([1, 2, 3]),
+    'typed storage': torch.storage.TypedStorage([0.0, 1.0], dtype=torch.float32),
+    'tensor of unsigned integers': torch.arange(3).to(getattr(torch, 'uint16', torch.uint8)),
+    'parameter with an attribute': tagged_parameter(),
+    'bytearray': bytearray(b'ab\xff'),
+    'empty bytearray': bytearray(),
+    'date': datetime.date(2026, 1, 2),
+    'datetime': datetime.datetime(2026, 1, 2, 3, 4, 5, 6),
+    'datetime with a time zone': datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
+    'time': datetime.time(1, 2),
+    'timedelta': datetime.timedelta(days=1, seconds=2),
+    'arguments': argparse.Namespace(lr=0.1, config=[1]),
+    'no arguments': argparse.Namespace(),
+    'counter': Counter(a=2),
+    'complex': 1 + 2j,
+    **{f'defaultdict of {kind}': defaultdict(kind, a=1) for kind in (None, int, float, list, dict, set, OrderedDict)},
+    'nested defaultdict': defaultdict(dict, a=defaultdict(list, b=[1])),
+    **{f'scalar of {kind}': np.dtype(kind).type(1) for kind in ('bool', 'i2', 'u8', 'f2', 'f4', 'f8', 'c8', 'U3')},
+    **{f'type of {kind}': np.dtype(kind) for kind in ('bool', 'i2', '>i4', 'u8', 'f4', 'U3')},
+    **{f'class of {kind}': np.dtype(kind).type for kind in ('bool', 'i2', 'u8', 'f4', 'f8', 'c16')},
+}
+
+
+# PyTorch itself reads none in its old format.
+ARCHIVES_ALONE = ('untyped storage', 'tensor of unsigned integers')
+
+
+@pytest.mark.parametrize(
+    ('name', 'archive'),
+    [(name, archive) for name in ALLOWED for archive in (True, False) if archive or name not in ARCHIVES_ALONE],
+)
+def test_harmless_objects_are_read_as_they_were_and_can_be_saved_again(name, archive, tmp_path):
+    found = value = ALLOWED[name]
+    for _ in range(2):
+        torch.save(dict(value=found), tmp_path / 'one.pth', _use_new_zipfile_serialization=archive)
+        assert b'mmrecall' not in (tmp_path / 'one.pth').read_bytes()
+        found = torch.load(tmp_path / 'one.pth')['value']
+        if torch.is_storage(value):
+            # PyTorch returns a typed one of either
+            assert list(found) == list(value)
+        elif torch.is_tensor(value):
+            torch.testing.assert_close(found, value, rtol=0, atol=0)
+            assert vars(found) == vars(value)
+        else:
+            assert value == found
+            assert getattr(found, 'default_factory', 7) is getattr(value, 'default_factory', 7)
+    if not name.startswith('type of'):
+        assert torch.is_storage(value) or type(found) is type(value)
+    else:
+        assert np.zeros(1, found).dtype == value
 
 
 def test_a_schedule_by_milestones_and_nested_options_of_a_config_are_read_and_can_be_saved_again(tmp_path):

@@ -73,27 +73,39 @@ class AtomicCheckpointHook(CheckpointHook):
         self._folder = ''
         self._folders: set[str] = set()
 
-    def before_run(self, runner: Runner) -> None:
-        """Take the lock of the work directory for a training, and choose the checkpoint to resume from."""
+    def lock_folders(self, runner: Runner) -> None:
+        """Take the locks of the folders that one training alone may write to; all ranks raise together.
+
+        Raises:
+            RuntimeError: another run has one.
+        """
+
+        def lock(still_working: Callable[[], None]) -> None:
+            for folder in self._folders:
+                lock_folder(folder)
+
+        self._find_folders(runner)
+        run_on_rank_zero(lock, f'taking the work directory {runner.work_dir}')
+
+    def _find_folders(self, runner: Runner) -> None:
         # mmengine makes ``out_dir`` this folder, but later.
         name = os.path.basename(runner.work_dir.rstrip(os.sep))
         self._folder = runner.work_dir if self.out_dir is None else os.path.join(self.out_dir, name)
-        # The folders that a run alone may write to.
         self._folders = {folder for folder in (runner.work_dir, self._folder) if '://' not in folder}
+
+    def before_run(self, runner: Runner) -> None:
+        """Take the lock of the work directory for a training, and choose the checkpoint to resume from."""
+        self._find_folders(runner)
         # A test has a configuration of the loop alone.
-        training = isinstance(runner._train_loop, BaseLoop)
+        if isinstance(runner._train_loop, BaseLoop):
+            self.lock_folders(runner)
+
+        def choose(still_working: Callable[[], None]) -> str | None:
+            return checkpoint_to_resume(runner, self._folder, self.filename_tmpl, still_working)
+
         # Some runners have loaded one before this call.
-        resuming = runner._resume and not getattr(runner, '_has_loaded', False)
-
-        def prepare(still_working: Callable[[], None]) -> str | None:
-            for folder in self._folders if training else ():
-                lock_folder(folder)
-            return checkpoint_to_resume(runner, self._folder, self.filename_tmpl) if resuming else None
-
-        if training or resuming:
-            found = run_on_rank_zero(prepare, f'taking the work directory {runner.work_dir}')
-            if resuming:
-                runner._load_from = found
+        if runner._resume and not getattr(runner, '_has_loaded', False):
+            runner._load_from = run_on_rank_zero(choose, f'choosing a checkpoint in {self._folder}')
 
     def after_run(self, runner: Runner) -> None:
         """Give the lock of the work directory back."""

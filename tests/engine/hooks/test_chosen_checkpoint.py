@@ -1,16 +1,20 @@
 """The checkpoint that a run resumes from."""
 
 import io
+import itertools
+import os
 import re
 import shutil
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from resumable_run import Scores, build, logged, names
 
+from mmrecall.engine.ranks import _DONE, _WORKING
 from mmrecall.engine.resume import check_intact, newest_intact
 
 
@@ -153,6 +157,30 @@ def test_a_requeued_run_does_not_go_back_to_the_file_of_the_flag(trained, elsewh
     assert resumed_iteration(trained, monkeypatch, words, load_from=str(elsewhere)) == 6
 
 
+@pytest.mark.parametrize('submitted', [None, 'before', 'after'])
+@pytest.mark.parametrize('restart', ['0', '1'])
+def test_a_requeued_job_that_was_submitted_with_a_file_goes_on_from_its_newest_checkpoint(
+    restart, submitted, trained, monkeypatch
+):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', restart)
+    if submitted:
+        # one that was submitted after the last checkpoint has written none yet
+        (trained / 'slurm_command.sh').touch()
+        now = (trained / 'last_checkpoint').stat().st_mtime
+        os.utime(trained / 'slurm_command.sh', (now, now + (-9 if submitted == 'before' else 9)))
+    goes_on = restart == '1' and submitted != 'after'
+    found = resumed_iteration(trained, monkeypatch, ['--resume'], load_from=f'{trained}/iter_3.pth')
+    assert found == (6 if goes_on else 3)
+    message = rf'Resuming from {trained}/iter_6.pth and not from {trained}/iter_3.pth, .* \(SLURM_RESTART_COUNT=1\)'
+    assert bool(re.search(message, logged(trained))) == goes_on
+
+
+def test_a_requeued_job_without_a_checkpoint_begins_with_the_file_of_the_flag(tmp_path, elsewhere, monkeypatch):
+    monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+    words = ['--resume', str(elsewhere)]
+    assert resumed_iteration(tmp_path, monkeypatch, words, load_from=str(elsewhere)) == 12
+
+
 BEST = dict(by_epoch=False, interval=3, save_best='accuracy', rule='greater')
 
 
@@ -222,6 +250,19 @@ def test_a_folder_for_the_checkpoints_is_looked_into(tmp_path):
     (tmp_path / 'work' / 'last_checkpoint').unlink()
     assert resume(tmp_path / 'work', iterations=3, **settings).iter == 3
     assert f'resuming from {tmp_path}/large/work/iter_3.pth' in logged(tmp_path / 'work')
+
+
+def test_the_other_ranks_hear_of_rank_zero_while_it_checks_a_checkpoint(trained, monkeypatch):
+    # of 3 MiB, with a clock on which every reading comes seconds later
+    (trained / 'iter_3.pth').unlink()
+    torch.save(dict(weight=torch.ones(3 * 2**18)), trained / 'iter_3.pth')
+    (trained / 'iter_6.pth').unlink()
+    sent, clock = [], itertools.count(step=7)
+    monkeypatch.setattr('mmrecall.engine.ranks._broadcast_state', sent.append)
+    monkeypatch.setattr('mmrecall.engine.ranks.time', SimpleNamespace(monotonic=lambda: next(clock)))
+    assert resumed_iteration(trained, monkeypatch, ['--resume']) == 3
+    assert sent == [*[_WORKING] * (len(sent) - 1), _DONE]
+    assert len(sent) > 3
 
 
 def test_a_smaller_number_of_checkpoints_to_keep_is_logged(trained):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from mmengine.hooks import Hook
-from resumable_run import Noisy, build, logged
+from resumable_run import Noisy, build, logged, names
 from torch.utils.data import ConcatDataset
 
 
@@ -35,6 +35,16 @@ def test_a_best_checkpoint_between_two_steps_of_the_optimizer_is_refused(tmp_pat
         begin(by_iterations | dict(val_interval=2, dynamic_intervals=[(4, 5)]), iterations=6)
     # an epoch has 8 batches
     begin(dict(by_epoch=True, max_epochs=1, val_interval=1), epochs=1, sampler='DefaultSampler')
+
+
+def test_intervals_that_end_with_the_training_are_accepted(tmp_path):
+    best = dict(by_epoch=False, interval=101, save_best='validated', rule='greater')
+    loop = dict(type='IterBasedTrainLoop', max_iters=5, val_interval=101)
+    settings = dict(iterations=5, checkpoint=best, validation=True, optim_wrapper=ACCUMULATING, train_cfg=loop)
+    build(tmp_path, **settings).train()
+    assert names(tmp_path) == ['best_validated_iter_5.pth', 'iter_5.pth']
+    with pytest.raises(ValueError, match='every 3 iterations'):
+        build(tmp_path, **settings | dict(train_cfg=loop | dict(val_interval=3))).train()
 
 
 def test_checkpoints_that_begin_between_two_steps_of_the_optimizer_are_refused(tmp_path):
