@@ -4,6 +4,8 @@ An entry z is the softmax over the logits [0, z]: its cross entropies are log(1 
 label 1. The classes that are counted are the pairs (channel, label), in the order (0, 0), (0, 1), (1, 0), (1, 1), ...
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,14 +41,17 @@ def label_shares(target: Tensor, ignore_index: int, dtype: torch.dtype) -> tuple
 
 
 @torch.no_grad()
-def count_entries(batch: Batch, shares: tuple[Tensor, Tensor]) -> ClassStatistics:
+def count_entries(
+    batch: Batch, shares: tuple[Tensor, Tensor], total: Callable[[Tensor], Tensor] = sum_over_samples
+) -> ClassStatistics:
     """Count the classes (channel, label), (2C,) each in `widest_float`.
 
-    An entry above 0 is predicted as label 1, others, ties too, as label 0.
+    An entry above 0 is predicted as label 1, others, ties too, as label 0. ``total`` sums over the samples of every
+    channel.
     """
     is_positive = _as_float(batch.logits > 0, shares[0].dtype)
-    support = [sum_over_samples(share) for share in shares]
-    false_positives, hits = (sum_over_samples(share * is_positive) for share in shares)
+    support = [total(share) for share in shares]
+    false_positives, hits = (total(share * is_positive) for share in shares)
     predicted = false_positives + hits
     # the roundings of two sums of soft labels may differ
     others = (support[0] - false_positives).clamp(min=0)
@@ -107,6 +112,8 @@ def cross_entropy_terms(batch: Batch, shares: tuple[Tensor, Tensor]) -> tuple[Te
 
 
 def _as_float(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    if torch._C._are_functorch_transforms_active():
+        return mask.to(dtype)
     # a CPU converts bytes several times as fast as booleans
     return mask.view(torch.uint8).to(dtype)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmrecall.functional.binary import num_class_weights, weights_by_label
-from mmrecall.functional.validation import check_integer
+from mmrecall.functional.validation import check_flag, check_integer
 
 from .fixed_weights import FixedClassWeights, number_of_names
 
@@ -20,6 +20,7 @@ def number_of_channels(classes: Sequence[str] | None, num_classes: int | None, u
         TypeError: ``classes`` is no list of names.
         ValueError: there are more or fewer names than classes.
     """
+    check_flag('use_sigmoid', use_sigmoid)
     if not use_sigmoid:
         return number_of_names(classes, num_classes)
     if num_classes is not None:
