@@ -104,3 +104,4 @@ def four_ranks():
 def fused_however_small(monkeypatch):
     """Take the fused pass over the logits, as in a training, though a test's batch is small."""
     monkeypatch.setattr('mmrecall.functional.backends.cpu._SMALL', 1)
+    monkeypatch.setattr('mmrecall.functional.backends.binary._BLOCK', 8)

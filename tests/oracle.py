@@ -81,6 +81,28 @@ def recall_loss(
     return sum(losses) / divisor if divisor else 0.0
 
 
+def binary_counts(entries):
+    """([N_0, N_1], [TP_0, TP_1]) of pairs (score, label 0 or 1); a score above 0 is predicted as 1."""
+    support, hits = [0, 0], [0, 0]
+    for score, label in entries:
+        support[label] += 1
+        hits[label] += (score > 0) == (label == 1)
+    return support, hits
+
+
+def binary_recall_loss(logits, target, ignore_index):
+    """Equation 5 with two classes, summed over channels: -(1 - R_1) log s(z) of label 1, -(1 - R_0) log s(-z) of 0."""
+    total = 0.0
+    for scores, labels in zip(logits.unbind(1), target.unbind(1), strict=True):
+        pairs = zip(scores.flatten().tolist(), labels.flatten().tolist(), strict=True)
+        entries = [(score, int(label)) for score, label in pairs if label != ignore_index]
+        support, hits = binary_counts(entries)
+        for score, label in entries:
+            probability = 1 / (1 + math.exp(-score if label else score))
+            total -= (1 - hits[label] / support[label]) * math.log(probability)
+    return total
+
+
 def random_batch(shape=(2, 4, 5, 3), ignored=0.2, ignore_index=255, dtype=torch.float64, seed=0):
     """Scores, and labels of which a share is ignored."""
     generator = torch.Generator().manual_seed(seed)

@@ -16,6 +16,7 @@ from .validation import (
     check_choice,
     check_flag,
     check_integer,
+    check_label_smoothing,
     check_number,
     check_shapes,
     is_soft,
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     logits: Tensor
     """(N, C, ...)."""
     target: Tensor
-    """(N, ...) class indices, or (N, C, ...) soft labels."""
+    """(N, ...) class indices, or (N, C, ...) soft labels; with ``use_sigmoid`` (N, C, ...) labels 0 and 1."""
     ignore_index: int = -100
     sample_weight: Tensor | None = None
     """(N, ...)."""
@@ -40,6 +41,20 @@ class Batch(NamedTuple):
     """``'bilinear'`` for logits (N, C, h, w) that stand for a map of the size of the labels, (N, C, H, W)."""
     align_corners: bool = False
     """Of the interpolation, as in `torch.nn.functional.interpolate`."""
+    use_sigmoid: bool = False
+    """Whether every channel is a problem of two classes, instead of all channels one of C classes."""
+    label_smoothing: float = 0.0
+    """Share of a label that is spread evenly over the classes, in the loss alone."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that are counted: C, or with ``use_sigmoid`` 2C, the labels 0 and 1 of every channel."""
+        return num_classes_of(self.logits, self.use_sigmoid)
+
+    @property
+    def has_soft_labels(self) -> bool:
+        """Whether the labels are a mass per class that the classes of a sample share."""
+        return is_soft(self.target) and not self.use_sigmoid
 
     def check(self, loss: str = 'this loss') -> None:
         """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value.
@@ -47,7 +62,8 @@ class Batch(NamedTuple):
         ``loss`` is a name for errors.
         """
         check_choice('reduction', self.reduction, REDUCTIONS)
-        check_shapes(self.logits, self.target, self.sample_weight, loss, self.upsample)
+        check_shapes(self.logits, self.target, self.sample_weight, loss, self.upsample, self.use_sigmoid)
+        check_label_smoothing(self.label_smoothing)
         check_flag('align_corners', self.align_corners)
         check_integer('ignore_index', self.ignore_index)
         if not isinstance(self.avg_factor, Tensor):
@@ -81,6 +97,11 @@ class Sums(NamedTuple):
     """Number of ranks that the sums are of."""
 
 
+def num_classes_of(logits: Tensor, use_sigmoid: bool) -> int:
+    """Return the number of classes that are counted, see `Batch.num_classes`."""
+    return 2 * logits.shape[1] if use_sigmoid else logits.shape[1]
+
+
 def is_low_resolution(batch: Batch) -> bool:
     """Return whether the logits are to be interpolated to another size, that of the labels."""
     return batch.upsample is not None and batch.logits.shape[2:] != batch.target.shape[-2:]
@@ -93,7 +114,7 @@ def interpolated(batch: Batch) -> Batch:
     size, mode = batch.target.shape[-2:], batch.upsample or 'bilinear'
     logits = F.interpolate(full_precision(batch.logits), size, mode=mode, align_corners=batch.align_corners)
     # not _replace, which PyTorch 2.1 cannot compile
-    return Batch(logits, *batch[1:6])
+    return Batch(logits, *batch[1:6], use_sigmoid=batch.use_sigmoid, label_smoothing=batch.label_smoothing)
 
 
 def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None) -> Tensor:
@@ -109,7 +130,7 @@ def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None
         # an error would have to read it, which waits for the device
         return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
     if normalizer == 'all':
-        count = target.numel() // target.shape[1] if is_soft(batch.target) and target.shape[1] else target.numel()
+        count = target.numel() // target.shape[1] if batch.has_soft_labels and target.shape[1] else target.numel()
         return torch.full((), count, dtype=dtype, device=target.device)
     if num_valid is None:
         num_valid = valid_labels(target, batch.logits.shape[1], batch.ignore_index).count_nonzero()

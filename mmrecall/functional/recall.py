@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .batch import Batch
 from .statistics import ClassStatistics, widest_float
-from .validation import check_choice, check_number, check_per_class, check_tversky_weights
+from .validation import check_choice, check_number, check_per_class, check_per_label, check_tversky_weights
 from .weighted import check_call, compute, given_weights, statistics_of, update
 
 METRICS = ('recall', 'precision', 'f1', 'dice', 'iou', 'jaccard', 'tversky')
@@ -96,6 +96,8 @@ def recall_cross_entropy(
     recall: Tensor | None = None,
     upsample: str | None = None,
     align_corners: bool = False,
+    use_sigmoid: bool = False,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Cross entropy with every class weighted by its false-negative rate in this batch (equation 5).
 
@@ -103,29 +105,36 @@ def recall_cross_entropy(
     that are absent from the batch contribute nothing. All counts are of the tensors given: in distributed training
     use `mmrecall.losses.RecallLoss`, which counts over all ranks.
 
+    With ``use_sigmoid`` every channel is such a problem of two classes: its entries of label 1 weigh their
+    false-negative rate, those of label 0 theirs. An entry above 0 is predicted as 1, others as 0.
+
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
-        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
-        ignore_index: class index that is left out.
+        target: see `weighted_cross_entropy`.
+        ignore_index: see `weighted_cross_entropy`.
         sample_weight: (N, ...) factors of the loss; they change neither counts nor divisor.
-        class_weight: (C,) factors on top of the recall weights, at least 0.
+        class_weight: factors on top of the recall weights, at least 0: see `weighted_cross_entropy`.
         metric: see `recall_weights`.
         fn_floor: see `recall_weights`.
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
         normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too, as the
             authors' code does; ``'weight'``, the sum of the class weights over the valid samples. A divisor of 0
             gives the loss 0.
-        recall: (C,) recall in [0, 1] to use instead of the batch's, for example a running mean.
+        recall: (C,) recall in [0, 1] to use instead of the batch's, for example a running mean; with ``use_sigmoid``
+            (C, 2), of label 0 and label 1 of every channel.
         upsample: see `weighted_cross_entropy`.
         align_corners: see `weighted_cross_entropy`.
+        use_sigmoid: every channel is a problem of two classes, instead of all channels one of C classes.
+        label_smoothing: see `weighted_cross_entropy`; it changes no recall.
 
     Returns:
-        A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
+        A scalar, or for ``reduction='none'`` (N, ...), with ``use_sigmoid`` in the shape of the target; float64 if the
+        logits are, else float32.
 
     Raises:
         TypeError: logits that are not floating point, labels that are neither integers nor floating point.
-        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), unknown names,
-            ``recall`` together with another metric or a floor.
+        ValueError: shapes that do not belong together, a single channel without ``use_sigmoid``, labels outside [0, C),
+            unknown names, ``recall`` together with another metric or a floor.
 
     Example:
         >>> import torch
@@ -135,18 +144,29 @@ def recall_cross_entropy(
         tensor(0.4067)
         >>> recall_cross_entropy(logits, target, ignore_index=255, reduction='none')
         tensor([0.0000, 1.0635, 0.1566, 0.0000])
+        >>> one_channel = logits[:, 1:] - logits[:, :1]
+        >>> recall_cross_entropy(one_channel, target, ignore_index=255, use_sigmoid=True)
+        tensor(0.4067)
     """
     check_weighting(metric, fn_floor)
     batch = Batch(
-        logits, target, ignore_index, sample_weight, reduction, upsample=upsample, align_corners=align_corners
+        logits,
+        target,
+        ignore_index,
+        sample_weight,
+        reduction,
+        upsample=upsample,
+        align_corners=align_corners,
+        use_sigmoid=use_sigmoid,
+        label_smoothing=label_smoothing,
     )
     check_call(batch, normalizer)
     if recall is not None:
-        _check_recall(recall, batch.logits.shape[1], metric, fn_floor)
+        _check_recall(recall, batch, metric, fn_floor)
     factors = given_weights(class_weight, batch)
     sums = update(batch, normalizer, hits=True, predictions=metric != 'recall')
     batch_weights = recall_weights(statistics_of(sums), metric, fn_floor)
-    weights = batch_weights if recall is None else 1 - recall.detach().to(factors)
+    weights = batch_weights if recall is None else 1 - recall.detach().flatten().to(factors)
     return compute(sums, weights * factors, batch, normalizer)
 
 
@@ -161,8 +181,9 @@ def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, 
     check_tversky_weights(tversky_weights)
 
 
-def _check_recall(recall: Tensor, num_classes: int, metric: str, fn_floor: float) -> None:
-    check_per_class('recall', recall, num_classes, highest=1)
+def _check_recall(recall: Tensor, batch: Batch, metric: str, fn_floor: float) -> None:
+    check = check_per_label if batch.use_sigmoid else check_per_class
+    check('recall', recall, batch.logits.shape[1], highest=1)
     if metric != 'recall' or fn_floor > 0:
         raise ValueError(
             f'got recall together with metric={metric!r}, fn_floor={fn_floor}; the given recall replaces both: leave '

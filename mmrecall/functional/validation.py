@@ -12,9 +12,9 @@ AVERAGED_CLASSES = ('present', 'all')
 FLOATING_POINT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # the classes of a sample share a mass of 1, which is rounded in bfloat16
 _LARGEST_MASS = 1.01
+_WITH_SIGMOID = 'use_sigmoid=True in RecallLoss, WeightedCrossEntropyLoss or SoftmaxFocalLoss'
 _MULTI_LABEL = (
-    'for samples with several classes at once (multi-label heads, loss_se_decode of EncHead) set a loss with a '
-    'sigmoid, such as CrossEntropyLoss with use_sigmoid=True'
+    f'for samples with several classes at once (multi-label heads, loss_se_decode of EncHead) set {_WITH_SIGMOID}'
 )
 # of what PyTorch takes as a number
 _LARGEST = 2**63
@@ -37,15 +37,18 @@ def check_shapes(
     sample_weight: Tensor | None = None,
     loss: str = 'this loss',
     upsample: str | None = None,
+    use_sigmoid: bool = False,
 ) -> None:
     """Check types, dtypes and shapes, which needs no look at the values; ``loss`` is a name for errors.
 
-    With ``upsample`` logits (N, C, h, w) belong to a target (N, H, W) of any other size.
+    With ``upsample`` logits (N, C, h, w) belong to a target (N, H, W) of any other size. With ``use_sigmoid`` the
+    target has the shape of the logits; beside one channel it may have no dimension of channels.
 
     Raises:
         TypeError: an argument is not a tensor, the logits are not floating point, the labels are neither integers nor
             floating point, or the weights are complex.
-        ValueError: fewer than two classes, shapes that do not belong together, or tensors on several devices.
+        ValueError: fewer than two classes of a softmax, shapes that do not belong together, or tensors on several
+            devices.
     """
     for name, value in (('logits', logits), ('target', target), ('sample_weight', sample_weight)):
         if not isinstance(value, Tensor) and not (name == 'sample_weight' and value is None):
@@ -54,18 +57,24 @@ def check_shapes(
             raise ValueError(f'{name} is on {value.device}, but logits are on {logits.device}; move one to the other')
     if logits.dtype not in FLOATING_POINT:
         raise TypeError(
-            f'logits must be floating point, 16, 32 or 64 bits, got {logits.dtype}; pass the scores before the softmax'
+            f'logits must be floating point, 16, 32 or 64 bits, got {logits.dtype}; pass the scores before the '
+            f'{"sigmoid" if use_sigmoid else "softmax"}'
         )
     if logits.ndim < 2:
         raise ValueError(f'logits must have shape (N, C, ...), got {tuple(logits.shape)}')
-    if logits.shape[1] < 2:
+    if use_sigmoid and not logits.shape[1]:
+        raise ValueError(f'logits of shape {tuple(logits.shape)} have no channel; {loss} needs at least one')
+    if not use_sigmoid and logits.shape[1] < 2:
         raise ValueError(
             f'logits have {logits.shape[1]} channel(s) (shape {tuple(logits.shape)}), but {loss} is a softmax over '
-            'classes; for a binary task set two channels (num_classes=2, out_channels=2); in a head of one channel, '
-            "such as that of STDC's boundaries, set CrossEntropyLoss with use_sigmoid=True"
+            f"classes; for a binary task of one channel, such as STDC's boundaries, set {_WITH_SIGMOID}, or take two "
+            'channels (num_classes=2, out_channels=2)'
         )
     size = logits.shape[2:] if upsample is None else _size_after(upsample, logits, target)
-    _check_target(logits, target, size, loss)
+    if use_sigmoid:
+        _check_sigmoid_target(logits, target, size)
+    else:
+        _check_target(logits, target, size, loss)
     samples = (logits.shape[0], *size)
     if sample_weight is not None and tuple(sample_weight.shape) != samples:
         raise ValueError(
@@ -110,6 +119,22 @@ def _check_target(logits: Tensor, target: Tensor, size: torch.Size, loss: str) -
         raise ValueError(message)
 
 
+def _check_sigmoid_target(logits: Tensor, target: Tensor, size: torch.Size) -> None:
+    if target.dtype.is_complex or (is_soft(target) and target.dtype not in FLOATING_POINT):
+        raise TypeError(f'target must hold labels 0 and 1 (integers, booleans or floats), got {target.dtype}')
+    shapes = [(*logits.shape[:2], *size)]
+    if logits.shape[1] == 1:
+        shapes.append((logits.shape[0], *size))
+    if tuple(target.shape) not in shapes:
+        message = (
+            f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} with use_sigmoid=True '
+            f'need a label 0 or 1 for every entry: {" or ".join(map(str, shapes))}'
+        )
+        if tuple(target.shape) == (logits.shape[0], *size):
+            message += '; for class indices leave use_sigmoid out'
+        raise ValueError(message)
+
+
 def check_class_indices(target: Tensor) -> None:
     """Raise TypeError for soft labels."""
     if isinstance(target, Tensor) and is_soft(target):
@@ -136,6 +161,13 @@ def check_integer(name: str, value: int) -> None:
         raise ValueError(f'{name} is {value}; it must be below 2**63')
 
 
+def check_label_smoothing(value: float) -> None:
+    """Raise TypeError unless it is a number, ValueError unless it lies between 0 and 1."""
+    check_finite('label_smoothing', value)
+    if not 0 <= value <= 1:
+        raise ValueError(f'label_smoothing is {value}; it must be between 0 and 1')
+
+
 def check_flag(name: str, value: bool) -> None:
     """Raise TypeError unless it is True or False."""
     if not isinstance(value, bool):
@@ -158,19 +190,27 @@ def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def count_invalid_labels(
-    target: Tensor, num_classes: int, ignore_index: int, num_valid: Tensor | None = None
+    target: Tensor,
+    num_classes: int,
+    ignore_index: int,
+    num_valid: Tensor | None = None,
+    use_sigmoid: bool = False,
 ) -> Tensor:
     """Count the labels that are neither a class nor ignored.
 
-    Of soft labels, those that are negative, NaN or infinite, and the samples with a mass above 1. The number of valid
-    class indices, if it is known, saves time.
+    Of soft labels, those that are negative, NaN or infinite, and the samples with a mass above 1. With ``use_sigmoid``,
+    those that are not between 0 and 1. The number of valid class indices, if it is known, saves time.
 
     Returns:
         An int64 scalar on the target's device; nothing is read back to the host.
     """
+    if is_soft(target) and use_sigmoid:
+        return _is_invalid_entry(target, ignore_index).count_nonzero()
     if is_soft(target):
         is_mass = (target >= 0) & (target < float('inf'))
         return (~is_mass).count_nonzero() + _has_excess_mass(target).count_nonzero()
+    if use_sigmoid:
+        num_classes = 2
     # long first: a uint8 label compared with -100 would be compared with 156
     target = target.long()
     if num_valid is not None:
@@ -179,8 +219,10 @@ def count_invalid_labels(
     return ((target != target.clamp(0, num_classes - 1)) & (target != ignore_index)).count_nonzero()
 
 
-def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int) -> str:
+def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int, use_sigmoid: bool = False) -> str:
     """Return the message for labels that `count_invalid_labels` found (reads values back to the host)."""
+    if use_sigmoid:
+        return _describe_invalid_entries(target, ignore_index)
     if is_soft(target):
         return _describe_invalid_masses(target)
     count = int(count_invalid_labels(target, num_classes, ignore_index))
@@ -190,6 +232,21 @@ def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int)
         f'target holds {count} label(s) outside [0, {num_classes}), from {int(outside.min())} to '
         f'{int(outside.max())}, that are not ignore_index={ignore_index}; set num_classes to the number of classes, '
         'reduce_zero_label=True if label 0 means unlabelled, or ignore_index to the label to leave out'
+    )
+
+
+def _is_invalid_entry(target: Tensor, ignore_index: int) -> Tensor:
+    # NaN too
+    return ~((target >= 0) & (target <= 1)) & (target != ignore_index)
+
+
+def _describe_invalid_entries(target: Tensor, ignore_index: int) -> str:
+    target = target if is_soft(target) else target.long()
+    bad = target[_is_invalid_entry(target, ignore_index)]
+    return (
+        f'target holds {bad.numel()} label(s) outside [0, 1], the first is {bad[0].item()}, that are not '
+        f'ignore_index={ignore_index}; with use_sigmoid=True every channel has the labels 0 and 1: set ignore_index to '
+        'the label to leave out, or for class indices leave use_sigmoid out'
     )
 
 
@@ -211,10 +268,10 @@ def _describe_invalid_masses(target: Tensor) -> str:
     )
 
 
-def check_labels(target: Tensor, num_classes: int, ignore_index: int) -> None:
+def check_labels(target: Tensor, num_classes: int, ignore_index: int, use_sigmoid: bool = False) -> None:
     """Raise ValueError for labels outside the classes; on a GPU this waits for the device."""
-    if count_invalid_labels(target, num_classes, ignore_index) > 0:
-        raise ValueError(describe_invalid_labels(target, num_classes, ignore_index))
+    if count_invalid_labels(target, num_classes, ignore_index, use_sigmoid=use_sigmoid) > 0:
+        raise ValueError(describe_invalid_labels(target, num_classes, ignore_index, use_sigmoid))
 
 
 def check_per_class(name: str, value: Tensor, num_classes: int, highest: float = float('inf')) -> None:
@@ -225,6 +282,16 @@ def check_per_class(name: str, value: Tensor, num_classes: int, highest: float =
         raise ValueError(f'{name} has shape {tuple(value.shape)}, but the logits have {num_classes} classes')
     if not bool(((value >= 0) & (value <= highest)).all()):
         raise ValueError(f'{name} must lie between 0 and {highest}, got {value.tolist()}')
+
+
+def check_per_label(name: str, value: Tensor, num_channels: int, highest: float = float('inf')) -> None:
+    """Raise TypeError or ValueError unless ``value`` is a (C, 2) tensor between 0 and ``highest``."""
+    if isinstance(value, Tensor) and tuple(value.shape) != (num_channels, 2):
+        raise ValueError(
+            f'{name} has shape {tuple(value.shape)}; with use_sigmoid=True it must be {(num_channels, 2)}, one number '
+            'for label 0 and one for label 1 of every channel'
+        )
+    check_per_class(name, value.flatten() if isinstance(value, Tensor) else value, 2 * num_channels, highest)
 
 
 def check_class_counts(counts: Tensor) -> None:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mmrecall.functional.batch import Batch, Sums, interpolated
-from mmrecall.functional.statistics import ClassStatistics, full_precision_of, widest_float
+from mmrecall.functional.binary import count_entries, label_shares, shares_of
+from mmrecall.functional.statistics import (
+    ClassStatistics,
+    full_precision_of,
+    unchecked_class_statistics,
+    widest_float,
+)
 from mmrecall.functional.validation import (
     REDUCTIONS,
     UPSAMPLES,
@@ -25,7 +31,7 @@ from .distributed import LabelCheck, announce_refusal, is_distributed, reduce
 
 
 class BaseLoss(nn.Module):
-    """Base of the losses over a softmax, for segmentation (N, C, H, W) and classification (N, C) alike.
+    """Base of the losses of logits, for segmentation (N, C, H, W) and classification (N, C) alike.
 
     A loss is ``compute(reduce(update(batch)))``: `update` takes the sums of the batch of this rank, `reduce` adds up
     those of all ranks in one all-reduce, in training only, and `compute` returns this rank's share of the loss. Each
@@ -35,7 +41,7 @@ class BaseLoss(nn.Module):
     wait.
 
     Args:
-        num_classes: C; compared with the logits.
+        num_classes: C, the number of channels; compared with the logits.
         ignore_index: label that is left out, if the caller names none: mmseg's heads do, but for those of PIDNet and
             DDRNet, mmpretrain's do not.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``.
@@ -46,12 +52,18 @@ class BaseLoss(nn.Module):
             the gradient are those of logits interpolated by `torch.nn.functional.interpolate` to the size of the
             target. The losses that weigh classes make no map of that size, the others do.
         align_corners: of the interpolation.
+        use_sigmoid: every channel is a problem of two classes, label 0 and label 1, instead of all channels one of C
+            classes: for binary and multi-label tasks. Only for the losses with `has_sigmoid`.
 
     Shape:
-        - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32.
+        - logits: (N, C, ...), floating point; float16 and bfloat16 are computed in float32. C is at least 2, with
+          ``use_sigmoid`` at least 1.
         - target: (N, ...) integers in [0, C) or ignored, or (N, C, ...) soft labels: at least 0, of a sample at most 1
           in all. Integers or booleans of this shape are one-hot labels.
-        - output: a scalar, or one value a sample for ``reduction='none'`` (never scaled by the number of ranks).
+        - target with ``use_sigmoid``: (N, C, ...) labels 0, 1 or ignored: integers, booleans, or floats, which may be
+          anything between 0 and 1. Beside one channel (N, ...) too.
+        - output: a scalar, or one value a sample for ``reduction='none'`` (never scaled by the number of ranks); with
+          ``use_sigmoid`` one value for every label, in the shape of the target.
 
     Raises:
         ValueError: arguments that do not belong together. In forward: shapes that do not belong together, labels
@@ -70,6 +82,8 @@ class BaseLoss(nn.Module):
     """Number of vectors of counts in the all-reduce: 3, or 0 for a loss whose `update` counts no classes."""
     takes_low_resolution: ClassVar[bool] = False
     """Whether `update` takes logits of a lower resolution; others are interpolated before."""
+    has_sigmoid: ClassVar[bool] = False
+    """Whether the loss has a form with ``use_sigmoid``."""
     fixed_options: ClassVar[tuple[str, ...]] = ()
     """Options of the base class that the class sets itself."""
 
@@ -83,6 +97,7 @@ class BaseLoss(nn.Module):
         sync: bool = True,
         upsample: str | None = None,
         align_corners: bool = False,
+        use_sigmoid: bool = False,
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -90,10 +105,19 @@ class BaseLoss(nn.Module):
         unknown.pop('_delete_', None)
         if unknown:
             raise TypeError(_describe_unknown(type(self), unknown))
+        check_flag('use_sigmoid', use_sigmoid)
+        if use_sigmoid and not self.has_sigmoid:
+            raise ValueError(
+                f'got use_sigmoid=True, but {type(self).__name__} is a loss over a softmax; take RecallLoss, '
+                'WeightedCrossEntropyLoss or SoftmaxFocalLoss, or leave use_sigmoid out'
+            )
         if num_classes is not None:
             check_integer('num_classes', num_classes)
-        if num_classes is not None and num_classes < 2:
-            raise ValueError(f'num_classes is {num_classes}; a softmax needs at least 2')
+        if num_classes is not None and num_classes < (1 if use_sigmoid else 2):
+            raise ValueError(
+                f'num_classes is {num_classes}; '
+                + ('a sigmoid needs at least 1 channel' if use_sigmoid else 'a softmax needs at least 2')
+            )
         check_choice('reduction', reduction, REDUCTIONS)
         check_integer('ignore_index', ignore_index)
         check_finite('loss_weight', loss_weight)
@@ -111,8 +135,10 @@ class BaseLoss(nn.Module):
         self.sync = sync
         self.upsample = upsample
         self.align_corners = align_corners
+        self.use_sigmoid = use_sigmoid
+        self.label_smoothing = 0.0
         self.last_statistics: ClassStatistics | None = None
-        self._label_check = LabelCheck(type(self).__name__)
+        self._label_check = LabelCheck(type(self).__name__, use_sigmoid)
         # C and the device of the last good batch, for the all-reduce of a rank that refuses the next one
         self._last_seen: tuple[int, torch.device] | None = None
 
@@ -163,6 +189,8 @@ class BaseLoss(nn.Module):
             avg_factor,
             self.upsample if upsample is None else upsample,
             self.align_corners if align_corners is None else align_corners,
+            self.use_sigmoid,
+            self.label_smoothing,
         )
         has_peers = self.training and is_distributed(self.sync)
         # a compiler cannot break its graph inside a try statement: a single process does not go through one
@@ -187,7 +215,9 @@ class BaseLoss(nn.Module):
         invalid_labels = sums.invalid_labels
         if invalid_labels is None:
             num_classes = batch.logits.shape[1]
-            invalid_labels = count_invalid_labels(batch.target, num_classes, batch.ignore_index, sums.num_valid)
+            invalid_labels = count_invalid_labels(
+                batch.target, num_classes, batch.ignore_index, sums.num_valid, self.use_sigmoid
+            )
         # not _replace, which PyTorch 2.1 cannot compile
         return Sums(
             losses=sums.losses,
@@ -206,14 +236,15 @@ class BaseLoss(nn.Module):
             self._announce_refusal(batch.logits)
             raise
         self._last_seen = (batch.logits.shape[1], batch.logits.device)
-        return reduce(sums, batch.logits.shape[1], self.num_counts)
+        return reduce(sums, batch.num_classes, self.num_counts)
 
     def _check_num_classes(self, batch: Batch) -> None:
         if self.num_classes is not None and batch.logits.shape[1] != self.num_classes:
+            hint = ', 1 for labels 0 and 1: with use_sigmoid=True num_classes is the number of channels'
             raise ValueError(
                 f'logits of shape {tuple(batch.logits.shape)} have {batch.logits.shape[1]} channels, but this loss is '
                 f'for {self.num_classes} classes (its num_classes, or the length of its class_weight or class_counts); '
-                'make the head and the loss agree'
+                f'make the head and the loss agree{hint if self.use_sigmoid else ""}'
             )
 
     def _check_last_seen(self, batch: Batch) -> None:
@@ -231,13 +262,16 @@ class BaseLoss(nn.Module):
             if num_classes is None and logits.ndim > 1:
                 num_classes = logits.shape[1]
         if num_classes is not None or not self.num_counts:
-            announce_refusal(num_classes or 0, device, self.num_counts)
+            labels = 2 if self.use_sigmoid else 1
+            announce_refusal(labels * (num_classes or 0), device, self.num_counts)
 
     # what hooks and tools ask of a loss
 
     def as_soft_labels(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return one-hot integers or booleans as floating point, if the loss takes soft labels; others as they are."""
-        if not (self.takes_soft_labels and isinstance(logits, Tensor) and isinstance(target, Tensor)):
+        if self.use_sigmoid or not (
+            self.takes_soft_labels and isinstance(logits, Tensor) and isinstance(target, Tensor)
+        ):
             return target
         # mmpretrain's data preprocessor makes integers with to_onehot=True
         # with `upsample` their sizes differ
@@ -255,11 +289,19 @@ class BaseLoss(nn.Module):
         """Whether it is a cross entropy in which all samples weigh the same."""
         return False
 
+    @torch.no_grad()
+    def count(self, logits: Tensor, target: Tensor, ignore_index: int) -> ClassStatistics:
+        """Count the classes that the loss weighs, (C,) each; with ``use_sigmoid`` both labels of a channel, (2C,)."""
+        if not self.use_sigmoid:
+            return unchecked_class_statistics(logits, target, ignore_index)
+        batch = Batch(logits, target, ignore_index, use_sigmoid=True)
+        return count_entries(batch, shares_of(batch))
+
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor | None:
         """Return the weights, (C,), that the loss gives the classes of a batch with these counts; no state moves.
 
         Args:
-            statistics: of the whole batch, on all ranks, with predictions.
+            statistics: of `count`, of the whole batch, on all ranks.
             sample_weight_sums: those of `sum_sample_weights`, of the whole batch.
 
         Returns:
@@ -281,7 +323,10 @@ class BaseLoss(nn.Module):
 
     @torch.no_grad()
     def nonfinite_classes(self, logits: Tensor, target: Tensor, **call: Any) -> Tensor:
-        """Return (C,) booleans: the classes whose share of the loss of this call is not finite."""
+        """Return (C,) booleans: the classes whose share of the loss of this call is not finite.
+
+        With ``use_sigmoid`` they are the channels, or of one channel its two labels.
+        """
         # moves no running statistic and waits for no other rank, because gradients are off
         target = self.as_soft_labels(logits, target)
         bad = ~self.forward(logits, target, **{**call, 'reduction_override': 'none'}).isfinite()
@@ -289,12 +334,24 @@ class BaseLoss(nn.Module):
 
     def _classes_of(self, bad: Tensor, logits: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
         """Return which classes have a value of ``reduction='none'`` in ``bad``."""
+        if self.use_sigmoid:
+            return self._labels_of(bad, logits, target, ignore_index)
         if target.is_floating_point():
             return (target.movedim(1, -1)[bad] > 0).any(dim=0)
         # an infinite loss_weight makes NaN of what is ignored
         ignore_index = self.ignore_index if ignore_index is None else ignore_index
         labels = target[bad & valid_labels(target, logits.shape[1], ignore_index)].long()
         return torch.bincount(labels, minlength=logits.shape[1]) > 0
+
+    def _labels_of(self, bad: Tensor, logits: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
+        """Return which channels of a sigmoid, or labels of a single one, have a value in ``bad``."""
+        ignore_index = self.ignore_index if ignore_index is None else ignore_index
+        num_channels = logits.shape[1]
+        # (N, C, ...) labels, whatever the size of the logits
+        entries = target.unsqueeze(1) if target.ndim < logits.ndim else target
+        shares = label_shares(entries, ignore_index, torch.float32)
+        found = [((share > 0) & bad.reshape(entries.shape)).transpose(0, 1).flatten(1).any(dim=1) for share in shares]
+        return torch.cat(found) if num_channels == 1 else found[0] | found[1]
 
 
 def refuse_fixed_options(cls: type[BaseLoss], options: Mapping[str, Any]) -> None:

@@ -10,8 +10,9 @@ from mmrecall.functional.batch import Batch
 from mmrecall.functional.statistics import ClassStatistics
 
 from .base import BaseLoss
+from .binary import class_weights, number_of_channels
 from .class_counts import ClassCounts
-from .fixed_weights import SCHEMES, ClassWeight, FixedClassWeights, SchemeOptions, number_of_names
+from .fixed_weights import SCHEMES, ClassWeight, FixedClassWeights, SchemeOptions
 
 
 class ClassWeightedLoss(BaseLoss):
@@ -25,8 +26,8 @@ class ClassWeightedLoss(BaseLoss):
         min_weight: smallest weight of a scheme.
         max_weight: largest weight of a scheme.
         classes: the class names in order, for weights by name.
-        num_classes: C.
-        common: those of `BaseLoss`.
+        num_classes: C, with ``use_sigmoid`` the number of channels.
+        use_sigmoid: see `BaseLoss`, as all others.
 
     Raises:
         ValueError: arguments that do not belong together.
@@ -50,10 +51,15 @@ class ClassWeightedLoss(BaseLoss):
         max_weight: float | None = None,
         classes: Sequence[str] | None = None,
         num_classes: int | None = None,
+        use_sigmoid: bool = False,
         **common: Any,
     ) -> None:
-        super().__init__(number_of_names(classes, num_classes, self.names_option), **common)
-        counts = None if class_counts is None else ClassCounts(class_counts, self.num_classes, classes)
+        num_channels = number_of_channels(classes, num_classes, use_sigmoid, self.names_option)
+        super().__init__(num_channels, use_sigmoid=use_sigmoid, **common)
+        if class_counts is not None and use_sigmoid:
+            self.num_classes = 1
+        num_counted = 2 if use_sigmoid else self.num_classes
+        counts = None if class_counts is None else ClassCounts(class_counts, num_counted, classes)
         self.class_counts = counts
         options = SchemeOptions(beta, power, min_weight, max_weight)
         self._fixed_weights = FixedClassWeights(class_weight, counts, classes, options)
@@ -67,18 +73,18 @@ class ClassWeightedLoss(BaseLoss):
         self.power = power
         self.min_weight = min_weight
         self.max_weight = max_weight
-        if self.num_classes is None:
+        if self.num_classes is None and not use_sigmoid:
             self.num_classes = counts.num_classes if counts is not None else self._fixed_weights.num_classes
         if self.num_classes is not None and (counts is None or counts.known):
             # a wrong option is named here, not in the first step
-            self._fixed_weights.get(self.num_classes, torch.device('cpu'))
+            class_weights(self._fixed_weights, self.num_classes, torch.device('cpu'), use_sigmoid)
 
     def _weights(self, batch: Batch) -> Tensor:
         return self._weights_of_classes(batch.logits.shape[1], batch.logits.device)
 
-    def _weights_of_classes(self, num_classes: int, device: torch.device) -> Tensor:
-        """Return the (C,) weights in use, in `widest_float`; raise for class counts that are not known yet."""
-        return self._fixed_weights.get(num_classes, device, self.reweighting)
+    def _weights_of_classes(self, num_channels: int, device: torch.device) -> Tensor:
+        """Return the weights in use, in `widest_float`; raise for class counts that are not known yet."""
+        return class_weights(self._fixed_weights, num_channels, device, self.use_sigmoid, self.reweighting)
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor | None:
         """Return the weights, (C,), that the loss gives the classes now.
@@ -90,4 +96,5 @@ class ClassWeightedLoss(BaseLoss):
             tensor([0.5000, 1.5000], dtype=torch.float64)
         """
         support = statistics.support
-        return self._weights_of_classes(len(support), support.device)
+        num_channels = len(support) // 2 if self.use_sigmoid else len(support)
+        return self._weights_of_classes(num_channels, support.device)

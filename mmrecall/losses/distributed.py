@@ -101,10 +101,12 @@ class LabelCheck:
 
     Args:
         loss: name of the loss, for errors.
+        use_sigmoid: whether the labels are those of a sigmoid, 0 and 1.
     """
 
-    def __init__(self, loss: str = 'this loss') -> None:
+    def __init__(self, loss: str = 'this loss', use_sigmoid: bool = False) -> None:
         self.loss = loss
+        self.use_sigmoid = use_sigmoid
         self._pending: tuple[Tensor, torch.cuda.Event, Tensor, int, int] | None = None
 
     def __call__(self, sums: Sums, target: Tensor, num_classes: int, ignore_index: int, is_training_step: bool) -> None:
@@ -138,10 +140,12 @@ class LabelCheck:
         self, invalid_labels: float, refusals: float, target: Tensor, num_classes: int, ignore_index: int
     ) -> None:
         if invalid_labels > 0:
-            if count_invalid_labels(target, num_classes, ignore_index) > 0:
-                raise ValueError(f'{self.loss}: {describe_invalid_labels(target, num_classes, ignore_index)}')
+            if count_invalid_labels(target, num_classes, ignore_index, use_sigmoid=self.use_sigmoid) > 0:
+                found = describe_invalid_labels(target, num_classes, ignore_index, self.use_sigmoid)
+                raise ValueError(f'{self.loss}: {found}')
+            labels = '[0, 1]' if self.use_sigmoid else f'[0, {num_classes})'
             raise ValueError(
-                f'{self.loss}: {int(invalid_labels)} label(s) on another rank are outside [0, {num_classes}) and not '
+                f'{self.loss}: {int(invalid_labels)} label(s) on another rank are outside {labels} and not '
                 f'ignore_index={ignore_index}; that rank says which'
             )
         if refusals > 0:
@@ -149,7 +153,7 @@ class LabelCheck:
 
     def __getstate__(self) -> dict:
         # events cannot be pickled, and a copy has seen no batch
-        return {'loss': self.loss, '_pending': None}
+        return {'loss': self.loss, 'use_sigmoid': self.use_sigmoid, '_pending': None}
 
 
 def _is_in_vmap(tensor: Tensor) -> bool:

@@ -9,12 +9,20 @@ from torch import Tensor
 from mmrecall.functional import weighted
 from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Batch, Sums
+from mmrecall.functional.binary import count_larger_share
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
-from mmrecall.functional.validation import NORMALIZERS, check_choice, check_finite, is_soft
+from mmrecall.functional.validation import (
+    NORMALIZERS,
+    check_choice,
+    check_finite,
+    check_label_smoothing,
+    is_soft,
+)
 
 from .base import BaseLoss
-from .fixed_weights import ClassWeight, FixedClassWeights, class_factors, number_of_names
+from .binary import class_weights, number_of_channels
+from .fixed_weights import ClassWeight, FixedClassWeights, class_factors
 
 
 class RecallLoss(BaseLoss):
@@ -30,18 +38,23 @@ class RecallLoss(BaseLoss):
     iNaturalist 2018, where a class with two images gets no further than R~ = 0.17 in 90 epochs. Activation
     checkpointing moves it once, if the loss is called in one place.
 
+    With ``use_sigmoid`` every channel is such a problem of two classes: its entries of label 1 weigh their
+    false-negative rate, those of label 0 theirs. An entry above 0 is predicted as 1, others as 0. The running recall is
+    (C, 2), of label 0 and label 1 of every channel.
+
     Args:
         alpha: weight of the new recall in the running mean, 0 < alpha <= 1. 1 is the recall of the batch alone.
-        num_classes: C; needed for ``alpha < 1``.
+        num_classes: C, with ``use_sigmoid`` the number of channels, 1 for a binary task; needed for ``alpha < 1``.
         metric: ``'recall'``, or for ablations another of `mmrecall.functional.recall_weights`; only for ``alpha=1``.
         tversky_weights: weights of false positives and false negatives for ``metric='tversky'``.
         fn_floor: at least so many false negatives per present class; 1 is the authors' code. Only for ``alpha=1``.
         class_weight: factors of the recall weights: one per class, a dict of class index or name to factor (others are
-            1), or a file with either.
+            1), or a file with either. With ``use_sigmoid`` as in `WeightedCrossEntropyLoss`.
         normalizer: what ``'mean'`` divides by: ``'valid'`` samples, as in the paper; ``'all'`` samples, ignored ones
             too (the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the sum of the
             class weights over the valid samples.
         classes: the class names in order, for factors by name.
+        label_smoothing: see `WeightedCrossEntropyLoss`; it changes no recall.
         common: those of `BaseLoss`.
 
     Raises:
@@ -57,9 +70,12 @@ class RecallLoss(BaseLoss):
         >>> running = RecallLoss(alpha=0.5, num_classes=2)
         >>> running(logits, target, ignore_index=255), running.recall
         (tensor(0.6312), tensor([0.5000, 0.2500]))
+        >>> RecallLoss(use_sigmoid=True)(logits[:, 1:] - logits[:, :1], target, ignore_index=255)  # one channel
+        tensor(0.4067)
     """
 
     takes_low_resolution = True
+    has_sigmoid = True
     variants = ({}, dict(alpha=0.9), dict(metric='precision'))
     # checkpointed; equal on all ranks without a broadcast, because every rank moves it by the global counts
     recall: Tensor | None
@@ -74,13 +90,18 @@ class RecallLoss(BaseLoss):
         class_weight: ClassWeight | None = None,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,
+        label_smoothing: float = 0.0,
         loss_name: str = 'loss_recall',
+        use_sigmoid: bool = False,
         **common: Any,
     ) -> None:
-        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
+        num_channels = number_of_channels(classes, num_classes, use_sigmoid)
+        super().__init__(num_channels, loss_name=loss_name, use_sigmoid=use_sigmoid, **common)
+        check_label_smoothing(label_smoothing)
+        self.label_smoothing = label_smoothing
         check_choice('normalizer', normalizer, NORMALIZERS)
         self._factors = FixedClassWeights(class_factors(class_weight), classes=classes)
-        if self.num_classes is None:
+        if self.num_classes is None and not use_sigmoid:
             self.num_classes = self._factors.num_classes
         self._check_alpha(alpha, metric, fn_floor)
         check_weighting(metric, fn_floor, tversky_weights)
@@ -92,10 +113,14 @@ class RecallLoss(BaseLoss):
         self.normalizer = normalizer
         self.classes = classes
         self._moved = False
-        self.register_buffer('recall', torch.zeros(self.num_classes, dtype=torch.float32) if alpha < 1 else None)
+        recall = None
+        if alpha < 1:
+            shape = (self.num_classes, 2) if use_sigmoid else (self.num_classes,)
+            recall = torch.zeros(shape, dtype=torch.float32)
+        self.register_buffer('recall', recall)
         if self.num_classes is not None:
             # a wrong option is named here, not in the first step
-            self._factors.get(self.num_classes, torch.device('cpu'))
+            class_weights(self._factors, self.num_classes, torch.device('cpu'), use_sigmoid)
 
     def _check_alpha(self, alpha: float, metric: str, fn_floor: float) -> None:
         check_finite('alpha', alpha)
@@ -116,12 +141,12 @@ class RecallLoss(BaseLoss):
         """
         if self.class_weight is not None:
             # raises for factors of another number of classes before the all-reduce
-            self._factors.get(batch.logits.shape[1], batch.logits.device)
+            class_weights(self._factors, batch.logits.shape[1], batch.logits.device, self.use_sigmoid)
         sums = weighted.update(batch, self.normalizer, hits=True, predictions=self.metric != 'recall')
         if self.recall is None:
             return sums
-        support, true_positives = sums.counts
-        present = count_largest_mass(batch.target, batch.logits.shape[1]) if is_soft(batch.target) else support
+        support, true_positives = sums.counts[:2]
+        present = _count_present(batch) if is_soft(batch.target) else support
         # 0 times a finite sum is 0, and NaN otherwise
         nonfinite = sums.losses.detach().sum().to(sums.num_samples) * 0
         return Sums(
@@ -143,11 +168,14 @@ class RecallLoss(BaseLoss):
         else:
             if self._should_move():
                 self._move_recall(sums)
-            weights = 1 - self.recall.to(full_precision_of(batch.logits.dtype))
+            weights = 1 - self.recall.flatten().to(full_precision_of(batch.logits.dtype))
         return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
 
     def _with_factors(self, weights: Tensor) -> Tensor:
-        return weights if self.class_weight is None else weights * self._factors.get(len(weights), weights.device)
+        if self.class_weight is None:
+            return weights
+        num_channels = len(weights) // 2 if self.use_sigmoid else len(weights)
+        return weights * class_weights(self._factors, num_channels, weights.device, self.use_sigmoid)
 
     def _batch_weights(self, statistics: ClassStatistics) -> Tensor:
         return recall_weights(statistics, self.metric, self.fn_floor, self.tversky_weights)
@@ -177,7 +205,8 @@ class RecallLoss(BaseLoss):
         if sums.refusals is not None:
             unusable = unusable + sums.refusals
         # NaN == 0 is false: losses that are not finite, bad labels or a refusal on any rank leave the recall as it is
-        self.recall.lerp_(batch_recall, ((present > 0) * (self.alpha * (unusable == 0))).to(self.recall))
+        step = ((present > 0) * (self.alpha * (unusable == 0))).to(self.recall)
+        self.recall.lerp_(batch_recall.reshape(self.recall.shape), step.reshape(self.recall.shape))
 
     def _check_transform(self) -> None:
         # one that is passed to the transform, by torch.func.functional_call, may be changed in place
@@ -196,7 +225,7 @@ class RecallLoss(BaseLoss):
             >>> RecallLoss().class_weights(counts)
             tensor([0.2500, 0.5000], dtype=torch.float64)
         """
-        weights = self._batch_weights(statistics) if self.recall is None else 1 - self.recall
+        weights = self._batch_weights(statistics) if self.recall is None else 1 - self.recall.flatten()
         return self._with_factors(weights)
 
     def running_statistics(self) -> dict[str, Tensor]:
@@ -214,3 +243,10 @@ class RecallLoss(BaseLoss):
     def extra_repr(self) -> str:
         """Return what `print` shows of the loss."""
         return f'alpha={self.alpha}, metric={self.metric!r}, normalizer={self.normalizer!r}, sync={self.sync}'
+
+
+def _count_present(batch: Batch) -> Tensor:
+    """Count the samples of soft labels that make a class present."""
+    if batch.use_sigmoid:
+        return count_larger_share(batch)
+    return count_largest_mass(batch.target, batch.logits.shape[1])

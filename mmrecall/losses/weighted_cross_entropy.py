@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_label_smoothing, check_number
 
 from .class_weighted import ClassWeightedLoss
 from .fixed_weights import ClassWeight
@@ -22,6 +22,11 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     ``'inverse_frequency'``, its "Balanced CE" (Cui et al., CVPR 2019) with ``'effective_number'``. Every scheme is
     normalised to a mean weight of one.
 
+    With ``use_sigmoid`` every channel is a problem of two classes. Of one channel, a binary task, all options are those
+    of the two classes label 0 and label 1. Of several, a multi-label task, the weights are those of label 1 of every
+    channel, beside which label 0 weighs 1, as with ``pos_weight`` of `torch.nn.BCEWithLogitsLoss`; the schemes, which
+    need to know how frequent label 0 is, are for one channel.
+
     Args:
         class_weight: ``'inverse_frequency'``, ``'median_frequency'``, ``'effective_number'`` or ``'enet'`` (see
             `mmrecall.functional`), one weight per class, a dict of class index or name to weight (others are 1), or a
@@ -32,10 +37,10 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         beta: of ``'effective_number'``, in [0, 1); by default (N - 1) / N with N the sum of the counts.
         normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples
             (PyTorch's weighted mean of class indices), the default with class weights; ``'valid'`` samples, the
-            default without; ``'all'`` samples, ignored ones too (mmseg's default without class weights, and the
-            authors' code), for which ``avg_factor`` stands in if it is passed.
+            default without, and with ``use_sigmoid``; ``'all'`` samples, ignored ones too (mmseg's default without
+            class weights, and the authors' code), for which ``avg_factor`` stands in if it is passed.
         classes: the class names in order, for weights by name.
-        num_classes: C.
+        num_classes: C, with ``use_sigmoid`` the number of channels, 1 for a binary task.
         power: exponent of the weights of a scheme, from 0 (ones) to 1 (the scheme as it is), before they are normalised
             to a mean of one: 0.5 with ``'inverse_frequency'`` is 1 / sqrt(count).
         min_weight: smallest weight of a scheme, after the normalisation, also of a class without samples, which the
@@ -43,6 +48,8 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         max_weight: largest weight of a scheme, after the normalisation.
         no_object_weight: weight of one class more, the last, that the data do not have: "no object" of Mask2Former and
             MaskFormer. The logits then have C + 1 channels; all other options are those of the C classes.
+        label_smoothing: s in [0, 1]: a label t counts as (1 - s) t + s / C in the loss, each class with its weight, as
+            in `torch.nn.CrossEntropyLoss`; with ``use_sigmoid`` C is 2. It changes no divisor.
         common: those of `BaseLoss`.
 
     Raises:
@@ -59,9 +66,15 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         tensor(1.0639)
         >>> torch.nn.functional.cross_entropy(logits, target, torch.tensor([0.5, 1.5]), ignore_index=255)
         tensor(1.0639)
+        >>> labels = torch.tensor([[1, 0], [0, 1], [1, 0], [1, 1]])  # two classes at once
+        >>> WeightedCrossEntropyLoss([2.0, 1.0], use_sigmoid=True)(logits, labels)
+        tensor(1.0502)
+        >>> torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0, 1.0]))(logits, labels.float())
+        tensor(1.0502)
     """
 
     takes_low_resolution = True
+    has_sigmoid = True
     variants = (dict(class_weight='inverse_frequency'),)
 
     def __init__(
@@ -73,14 +86,19 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         classes: Sequence[str] | None = None,
         num_classes: int | None = None,
         no_object_weight: float | None = None,
+        label_smoothing: float = 0.0,
         loss_name: str = 'loss_weighted_ce',
         power: float = 1.0,
         min_weight: float | None = None,
         max_weight: float | None = None,
+        use_sigmoid: bool = False,
         **common: Any,
     ) -> None:
         if no_object_weight is not None:
             check_number('no_object_weight', no_object_weight)
+        check_label_smoothing(label_smoothing)
+        if use_sigmoid:
+            _check_sigmoid(class_counts, num_classes, no_object_weight)
         super().__init__(
             class_weight,
             class_counts,
@@ -90,11 +108,13 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
             max_weight,
             classes,
             num_classes,
+            use_sigmoid,
             loss_name=loss_name,
             **common,
         )
+        self.label_smoothing = label_smoothing
         self.normalizer = weighted.default_normalizer(
-            normalizer, no_object_weight if class_weight is None else class_weight
+            normalizer, no_object_weight if class_weight is None else class_weight, use_sigmoid
         )
         check_choice('normalizer', self.normalizer, NORMALIZERS)
         self.classes = classes
@@ -120,7 +140,8 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     @classmethod
     def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
         """Return whether there are no class weights."""
-        return options.get('class_weight') is None and options.get('no_object_weight') is None
+        has_weights = options.get('class_weight') is not None or options.get('no_object_weight') is not None
+        return not (has_weights or options.get('use_sigmoid') or options.get('label_smoothing'))
 
     @property
     def is_cross_entropy(self) -> bool:
@@ -130,3 +151,17 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     def extra_repr(self) -> str:
         """Return what `print` shows of the loss."""
         return f'class_weight={self.class_weight!r}, normalizer={self.normalizer!r}, sync={self.sync}'
+
+
+def _check_sigmoid(class_counts: object, num_classes: int | None, no_object_weight: float | None) -> None:
+    if no_object_weight is not None:
+        raise ValueError(
+            f'got no_object_weight={no_object_weight} together with use_sigmoid=True; "no object" is a class of a '
+            'softmax: leave one of them out'
+        )
+    if class_counts is not None and num_classes not in (None, 1):
+        raise ValueError(
+            f'got class_counts and num_classes={num_classes} together with use_sigmoid=True; expected counts of label 0 '
+            'and label 1 of one channel (num_classes=1): for several channels set class_weight to a list, the weight of '
+            'label 1 in every channel'
+        )

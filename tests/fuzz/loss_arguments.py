@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmrecall.functional.backends import cpu
+from mmrecall.functional.backends import binary, cpu
 from mmrecall.losses import ClassCounts
 from mmrecall.losses.base import BaseLoss
 from mmrecall.registry import MODELS
@@ -120,6 +120,7 @@ def usual_options(num_classes):
         'gamma': number,
         'ignore_index': st.sampled_from([255, -100, 0, 1]),
         'keep_ratio': st.floats(0.01, 1),
+        'label_smoothing': st.floats(0, 1),
         'loss_name': st.just('loss_other'),
         'loss_weight': st.floats(-2, 2),
         'max_margin': number,
@@ -137,6 +138,7 @@ def usual_options(num_classes):
         'sync': st.booleans(),
         'tau': st.floats(0, 3),
         'tversky_weights': st.tuples(number, number),
+        'use_sigmoid': st.booleans(),
     }
 
 
@@ -170,6 +172,8 @@ def calls(draw, loss, num_classes):
     logits = draw(scores(shapes[0], values, 'logits' in strange))
     if not num_classes:
         target = torch.zeros(shapes[1], dtype=torch.long)
+    elif loss.use_sigmoid and not soft:
+        target = draw(class_indices(shapes[0], 2, ignored, values, 'target' in strange))
     elif soft:
         target = draw(soft_labels(shapes[0], values, 'target' in strange))
     else:
@@ -331,7 +335,7 @@ def build(construction):
             for module in loss.modules():
                 if isinstance(module, ClassCounts) and module.automatic:
                     module.set(list(range(1, module.num_classes + 1)))
-        labels = torch.zeros(2, dtype=torch.long)
+        labels = torch.zeros((2, construction.num_classes) if loss.use_sigmoid else 2, dtype=torch.long)
         copy.deepcopy(loss)(torch.zeros(2, construction.num_classes), labels, ignore_index=255)
     except (TypeError, ValueError, FileNotFoundError) as error:
         check_error(error, names)
@@ -361,7 +365,10 @@ def check_call(loss, call, moderate):
     if call.with_gradient and isinstance(logits, Tensor) and logits.dtype in FLOATS:
         logits = logits.detach().requires_grad_()
     given_before = [copied(logits), copied(call.target)]
-    with mock.patch.object(cpu, '_SMALL', 1 if call.fused else cpu._SMALL):
+    with (
+        mock.patch.object(cpu, '_SMALL', 1 if call.fused else cpu._SMALL),
+        mock.patch.object(binary, '_BLOCK', 8 if call.fused else binary._BLOCK),
+    ):
         value = call_loss(loss, logits, call)
         assert all(unchanged(*pair) for pair in zip((logits, call.target), given_before, strict=True))
         if value is None or not call.training:

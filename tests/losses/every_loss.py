@@ -23,12 +23,14 @@ COUNTS = [700, 90, 40, 5]
 LOSSES = {
     'recall': (RecallLoss, {}),
     'running recall': (RecallLoss, dict(alpha=0.5, num_classes=CLASSES)),
+    'smoothed recall': (RecallLoss, dict(label_smoothing=0.2)),
     'weighted': (WeightedCrossEntropyLoss, dict(class_weight='inverse_frequency', class_counts=COUNTS)),
     'weighted mean': (
         WeightedCrossEntropyLoss,
         dict(class_weight='effective_number', class_counts='auto', num_classes=CLASSES, normalizer='weight'),
     ),
     'focal': (SoftmaxFocalLoss, {}),
+    'focal by class': (SoftmaxFocalLoss, dict(alpha=[0.5, 1.0, 2.0, 0.1])),
     'top k': (OHEMCrossEntropyLoss, {}),
     'tversky': (SoftTverskyLoss, {}),
     'dice': (SoftDiceLoss, {}),

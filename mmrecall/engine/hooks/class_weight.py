@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmrecall.engine.hooks.loss_calls import LossCall, LossCalls, is_softmax_loss, is_stock_cross_entropy
 from mmrecall.engine.runner import trained_classes, unwrap_model
+from mmrecall.functional.batch import num_classes_of
 from mmrecall.functional.hard_samples import sum_focal_weights
 from mmrecall.functional.recall import class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, unchecked_class_statistics, widest_float
@@ -47,8 +48,9 @@ class ClassWeightHook(Hook):
       from one run
 
     LOSS is the name of the module (``decode_head.loss_decode``), CLASS the name in the data set, or the number if it
-    has none. Classes that are absent from the batch are left out, and so are weights that are all 0. The numbers have 6
-    digits. ``tools/analysis_tools/compare_runs.py`` draws them.
+    has none. A loss with ``use_sigmoid`` and several channels has two classes for each, NAME=0 and NAME=1. Classes that
+    are absent from the batch are left out, and so are weights that are all 0. The numbers have 6 digits.
+    ``tools/analysis_tools/compare_runs.py`` draws them.
 
     The hook costs a pass over the logits and two small all-reduces, in the iterations that are logged; nothing in the
     others. A compiled model is compiled a second time, for the iterations that are logged. A line of the log has three
@@ -93,7 +95,8 @@ class ClassWeightHook(Hook):
         scalars: dict[str, float] = {}
         for name, counted in found.items():
             for quantity, present, values in _quantities(watched[name], counted):
-                scalars.update(_by_class(f'{quantity}/{name}', present, values, classes))
+                names = _names(watched[name], len(values), classes)
+                scalars.update(_by_class(f'{quantity}/{name}', present, values, names))
         if scalars:
             # The visualizer of every rank but 0 writes nothing.
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
@@ -110,7 +113,9 @@ def _over_ranks(names: Sequence[str], calls: Sequence[LossCall], runner: Runner)
     device = next(unwrap_model(runner).parameters()).device
     num_classes = torch.zeros(len(names), dtype=torch.int64, device=device)
     for index, name in enumerate(names):
-        num_classes[index] = max((call.given[0].shape[1] for call in calls_of[name]), default=0)
+        num_classes[index] = max(
+            (num_classes_of(call.given[0], _has_sigmoid(call.loss)) for call in calls_of[name]), default=0
+        )
     all_reduce(num_classes, 'max')
     counts = {
         name: _count(calls_of[name], number, device)
@@ -133,14 +138,19 @@ def _count(calls: Sequence[LossCall], num_classes: int, device: torch.device) ->
     total = torch.zeros(4, num_classes, dtype=widest_float(device), device=device)
     for call in calls:
         batch = call.batch()
-        rows = (*unchecked_class_statistics(*batch), _sum_sample_weights(call.loss, *batch))
+        count = call.loss.count if isinstance(call.loss, BaseLoss) else unchecked_class_statistics
+        rows = (*count(*batch), _sum_sample_weights(call.loss, *batch))
         total += torch.stack([row.to(total) for row in rows])
     return total
 
 
 def _sum_sample_weights(loss: nn.Module, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     sums = loss.sum_sample_weights(logits, target, ignore_index) if isinstance(loss, BaseLoss) else None
-    return sum_focal_weights(logits, target, _GAMMA, ignore_index) if sums is None else sums
+    return sum_focal_weights(logits, target, _GAMMA, ignore_index, _has_sigmoid(loss)) if sums is None else sums
+
+
+def _has_sigmoid(loss: nn.Module) -> bool:
+    return isinstance(loss, BaseLoss) and loss.use_sigmoid
 
 
 @torch.no_grad()
@@ -150,7 +160,7 @@ def _quantities(loss: nn.Module, counted: LoggedClasses) -> Iterator[tuple[str, 
     present = support > 0
     yield 'class_recall', present, class_recall(statistics)
     for name, running in loss.running_statistics().items() if isinstance(loss, BaseLoss) else ():
-        yield f'class_running_{name}', present, running
+        yield f'class_running_{name}', present, running.flatten()
     yield 'class_share', present, support / support.sum()
     for quantity, weights in _weights(loss, counted):
         weights = weights.to(widest_float(weights.device)) * present
@@ -183,10 +193,22 @@ def _given_weights(loss: nn.Module) -> Any:
     return loss.weight if isinstance(loss, nn.CrossEntropyLoss) else loss.class_weight
 
 
-def _by_class(prefix: str, present: Tensor, values: Tensor, classes: Sequence[str] | None) -> dict[str, float]:
+def _names(loss: nn.Module, num_classes: int, classes: Sequence[str] | None) -> Sequence[str]:
+    """Return the names of the classes of a loss, or their numbers."""
+    if _has_sigmoid(loss) and num_classes > 2:
+        channels = _named(classes, num_classes // 2)
+        return [f'{channel}={label}' for channel in channels for label in (0, 1)]
+    return _named(classes, num_classes)
+
+
+def _named(classes: Sequence[str] | None, number: int) -> Sequence[str]:
+    named = classes is not None and len(classes) == number == len(set(classes))
+    return classes if named else [str(one) for one in range(number)]
+
+
+def _by_class(prefix: str, present: Tensor, values: Tensor, names: Sequence[str]) -> dict[str, float]:
     numbers = present.nonzero().flatten().tolist()
-    named = classes is not None and len(classes) == len(values) == len(set(classes))
     return {
-        f'{prefix}/{classes[number] if named else number}': float(f'{value:.6g}')
+        f'{prefix}/{names[number]}': float(f'{value:.6g}')
         for number, value in zip(numbers, values[present].tolist(), strict=True)
     }

@@ -157,6 +157,8 @@ def non_finite_channels(logits: Tensor) -> Tensor:
 
 
 def _names(chosen: Tensor, classes: Sequence[str] | None) -> str:
+    if len(chosen) == 1:
+        return 'the only channel'
     if chosen.all():
         return f'all {len(chosen)} classes'
     numbers = chosen.nonzero().flatten().tolist()

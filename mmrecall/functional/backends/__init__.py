@@ -8,7 +8,7 @@ import torch
 from ..batch import Batch, interpolated, is_low_resolution
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums
-from . import cpu, gpu, reference, strips
+from . import binary, cpu, gpu, reference, strips
 
 # PyTorch 2.1 has it elsewhere; its compiler knows either
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
@@ -25,7 +25,8 @@ def class_sums(
 ) -> ClassSums:
     """Count every class and sum the cross entropy of its samples, of adjusted logits; without checks.
 
-    A label outside [0, C) is left out, and no GPU is waited for. On a CPU a compiled model breaks its graph here.
+    A label outside [0, C) is left out, and no GPU is waited for. On a CPU a compiled model breaks its graph here. The
+    classes of a sigmoid, and those with smoothed labels, have one way for all devices.
 
     Args:
         batch: the arguments of the loss; low-resolution logits are interpolated.
@@ -33,6 +34,10 @@ def class_sums(
         hits: whether to count true positives.
         predictions: whether to count predicted samples.
     """
+    if batch.use_sigmoid:
+        return binary.class_sums(interpolated(batch), compiling=is_compiling())
+    if batch.label_smoothing:
+        return reference.class_sums(interpolated(batch), adjustment, hits=hits, predictions=predictions)
     if is_low_resolution(batch) and not gpu.covers(batch):
         # on a GPU the compiler makes one kernel of interpolation and loss, which the strips would only split
         if strips.covers(batch) and (batch.logits.device.type == 'cpu' or not is_compiling()):

@@ -11,6 +11,7 @@ from ..statistics import (
     as_counts,
     count_predictions,
     full_precision,
+    full_precision_of,
     labels_with_ignore_bin,
     predict,
     soft_targets,
@@ -30,9 +31,12 @@ def class_sums(
     """
     logits, target, ignore_index, sample_weight = batch[:4]
     adjusted = logits if adjustment is None else adjustment.apply(logits, target, ignore_index)
+    if batch.label_smoothing:
+        losses = sample_losses(adjusted, smoothed_labels(batch), ignore_index, sample_weight)
+        return _sums_of_terms(batch, losses, hits=hits, predictions=predictions)
     losses = sample_losses(adjusted, target, ignore_index, sample_weight)
     if is_soft(target):
-        return _soft_class_sums(batch, losses, hits=hits, predictions=predictions)
+        return _sums_of_terms(batch, losses, hits=hits, predictions=predictions)
     num_classes = logits.shape[1]
     bins = labels_with_ignore_bin(target, num_classes, ignore_index)
     is_hit = predicted = None
@@ -50,13 +54,28 @@ def class_sums(
     )
 
 
-def _soft_class_sums(batch: Batch, losses: Tensor, *, hits: bool, predictions: bool) -> ClassSums:
+def _sums_of_terms(batch: Batch, losses: Tensor, *, hits: bool, predictions: bool) -> ClassSums:
+    """Return the sums of a batch with a term (N, C, ...) for every class of a sample; counts are of its own labels."""
     if batch.reduction != 'none':
         losses = sum_over_samples(losses).to(losses.dtype)
-    if not (hits or predictions):
+    if is_soft(batch.target) and not (hits or predictions):
         return ClassSums(losses, sum_over_samples(soft_targets(batch.target)), None, None)
     counts = unchecked_class_statistics(batch.logits, batch.target, batch.ignore_index, predictions)
-    return ClassSums(losses, counts.support, counts.true_positives, counts.predicted)
+    predicted = None if counts.predicted is None else as_counts(counts.predicted)
+    return ClassSums(losses, as_counts(counts.support), as_counts(counts.true_positives), predicted)
+
+
+def smoothed_labels(batch: Batch) -> Tensor:
+    """Return the shares (N, C, ...) of the classes after smoothing: (1 - s) t + s / C, 0 where a sample is ignored."""
+    num_classes, dtype = batch.logits.shape[1], full_precision_of(batch.logits.dtype)
+    if is_soft(batch.target):
+        mass = soft_targets(batch.target).to(dtype)
+    else:
+        bins = labels_with_ignore_bin(batch.target, num_classes, batch.ignore_index).unsqueeze(1)
+        classes = torch.arange(num_classes, device=bins.device).reshape(-1, *[1] * (bins.ndim - 2))
+        mass = (bins == classes).to(dtype)
+    share = batch.label_smoothing
+    return torch.where(mass.sum(dim=1, keepdim=True) > 0, (1 - share) * mass + share / num_classes, 0)
 
 
 def sample_losses(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> Tensor:

@@ -90,6 +90,38 @@ def test_a_running_recall_and_its_weight_are_logged_as_the_loss_used_them(tmp_pa
     assert loss.recall.tolist() == [0.25, 0.125, 0.0]
 
 
+def test_a_sigmoid_of_one_channel_has_the_two_classes_of_the_data(tmp_path):
+    one_channel = LOGITS[:, 1:2] - LOGITS[:, :1]
+    loss = RecallLoss(use_sigmoid=True, alpha=0.5, num_classes=1)
+    log = logged(tmp_path, loss, [(one_channel, TARGET)], classes=('sky', 'pole'))
+    assert of(log, 'class_recall') == {'sky': 1.0, 'pole': 0.5}
+    assert of(log, 'class_share') == {'sky': 0.5, 'pole': 0.5}
+    assert of(log, 'class_running_recall') == {'sky': 0.5, 'pole': 0.25}
+    assert of(log, 'class_weight') == pytest.approx({'sky': 0.4, 'pole': 0.6})
+
+
+@pytest.mark.parametrize('loss', [RecallLoss, WeightedCrossEntropyLoss, SoftmaxFocalLoss])
+def test_a_sigmoid_of_several_channels_has_two_classes_for_each(tmp_path, loss):
+    target = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 0], [255, 0, 0], [1, 0, 0]])
+    log = logged(tmp_path, loss(use_sigmoid=True), [(LOGITS, target)])
+    expected = {'sky=0': 1.0, 'sky=1': 1.0, 'pole=0': 1.0, 'pole=1': 1.0, 'car=0': 0.8}
+    assert of(log, 'class_recall') == expected
+    weights = 'hypothetical_recall_weight' if loss is WeightedCrossEntropyLoss else 'class_weight'
+    if loss is SoftmaxFocalLoss:
+        # of label 0 the p is that of a sigmoid of -z
+        mean = {f'{one}={label}': [] for one in ('sky', 'pole', 'car') for label in (0, 1)}
+        for row, labels in zip(LOGITS.tolist(), target.tolist(), strict=True):
+            for name, score, label in zip(('sky', 'pole', 'car'), row, labels, strict=True):
+                if label != 255:
+                    mean[f'{name}={label}'].append((1 / (1 + np.exp(score if label else -score))) ** 2)
+        mean = {name: np.mean(found) for name, found in mean.items() if found}
+        assert of(log, weights) == pytest.approx(
+            {name: one / sum(mean.values()) for name, one in mean.items()}, rel=1e-4
+        )
+    else:
+        assert of(log, weights) == {name: float(name == 'car=0') for name in expected}
+
+
 def test_static_weights_are_in_shares_of_the_classes_present(tmp_path):
     log = logged(tmp_path, WeightedCrossEntropyLoss([1.0, 3.0, 5.0]))
     assert of(log, 'class_weight') == {'sky': 0.25, 'pole': 0.75}

@@ -57,7 +57,7 @@ def test_in_the_boundary_head_of_stdc_the_loss_and_the_remedy_are_named(name):
         type='STDCHead', in_channels=8, channels=8, num_convs=1, concat_input=False, num_classes=2, out_channels=1,
         threshold=0.5, boundary_threshold=0.1, loss_decode=dict(type=f'mmrecall.{name}'), norm_cfg=NORM, in_index=0,
     )  # fmt: skip
-    with pytest.raises(ValueError, match=f'but {name} is a softmax.*STDC.*set CrossEntropyLoss with use_sigmoid=True'):
+    with pytest.raises(ValueError, match=f'but {name} is a softmax.*STDC.*set use_sigmoid=True in RecallLoss'):
         step(head)
 
 
