@@ -161,7 +161,7 @@ def _check_sigmoid(class_counts: object, num_classes: int | None, no_object_weig
         )
     if class_counts is not None and num_classes not in (None, 1):
         raise ValueError(
-            f'got class_counts and num_classes={num_classes} together with use_sigmoid=True; expected counts of label 0 '
-            'and label 1 of one channel (num_classes=1): for several channels set class_weight to a list, the weight of '
-            'label 1 in every channel'
+            f'got class_counts and num_classes={num_classes} together with use_sigmoid=True; expected counts of label '
+            '0 and label 1 of one channel (num_classes=1): for several channels set class_weight to a list, the weight '
+            'of label 1 in every channel'
         )
