@@ -46,16 +46,6 @@ class Batch(NamedTuple):
     label_smoothing: float = 0.0
     """Share of a label that is spread evenly over the classes, in the loss alone."""
 
-    @property
-    def num_classes(self) -> int:
-        """Number of classes that are counted: C, or with ``use_sigmoid`` 2C, the labels 0 and 1 of every channel."""
-        return num_classes_of(self.logits, self.use_sigmoid)
-
-    @property
-    def has_soft_labels(self) -> bool:
-        """Whether the labels are a mass per class that the classes of a sample share."""
-        return is_soft(self.target) and not self.use_sigmoid
-
     def check(self, loss: str = 'this loss') -> None:
         """Raise TypeError or ValueError for types, shapes and names that do not belong together; read no value.
 
@@ -98,8 +88,13 @@ class Sums(NamedTuple):
 
 
 def num_classes_of(logits: Tensor, use_sigmoid: bool) -> int:
-    """Return the number of classes that are counted, see `Batch.num_classes`."""
+    """Return the number of classes that are counted: C, of a sigmoid 2C, the labels 0 and 1 of every channel."""
     return 2 * logits.shape[1] if use_sigmoid else logits.shape[1]
+
+
+def shares_mass(batch: Batch) -> bool:
+    """Return whether the labels are soft, and the classes of a sample share a mass of 1."""
+    return is_soft(batch.target) and not batch.use_sigmoid
 
 
 def is_low_resolution(batch: Batch) -> bool:
@@ -130,7 +125,7 @@ def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None
         # an error would have to read it, which waits for the device
         return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
     if normalizer == 'all':
-        count = target.numel() // target.shape[1] if batch.has_soft_labels and target.shape[1] else target.numel()
+        count = target.numel() // target.shape[1] if shares_mass(batch) and target.shape[1] else target.numel()
         return torch.full((), count, dtype=dtype, device=target.device)
     if num_valid is None:
         num_valid = valid_labels(target, batch.logits.shape[1], batch.ignore_index).count_nonzero()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .batch import Batch
+from .compiling import is_compiling
 from .statistics import ClassStatistics, full_precision, full_precision_of, sum_over_samples
 from .validation import is_soft
 
@@ -112,7 +113,7 @@ def cross_entropy_terms(batch: Batch, shares: tuple[Tensor, Tensor]) -> tuple[Te
 
 
 def _as_float(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    if torch._C._are_functorch_transforms_active():
+    if is_compiling() or torch._C._are_functorch_transforms_active():
         return mask.to(dtype)
     # a CPU converts bytes several times as fast as booleans
     return mask.view(torch.uint8).to(dtype)

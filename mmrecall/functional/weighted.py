@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .backends import class_sums
-from .batch import Batch, Sums, count_samples, reciprocal
+from .batch import Batch, Sums, count_samples, num_classes_of, reciprocal, shares_mass
 from .binary import num_class_weights, weights_by_label
 from .logit_adjustment import LogitAdjustment
 from .statistics import ClassStatistics, labels_with_ignore_bin, widest_float
@@ -160,7 +160,7 @@ def given_weights(class_weight: Tensor | None, batch: Batch) -> Tensor:
     """Return the weights of the classes that are counted, checked, in `widest_float`; ones if left out."""
     dtype, num_channels = widest_float(batch.logits.device), batch.logits.shape[1]
     if class_weight is None:
-        return torch.ones(batch.num_classes, dtype=dtype, device=batch.logits.device)
+        return torch.ones(num_classes_of(batch.logits, batch.use_sigmoid), dtype=dtype, device=batch.logits.device)
     check_per_class(
         'class_weight', class_weight, num_class_weights(num_channels) if batch.use_sigmoid else num_channels
     )
@@ -186,7 +186,7 @@ def update(
     hits = hits or batch.upsample is not None
     sums = class_sums(batch, adjustment, hits=hits, predictions=predictions)
     counts = tuple(one for one in (sums.support, sums.true_positives, sums.predicted) if one is not None)
-    num_valid = None if batch.has_soft_labels else sums.support.sum()
+    num_valid = None if shares_mass(batch) else sums.support.sum()
     num_samples = count_samples(batch, normalizer, num_valid)
     return Sums(sums.losses, num_samples, counts, num_valid, invalid_labels=sums.invalid_labels)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmrecall.functional.batch import Batch, Sums, interpolated
+from mmrecall.functional.batch import Batch, Sums, interpolated, num_classes_of
 from mmrecall.functional.binary import count_entries, label_shares, shares_of
 from mmrecall.functional.statistics import (
     ClassStatistics,
@@ -236,7 +236,7 @@ class BaseLoss(nn.Module):
             self._announce_refusal(batch.logits)
             raise
         self._last_seen = (batch.logits.shape[1], batch.logits.device)
-        return reduce(sums, batch.num_classes, self.num_counts)
+        return reduce(sums, num_classes_of(batch.logits, self.use_sigmoid), self.num_counts)
 
     def _check_num_classes(self, batch: Batch) -> None:
         if self.num_classes is not None and batch.logits.shape[1] != self.num_classes:

@@ -6,12 +6,10 @@ from functools import cache
 import torch
 
 from ..batch import Batch, interpolated, is_low_resolution
+from ..compiling import is_compiling
 from ..logit_adjustment import LogitAdjustment
 from ..statistics import ClassSums
 from . import binary, cpu, gpu, reference, strips
-
-# PyTorch 2.1 has it elsewhere; its compiler knows either
-is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
 
 
 @cache
@@ -35,7 +33,7 @@ def class_sums(
         predictions: whether to count predicted samples.
     """
     if batch.use_sigmoid:
-        return binary.class_sums(interpolated(batch), compiling=is_compiling())
+        return binary.class_sums(interpolated(batch))
     if batch.label_smoothing:
         return reference.class_sums(interpolated(batch), adjustment, hits=hits, predictions=predictions)
     if is_low_resolution(batch) and not gpu.covers(batch):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..binary import by_class, count_entries, cross_entropy_terms, loss_factors, shares_of
+from ..compiling import is_compiling
 from ..statistics import ClassSums, full_precision, full_precision_of, sum_over_samples
 from .differentiation import has_plain_gradient, is_plain_backward
 
@@ -25,14 +26,12 @@ from .differentiation import has_plain_gradient, is_plain_backward
 _BLOCK = 2**17
 
 
-def class_sums(batch: Batch, *, compiling: bool) -> ClassSums:
+def class_sums(batch: Batch) -> ClassSums:
     """Count every class (channel, label) and sum its cross entropy; without checks.
 
-    Args:
-        batch: with logits of the size of the labels.
-        compiling: whether a compiler traces the call, which has no use for the pass in blocks.
+    The logits have the size of the labels. A compiler has no use for the pass in blocks.
     """
-    if not compiling and _in_blocks(batch):
+    if not is_compiling() and _in_blocks(batch):
         sums = _sums_of_blocks(batch)
         # what is infinite or NaN is left to the steps, which keep an entry that is left out apart
         if sums.losses.isfinite().all():
@@ -79,23 +78,23 @@ def _sums_of_blocks(batch: Batch) -> ClassSums:
 class _BlockSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, weight: Tensor | None, *options: Any) -> tuple[Tensor, ...]:
-        totals = [torch.zeros(2 * logits.shape[1], dtype=torch.float64) for _ in range(4)]
+        totals = [logits.new_zeros(2 * logits.shape[1], dtype=torch.float64) for _ in range(4)]
         for _, block in _blocks(logits, target, weight, *options):
             shares = shares_of(block)
             scores = full_precision(block.logits)
             either = F.softplus(-scores.abs())
             negative, positive = loss_factors(block, shares)
             terms = negative * scores.clamp(min=0).add_(either), positive * scores.neg().clamp_(min=0).add_(either)
-            counts = count_entries(block, shares, _sum_of_block)
+            support, predicted, true_positives = count_entries(block, shares, _sum_of_block)
+            assert predicted is not None
             losses = by_class(*(_sum_of_block(term) for term in terms))
-            for total, one in zip(totals, (losses, *counts), strict=True):
+            for total, one in zip(totals, (losses, support, predicted, true_positives), strict=True):
                 total += one
         ctx.save_for_backward(logits, target, weight)
         ctx.options = options
         ctx.set_materialize_grads(False)
-        losses, *counts = totals
-        ctx.mark_non_differentiable(*counts)
-        return losses.to(full_precision_of(logits.dtype), copy=True), *counts
+        ctx.mark_non_differentiable(*totals[1:])
+        return totals[0].to(full_precision_of(logits.dtype), copy=True), *totals[1:]
 
     @staticmethod
     def backward(ctx: Any, incoming: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
