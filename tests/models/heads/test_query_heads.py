@@ -124,7 +124,10 @@ def test_loss_decode_is_said(head):
 
 
 @every_head
-@pytest.mark.parametrize('loss', ['SoftmaxFocalLoss', 'LogitAdjustedLoss', 'BalancedSoftmaxLoss', 'SoftDiceLoss'])
+@pytest.mark.parametrize(
+    'loss',
+    ['SoftmaxFocalLoss', 'LogitAdjustedLoss', 'BalancedSoftmaxLoss', 'BalancedLogitVariationLoss', 'SoftDiceLoss'],
+)
 def test_a_loss_without_class_weights_says_which_have_them(head, loss):
     options = dict(class_counts=[1] * 6) if 'Logit' in loss or 'Balanced' in loss else {}
     config = config_of(head, loss_cls=dict(type=f'mmrecall.{loss}', class_weight=WEIGHTS, **options))
