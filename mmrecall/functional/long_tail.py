@@ -246,8 +246,8 @@ def logit_variation_scales(class_counts: Tensor) -> Tensor:
     rarity = -logit_offsets(class_counts)
     seen = class_counts > 0
     # the rarity is 0 where one class has all samples, and 0 / 0 is NaN
-    scales = (rarity / rarity.where(seen, 0).max()).nan_to_num(nan=0.0)
-    return scales.where(seen, 1.0)
+    scales = (rarity / torch.where(seen, rarity, 0).max()).nan_to_num(nan=0.0)
+    return torch.where(seen, scales, 1.0)
 
 
 def with_variation(batch: Batch, scales: Tensor, sigma: float, generator: torch.Generator | None = None) -> Batch:

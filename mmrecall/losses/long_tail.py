@@ -249,11 +249,9 @@ class BalancedLogitVariationLoss(_CountsCrossEntropy):
     noise of its logits in training, up to 1. A class without training samples has the scale 1. sigma = 0 is cross
     entropy, and so is the loss outside training: in eval mode, or without gradients, nothing is drawn.
 
-    The noise comes from PyTorch's random state, as that of dropout does, so `mmrecall.ExactResumeHook` makes a resumed
-    training draw what an uninterrupted one draws. Each rank draws its own, because the noise is that of its own
-    samples; give ranks different seeds (`ExactResumeHook` does; in mmengine, ``randomness=dict(diff_rank_seed=True)``).
-    Every pixel of the labels has its noise: low-resolution logits are interpolated first. The noisy logits are one
-    more map of the size of the logits, in at least float32.
+    The noise comes from PyTorch's random state, which `mmrecall.ExactResumeHook` seeds for every step: a resumed
+    training draws the same. Each rank draws that of its own samples. Every pixel of the labels has its noise, so
+    low-resolution logits are interpolated first. The noisy logits are one more map of their size, in at least float32.
 
     Args:
         class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
