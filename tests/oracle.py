@@ -193,6 +193,17 @@ def ldam_losses(logits, target, class_counts, max_margin, scale, ignore_index):
     return result
 
 
+def logit_variation_losses(logits, target, class_counts, draws, ignore_index):
+    """Cross entropy of z_c + |delta| r_c / max r, delta clamped to [-1, 1], r_c = log sum n - log n_c (Wang et al.)."""
+    rarity = [math.log(sum(class_counts)) - math.log(n) for n in class_counts]
+    rows, labels = samples(logits, target)
+    result = []
+    for row, label, deltas in zip(rows, labels, samples(draws, target)[0], strict=True):
+        noisy = [z + abs(max(-1.0, min(1.0, d))) * r / max(rarity) for z, d, r in zip(row, deltas, rarity, strict=True)]
+        result.append(0.0 if label == ignore_index else -log_probability(noisy, label))
+    return result
+
+
 def balanced_losses(logits, target, class_counts, tau, ignore_index):
     """-log of N_y^tau e^(z_y) / sum of N_c^tau e^(z_c) (Menon et al., equation 10; Ren et al. for tau = 1)."""
     return [

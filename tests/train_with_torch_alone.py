@@ -22,6 +22,8 @@ OPTIONS = {
     'LDAMLoss': (losses.LDAMLoss, dict(class_counts=COUNTS)),
     'LogitAdjustedLoss': (losses.LogitAdjustedLoss, dict(class_counts=COUNTS)),
     'BalancedSoftmaxLoss': (losses.BalancedSoftmaxLoss, dict(class_counts=COUNTS)),
+    # each rank draws noise of its own, which so large a sigma clamps to 1
+    'BalancedLogitVariationLoss': (losses.BalancedLogitVariationLoss, dict(class_counts=COUNTS, sigma=1e12)),
     # choose or sort among the samples of a rank: equal where that is all of them
     'OHEMCrossEntropyLoss': (losses.OHEMCrossEntropyLoss, dict(keep_ratio=1.0)),
     'LovaszSoftmaxLoss': (losses.LovaszSoftmaxLoss, dict(per_image=True)),

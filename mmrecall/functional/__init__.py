@@ -1,7 +1,14 @@
 """The mathematics of the losses as pure functions of tensors; PyTorch is all they need."""
 
 from .hard_samples import softmax_focal_loss, top_k_cross_entropy
-from .long_tail import balanced_softmax_loss, ldam_loss, ldam_margins, logit_adjusted_loss
+from .long_tail import (
+    balanced_logit_variation_loss,
+    balanced_softmax_loss,
+    ldam_loss,
+    ldam_margins,
+    logit_adjusted_loss,
+    logit_variation_scales,
+)
 from .lovasz import lovasz_softmax_loss
 from .metric_learning import lifted_structure_loss, range_loss
 from .open_long_tail import MemoryBatch, memory_batch, memory_loss, meta_embedding, squashed_cosine
@@ -21,6 +28,7 @@ from .weighted import class_losses, weighted_cross_entropy
 __all__ = [
     'ClassStatistics',
     'MemoryBatch',
+    'balanced_logit_variation_loss',
     'balanced_softmax_loss',
     'class_losses',
     'class_statistics',
@@ -31,6 +39,7 @@ __all__ = [
     'ldam_margins',
     'lifted_structure_loss',
     'logit_adjusted_loss',
+    'logit_variation_scales',
     'lovasz_softmax_loss',
     'median_frequency_weights',
     'memory_batch',

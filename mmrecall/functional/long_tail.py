@@ -1,10 +1,14 @@
-"""Losses that adjust the logits by the class counts of the training set: LDAM, logit adjustment, balanced softmax."""
+"""Losses that adjust the logits by the class counts of the training set.
+
+They are LDAM, logit adjustment, balanced softmax, and balanced logit variation.
+"""
 
 import torch
 from torch import Tensor
 
-from .batch import Batch
+from .batch import Batch, interpolated
 from .logit_adjustment import LogitAdjustment
+from .statistics import full_precision_of
 from .validation import check_class_counts, check_class_indices, check_number
 from .weighted import fixed_weights_loss
 
@@ -134,6 +138,69 @@ def balanced_softmax_loss(logits: Tensor, target: Tensor, class_counts: Tensor, 
     return logit_adjusted_loss(logits, target, class_counts, 1.0, **options)  # type: ignore[arg-type]
 
 
+def balanced_logit_variation_loss(
+    logits: Tensor,
+    target: Tensor,
+    class_counts: Tensor,
+    sigma: float = 4.0,
+    *,
+    generator: torch.Generator | None = None,
+    ignore_index: int = -100,
+    sample_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    normalizer: str = 'valid',
+    upsample: str | None = None,
+    align_corners: bool = False,
+) -> Tensor:
+    """Balanced logit variation: cross entropy of z_c + min(|delta|, 1) s_c, with delta from N(0, sigma) for each logit.
+
+    Wang et al., CVPR 2023. s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the noise of
+    its logits, up to 1. With sigma = 4, theirs, |delta| is above 1 in four of five draws. sigma = 0 is cross entropy. A
+    class without training samples has the scale 1. Each call draws new noise, so this is the loss of a training step;
+    outside training take `weighted_cross_entropy`.
+
+    The noise is drawn by ``torch.Tensor.normal_`` in float32, or in float64 if the logits are, in the memory format of
+    the logits, and becomes the noisy logits in place: one more map of the size of the logits.
+
+    Args:
+        logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
+        target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0.
+        class_counts: (C,) training samples of every class.
+        sigma: standard deviation of delta, at least 0.
+        generator: the generator of the noise, on the device of the logits; PyTorch's own if left out.
+        ignore_index: class index that is left out.
+        sample_weight: (N, ...) factors of the loss; they change no divisor.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
+        normalizer: see `weighted_cross_entropy`.
+        upsample: ``'bilinear'`` for logits (N, C, h, w) of a lower resolution than the target (N, H, W): they are
+            interpolated first, because the noise is that of every pixel of the target.
+        align_corners: of the interpolation.
+
+    Returns:
+        A scalar, or (N, ...) for ``reduction='none'``; float64 if the logits are, else float32.
+
+    Raises:
+        TypeError: logits that are not floating point, labels that are neither integers nor floating point.
+        ValueError: shapes that do not belong together, a single channel, labels outside [0, C), counts of another
+            length or all 0, a negative sigma.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> options = dict(generator=torch.Generator().manual_seed(0), reduction='none')
+        >>> balanced_logit_variation_loss(logits, torch.tensor([0, 1, 1]), torch.tensor([90, 10]), **options)
+        tensor([0.3012, 1.3469, 0.1325])
+    """
+    batch = Batch(
+        logits, target, ignore_index, sample_weight, reduction, upsample=upsample, align_corners=align_corners
+    )
+    batch.check()
+    check_number('sigma', sigma)
+    scales = logit_variation_scales(class_counts)
+    _check_length(class_counts, logits)
+    return fixed_weights_loss(with_variation(interpolated(batch), scales, sigma, generator), None, normalizer)
+
+
 def ldam_margins(class_counts: Tensor, max_margin: float = 0.5) -> Tensor:
     """Return (C,) float64 margins proportional to N_c^(-1/4), the largest of which is ``max_margin``.
 
@@ -160,6 +227,37 @@ def logit_offsets(class_counts: Tensor, tau: float = 1.0) -> Tensor:
     check_number('tau', tau)
     counts = class_counts.double()
     return tau * (counts / counts.sum()).log() if tau > 0 else torch.zeros_like(counts)
+
+
+def logit_variation_scales(class_counts: Tensor) -> Tensor:
+    """Return the (C,) float64 scales log(N / N_c) / max over k of log(N / N_k): 1 for the rarest class.
+
+    They are 1 for a class without samples too, which takes no part in the maximum, and 0 for a class with all samples.
+    Wang et al., CVPR 2023.
+
+    Raises:
+        TypeError, ValueError: counts that are no tensor, negative, not finite, or all 0.
+
+    Example:
+        >>> import torch
+        >>> logit_variation_scales(torch.tensor([9000, 900, 99, 1]))
+        tensor([0.0114, 0.2614, 0.5011, 1.0000], dtype=torch.float64)
+    """
+    rarity = -logit_offsets(class_counts)
+    seen = class_counts > 0
+    # the rarity is 0 where one class has all samples, and 0 / 0 is NaN
+    scales = (rarity / torch.where(seen, rarity, 0).max()).nan_to_num(nan=0.0)
+    return torch.where(seen, scales, 1.0)
+
+
+def with_variation(batch: Batch, scales: Tensor, sigma: float, generator: torch.Generator | None = None) -> Batch:
+    """Return the batch with min(|delta|, 1) x the (C,) scales added to its logits, delta from N(0, sigma)."""
+    logits = batch.logits
+    noise = torch.empty_like(logits, dtype=full_precision_of(logits.dtype))
+    noise.normal_(0, float(sigma), generator=generator).abs_().clamp_(max=1)
+    noise.mul_(scales.to(noise).reshape(-1, *[1] * (logits.ndim - 2)))
+    # not _replace, which PyTorch 2.1 cannot compile
+    return Batch(noise.add_(logits), *batch[1:])
 
 
 def _check_length(class_counts: Tensor, logits: Tensor) -> None:

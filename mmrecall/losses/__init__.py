@@ -7,7 +7,7 @@ from .base import BaseLoss
 from .class_counts import ClassCounts, read_class_counts
 from .counting import count_classes
 from .hard_samples import OHEMCrossEntropyLoss, SoftmaxFocalLoss
-from .long_tail import BalancedSoftmaxLoss, LDAMLoss, LogitAdjustedLoss
+from .long_tail import BalancedLogitVariationLoss, BalancedSoftmaxLoss, LDAMLoss, LogitAdjustedLoss
 from .metric_learning import FeatureLoss, LiftedStructureLoss, RangeLoss
 from .recall import RecallLoss
 from .region import LovaszSoftmaxLoss, SoftDiceLoss, SoftIoULoss, SoftTverskyLoss
@@ -17,6 +17,7 @@ TopKCrossEntropyLoss = OHEMCrossEntropyLoss
 """Former name of `OHEMCrossEntropyLoss`."""
 
 __all__ = [
+    'BalancedLogitVariationLoss',
     'BalancedSoftmaxLoss',
     'BaseLoss',
     'ClassCounts',

@@ -1,6 +1,6 @@
 """Losses that adjust the logits by the class counts of the training set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.logit_adjustment import LogitAdjustment
-from mmrecall.functional.long_tail import ldam_margins, logit_offsets
+from mmrecall.functional.long_tail import ldam_margins, logit_offsets, logit_variation_scales, with_variation
 from mmrecall.functional.statistics import ClassStatistics, widest_float
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
 
@@ -111,7 +111,49 @@ class LDAMLoss(ClassWeightedLoss):
         )
 
 
-class LogitAdjustedLoss(BaseLoss):
+class _CountsCrossEntropy(BaseLoss):
+    """Cross entropy of logits that are adjusted by the class counts, in which all samples weigh the same."""
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | str,
+        normalizer: str,
+        classes: Sequence[str] | None,
+        num_classes: int | None,
+        **common: Any,
+    ) -> None:
+        super().__init__(number_of_names(classes, num_classes), **common)
+        check_choice('normalizer', normalizer, NORMALIZERS)
+        self.class_counts = ClassCounts(class_counts, self.num_classes, classes)
+        self.num_classes = self.class_counts.num_classes
+        self.normalizer = normalizer
+        self.classes = classes
+        self._of_counts = DeviceTensor()
+
+    def _per_class(self, logits: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what ``make`` computes from the class counts, (C,)."""
+        num_classes = logits.shape[1]
+        return self._of_counts.get(
+            (num_classes, self.class_counts.version),
+            logits.device,
+            lambda: make(torch.as_tensor(self.class_counts.read(num_classes).counts)),
+        )
+
+    def compute(self, sums: Sums, batch: Batch) -> Tensor:
+        """See `mmrecall.functional.weighted.compute`."""
+        return weighted.compute(sums, torch.ones_like(sums.counts[0]), batch, self.normalizer)
+
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether all samples weigh the same: always."""
+        return True
+
+    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
+        """Return ones, (C,)."""
+        return torch.ones_like(statistics.support, dtype=widest_float(statistics.support.device))
+
+
+class LogitAdjustedLoss(_CountsCrossEntropy):
     """Logit-adjusted cross entropy: of z + tau log pi, with pi_c = N_c / N of the training set.
 
     Menon et al., ICLR 2021. Predictions are taken of z itself, as every head does. tau = 0 is cross entropy. A class
@@ -150,38 +192,14 @@ class LogitAdjustedLoss(BaseLoss):
         loss_name: str = 'loss_logit_adjusted',
         **common: Any,
     ) -> None:
-        super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
-        check_choice('normalizer', normalizer, NORMALIZERS)
+        super().__init__(class_counts, normalizer, classes, num_classes, loss_name=loss_name, **common)
         logit_offsets(torch.ones(2), tau)
-        self.class_counts = ClassCounts(class_counts, self.num_classes, classes)
-        self.num_classes = self.class_counts.num_classes
         self.tau = tau
-        self.normalizer = normalizer
-        self.classes = classes
-        self._offsets = DeviceTensor()
 
     def update(self, batch: Batch) -> Sums:
         """Sum the losses of the logits to which the offsets are added."""
-        num_classes = batch.logits.shape[1]
-        offsets = self._offsets.get(
-            (num_classes, self.class_counts.version),
-            batch.logits.device,
-            lambda: logit_offsets(torch.as_tensor(self.class_counts.read(num_classes).counts), self.tau),
-        )
+        offsets = self._per_class(batch.logits, lambda counts: logit_offsets(counts, self.tau))
         return weighted.update(batch, self.normalizer, LogitAdjustment(offsets=offsets))
-
-    def compute(self, sums: Sums, batch: Batch) -> Tensor:
-        """See `mmrecall.functional.weighted.compute`."""
-        return weighted.compute(sums, torch.ones_like(sums.counts[0]), batch, self.normalizer)
-
-    @property
-    def is_cross_entropy(self) -> bool:
-        """Whether all samples weigh the same: always."""
-        return True
-
-    def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
-        """Return ones, (C,)."""
-        return torch.ones_like(statistics.support, dtype=widest_float(statistics.support.device))
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the loss."""
@@ -209,3 +227,63 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
     ) -> None:
         refuse_fixed_options(type(self), common)
         super().__init__(class_counts, tau=1.0, loss_name=loss_name, **common)
+
+
+class BalancedLogitVariationLoss(_CountsCrossEntropy):
+    """Balanced logit variation: cross entropy of z_c + min(|delta|, 1) s_c, with delta from N(0, sigma) for each logit.
+
+    Wang et al., CVPR 2023, with s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the
+    noise of its logits in training, up to 1. A class without training samples has the scale 1. sigma = 0 is cross
+    entropy, and so is the loss outside training: in eval mode, or without gradients, nothing is drawn.
+
+    The noise comes from PyTorch's random state, which `mmrecall.ExactResumeHook` seeds for every step: a resumed
+    training draws the same. Each rank draws that of its own samples. Every pixel of the labels has its noise, so
+    low-resolution logits are interpolated first. The noisy logits are one more map of their size, in at least float32.
+
+    Args:
+        class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
+        sigma: standard deviation of delta, at least 0. With 4, the authors', four of five draws are clamped to 1.
+        normalizer: as in `LogitAdjustedLoss`.
+        classes: the class names in order, compared with those of a file of class counts.
+        num_classes: C.
+        common: those of `BaseLoss`.
+
+    Raises:
+        ValueError: arguments that do not belong together; in forward, class counts that are not known yet, and what
+            `BaseLoss` says.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]])
+        >>> loss = BalancedLogitVariationLoss(class_counts=[90, 10])
+        >>> _ = torch.manual_seed(0)
+        >>> loss(logits, torch.tensor([0, 1, 1]))
+        tensor(0.5935)
+        >>> loss.eval()(logits, torch.tensor([0, 1, 1]))
+        tensor(0.8557)
+    """
+
+    def __init__(
+        self,
+        class_counts: Sequence[int] | str,
+        sigma: float = 4.0,
+        normalizer: str = 'valid',
+        classes: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        loss_name: str = 'loss_balanced_logit_variation',
+        **common: Any,
+    ) -> None:
+        super().__init__(class_counts, normalizer, classes, num_classes, loss_name=loss_name, **common)
+        check_number('sigma', sigma)
+        self.sigma = sigma
+
+    def update(self, batch: Batch) -> Sums:
+        """Sum the losses of the logits, to which a training step adds noise."""
+        scales = self._per_class(batch.logits, logit_variation_scales)
+        if self.is_training_step:
+            batch = with_variation(batch, scales, self.sigma)
+        return weighted.update(batch, self.normalizer)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the loss."""
+        return f'sigma={self.sigma}, normalizer={self.normalizer!r}, sync={self.sync}'

@@ -15,7 +15,13 @@ from mmrecall.functional import recall_cross_entropy
 from mmrecall.functional.backends import class_sums, cpu, reference
 from mmrecall.functional.batch import Batch
 from mmrecall.functional.logit_adjustment import LogitAdjustment
-from mmrecall.losses import LDAMLoss, LogitAdjustedLoss, RecallLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import (
+    BalancedLogitVariationLoss,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    RecallLoss,
+    WeightedCrossEntropyLoss,
+)
 
 LAYOUTS = {
     'contiguous': lambda logits: logits,
@@ -384,6 +390,16 @@ def test_a_step_holds_little_more_than_the_gradient(name, monkeypatch):
     peak = peak_bytes(lambda: loss(logits, target).backward())
     # the same measure sees what the steps cost
     assert (peak <= 1.25 * logits.numel() * logits.element_size()) == (name != 'plain')
+
+
+def test_noise_in_the_logits_is_one_map_more(monkeypatch):
+    monkeypatch.setattr(cpu, '_BLOCK', 2**16)
+    logits, target = made((4, 19, 128, 256), torch.float32)
+    loss = BalancedLogitVariationLoss(class_counts=list(range(1, 20)), ignore_index=255)
+    loss(logits, target)
+    peak = peak_bytes(lambda: loss(logits, target).backward())
+    size = logits.numel() * logits.element_size()
+    assert 2 * size <= peak <= 2.25 * size
 
 
 def test_forward_mode_gives_the_directional_derivative():

@@ -4,7 +4,13 @@ import torch
 import torch.nn.functional as F
 from oracle import random_batch
 
-from mmrecall.functional import balanced_softmax_loss, ldam_loss, ldam_margins, logit_adjusted_loss
+from mmrecall.functional import (
+    balanced_logit_variation_loss,
+    balanced_softmax_loss,
+    ldam_loss,
+    ldam_margins,
+    logit_adjusted_loss,
+)
 
 COUNTS = [500, 60, 7, 13]
 
@@ -84,6 +90,9 @@ def test_a_class_without_samples_gets_no_probability():
         (ldam_loss, dict(class_counts=torch.tensor([1, 2])), '2 class counts'),
         (balanced_softmax_loss, dict(class_counts=torch.tensor([1, 2])), '2 class counts'),
         (balanced_softmax_loss, dict(class_counts=torch.tensor([0, 0, 0])), 'not all 0'),
+        (balanced_logit_variation_loss, dict(sigma=-1), 'sigma is -1'),
+        (balanced_logit_variation_loss, dict(class_counts=torch.tensor([1, 2])), '2 class counts'),
+        (balanced_logit_variation_loss, dict(class_counts=torch.tensor([0, 0, 0])), 'not all 0'),
     ],
 )
 def test_bad_options_are_named(function, options, message):
@@ -96,7 +105,9 @@ def test_ldam_of_soft_labels_is_refused():
         ldam_loss(torch.zeros(2, 3), torch.ones(2, 3), torch.tensor([1, 2, 3]))
 
 
-@pytest.mark.parametrize('function', [ldam_loss, logit_adjusted_loss, balanced_softmax_loss])
+@pytest.mark.parametrize(
+    'function', [ldam_loss, logit_adjusted_loss, balanced_softmax_loss, balanced_logit_variation_loss]
+)
 @pytest.mark.parametrize(
     ('logits', 'target', 'error', 'message'),
     [

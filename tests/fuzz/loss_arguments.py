@@ -134,6 +134,7 @@ def usual_options(num_classes):
         'power': st.floats(0, 1),
         'reduction': st.sampled_from(['mean', 'sum', 'none']),
         'scale': st.floats(0.1, 30),
+        'sigma': number,
         'smooth': number,
         'sync': st.booleans(),
         'tau': st.floats(0, 3),

@@ -2,6 +2,7 @@
 
 from mmrecall.functional.validation import NORMALIZERS
 from mmrecall.losses import (
+    BalancedLogitVariationLoss,
     BalancedSoftmaxLoss,
     BaseLoss,
     ClassCounts,
@@ -46,6 +47,8 @@ LOSSES = {
     'ldam': (LDAMLoss, dict(class_counts=COUNTS, class_weight='effective_number', beta=0.99)),
     'logit adjusted': (LogitAdjustedLoss, dict(class_counts=COUNTS, tau=0.5)),
     'balanced softmax': (BalancedSoftmaxLoss, dict(class_counts='auto', num_classes=CLASSES)),
+    # with so large a sigma all noise is clamped to 1, and does not depend on chance
+    'logit variation': (BalancedLogitVariationLoss, dict(class_counts=COUNTS, sigma=1e12)),
 }
 REGION = ('tversky', 'dice', 'iou', 'iou of all classes', 'lovasz', 'weighted dice', 'weighted lovasz')
 WITHOUT_SOFT_LABELS = tuple(name for name, (cls, _) in LOSSES.items() if not cls.takes_soft_labels)

@@ -14,7 +14,14 @@ from mmrecall.functional import (
     median_frequency_weights,
     weighted_cross_entropy,
 )
-from mmrecall.losses import ClassCounts, LDAMLoss, LogitAdjustedLoss, RecallLoss, WeightedCrossEntropyLoss
+from mmrecall.losses import (
+    BalancedLogitVariationLoss,
+    ClassCounts,
+    LDAMLoss,
+    LogitAdjustedLoss,
+    RecallLoss,
+    WeightedCrossEntropyLoss,
+)
 from mmrecall.losses.class_counts import CountedClasses
 
 pytestmark = pytest.mark.usefixtures('fused_however_small')
@@ -146,12 +153,18 @@ def test_an_averaged_model_copies_the_counts():
 AVERAGED_MODELS = [('mmengine.model', 'ExponentialMovingAverage'), ('torch.optim.swa_utils', 'AveragedModel')]
 
 
-@pytest.mark.parametrize('class_of_loss', [WeightedCrossEntropyLoss, LDAMLoss, LogitAdjustedLoss])
+@pytest.mark.parametrize(
+    'class_of_loss', [WeightedCrossEntropyLoss, LDAMLoss, LogitAdjustedLoss, BalancedLogitVariationLoss]
+)
 @pytest.mark.parametrize(('package', 'name'), AVERAGED_MODELS)
 def test_an_averaged_model_that_was_used_before_follows_the_counts(package, name, class_of_loss):
     averaged_model = getattr(pytest.importorskip(package), name)
-    options = dict(class_weight='inverse_frequency') if class_of_loss is WeightedCrossEntropyLoss else {}
-    loss = class_of_loss(class_counts='auto', num_classes=4, **options)
+    # so large a sigma leaves nothing to chance
+    options = {
+        WeightedCrossEntropyLoss: dict(class_weight='inverse_frequency'),
+        BalancedLogitVariationLoss: dict(sigma=1e12),
+    }
+    loss = class_of_loss(class_counts='auto', num_classes=4, **options.get(class_of_loss, {}))
     loss.class_counts.set([5, 40, 90, 700])
     model = torch.nn.Sequential(torch.nn.Linear(2, 4), loss)
     averaged = averaged_model(model)

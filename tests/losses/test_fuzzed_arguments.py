@@ -8,6 +8,7 @@ from fuzz.loss_arguments import loss_arguments
 from hypothesis import HealthCheck, Phase, settings
 
 from mmrecall.losses import (
+    BalancedLogitVariationLoss,
     BalancedSoftmaxLoss,
     LDAMLoss,
     LogitAdjustedLoss,
@@ -77,6 +78,10 @@ def test_a_common_option_of_another_type_is_named(name, options, error, message)
         (LDAMLoss, dict(class_counts=None), ValueError, 'got class_counts=None'),
         (LogitAdjustedLoss, dict(class_counts=None), ValueError, 'class_counts must be one number.*got None'),
         (LogitAdjustedLoss, dict(class_counts=[5, 5], tau=1j), TypeError, 'tau is 1j; it must be a number'),
+        (BalancedLogitVariationLoss, dict(class_counts=None), ValueError, 'class_counts must be one number.*got None'),
+        (BalancedLogitVariationLoss, dict(class_counts=[5, 5], sigma='4'), TypeError, "sigma is '4'; it must be a num"),
+        (BalancedLogitVariationLoss, dict(class_counts=[5, 5], sigma=-1), ValueError, 'sigma is -1; it must be at lea'),
+        (BalancedLogitVariationLoss, dict(class_counts=[5, 5], sigma=INFINITY), ValueError, 'sigma is inf; it must be'),
         (
             BalancedSoftmaxLoss,
             dict(class_counts=[5, 5], tau=1.0),

@@ -35,13 +35,14 @@ CASES = {
     'LDAM': lambda: losses.LDAMLoss(class_counts=[5, 4, 3, 2, 1], scale=30.0),
     'logit adjustment': lambda: losses.LogitAdjustedLoss(class_counts=[5, 4, 3, 2, 0]),
     'balanced softmax': lambda: losses.BalancedSoftmaxLoss(class_counts=[5, 4, 3, 2, 1]),
+    'logit variation': lambda: losses.BalancedLogitVariationLoss(class_counts=[5, 4, 3, 2, 0], sigma=1e12),
     'focal': lambda: losses.SoftmaxFocalLoss(),
     'hardest': lambda: losses.OHEMCrossEntropyLoss(),
     'Tversky': lambda: losses.SoftTverskyLoss(),
     'Lovasz': lambda: losses.LovaszSoftmaxLoss(),
     'Lovasz of images': lambda: losses.LovaszSoftmaxLoss(per_image=True),
 }
-SOFT = {'recall', 'running recall', 'f1', 'logit adjustment', 'focal', 'Tversky'}
+SOFT = {'recall', 'running recall', 'f1', 'logit adjustment', 'logit variation', 'focal', 'Tversky'}
 
 
 class WithoutFloat64(TorchDispatchMode):
@@ -136,12 +137,14 @@ def test_a_number_of_samples_that_changes_stays_in_the_compiled_graph():
         )
 
 
-@pytest.mark.parametrize('name', ['recall', 'running recall', 'f1', 'weighted', 'LDAM', 'logit adjustment', 'focal'])
+@pytest.mark.parametrize(
+    'name', ['recall', 'running recall', 'f1', 'weighted', 'LDAM', 'logit adjustment', 'logit variation', 'focal']
+)
 def test_a_training_step_compiles_to_one_graph(name):
     torch._dynamo.reset()
     loss = CASES[name]()
     logits, target = torch.randn(2, 5, 3, requires_grad=True), torch.tensor([[0, 1, 2], [3, 4, 255]])
-    # fixed weights, margins and offsets are made once, in eager mode
+    # fixed weights, margins, offsets and scales are made once, in eager mode
     loss(logits, target, ignore_index=255)
     expected = copy.deepcopy(loss)(logits, target, ignore_index=255)
     compiled = torch.compile(loss, backend='eager', fullgraph=True)

@@ -74,6 +74,8 @@ FUNCTIONS = {
     'ldam_loss': dict(class_counts=torch.tensor(COUNTS)),
     'logit_adjusted_loss': dict(class_counts=torch.tensor(COUNTS)),
     'balanced_softmax_loss': dict(class_counts=torch.tensor(COUNTS)),
+    # so large a sigma leaves nothing to chance
+    'balanced_logit_variation_loss': dict(class_counts=torch.tensor(COUNTS), sigma=1e12),
 }
 
 

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.usefixtures('fused_however_small')
 COUNTS = [4000, 400, 40, 4]
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
 LOSSES = {
+    # so large a sigma leaves nothing to chance
+    'BalancedLogitVariationLoss': dict(class_counts=COUNTS, sigma=1e12),
     'BalancedSoftmaxLoss': dict(class_counts=COUNTS),
     'LDAMLoss': dict(class_counts=COUNTS),
     'LogitAdjustedLoss': dict(class_counts=COUNTS),
@@ -344,7 +346,7 @@ def test_one_config_serves_decode_head_and_classifier(name):
     torch.testing.assert_close(in_decode_head, classifier_loss(config(name), logits, target))
 
 
-@pytest.mark.parametrize('name', ['BalancedSoftmaxLoss', 'LDAMLoss', 'LogitAdjustedLoss'])
+@pytest.mark.parametrize('name', ['BalancedLogitVariationLoss', 'BalancedSoftmaxLoss', 'LDAMLoss', 'LogitAdjustedLoss'])
 def test_no_forward_pass_moves_the_class_counts(name):
     logits, target = classification()
     loss = build(name)

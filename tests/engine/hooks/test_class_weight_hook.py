@@ -15,6 +15,7 @@ from torch import nn
 from mmrecall.engine import ClassWeightHook
 from mmrecall.functional.hard_samples import sum_focal_weights
 from mmrecall.losses import (
+    BalancedLogitVariationLoss,
     BalancedSoftmaxLoss,
     LDAMLoss,
     OHEMCrossEntropyLoss,
@@ -158,10 +159,11 @@ def test_focal_weight_is_the_mean_over_the_samples_of_the_class(tmp_path):
     [
         lambda: WeightedCrossEntropyLoss(),
         lambda: BalancedSoftmaxLoss([60, 30, 10]),
+        lambda: BalancedLogitVariationLoss([60, 30, 10]),
         lambda: pytest.importorskip('mmseg.models').CrossEntropyLoss(avg_non_ignore=True),
         lambda: nn.CrossEntropyLoss(ignore_index=255),
     ],
-    ids=['ours', 'balanced softmax', 'mmseg', 'torch'],
+    ids=['ours', 'balanced softmax', 'logit variation', 'mmseg', 'torch'],
 )
 def test_a_cross_entropy_without_weights_logs_those_that_would_apply(make, tmp_path):
     loss = make()

@@ -8,8 +8,10 @@ import pytest
 import torch
 from commands import free_port
 from mmengine.hooks import Hook
-from resumable_run import Noisy, build, digest, finish, kill, start, wait_for
+from resumable_run import CLASSES, Network, Noisy, build, digest, finish, kill, start, wait_for
 from torch.utils.data import DataLoader, IterableDataset
+
+from mmrecall.losses import BalancedLogitVariationLoss
 
 LOOPS = {
     'by iterations': dict(iterations=30),
@@ -97,6 +99,28 @@ def test_accumulated_gradients_resume_exactly(tmp_path):
     wait_for(tmp_path / 'killed' / 'iter_6.pth', killed)
     kill(killed)
     assert resumed(tmp_path / 'killed', **settings) == whole
+
+
+def network_with_noise(sigma):
+    torch.manual_seed(11)
+    network = Network()
+    network.loss_module = BalancedLogitVariationLoss([50, 5, 1], sigma, num_classes=CLASSES)
+    return network
+
+
+@pytest.mark.parametrize('ranks', [1, 2])
+def test_a_loss_that_adds_noise_to_the_logits_resumes_exactly(ranks, tmp_path):
+    def settings(sigma=1.0):
+        ports = (None,) if ranks == 1 else (free_port(),) * 2
+        return dict(iterations=12, model=network_with_noise(sigma), ports=ports)
+
+    whole = uninterrupted(tmp_path / 'whole', **settings())
+    assert whole != uninterrupted(tmp_path / 'without', **settings(sigma=0.0))
+    killed = start(tmp_path / 'killed', slow=True, **settings())
+    wait_for(tmp_path / 'killed' / 'step_8', killed)
+    assert kill(killed)
+    assert (tmp_path / 'killed' / 'last_checkpoint').read_text().endswith('iter_6.pth')
+    assert resumed(tmp_path / 'killed', **settings()) == whole
 
 
 class Endless(IterableDataset):

@@ -42,6 +42,7 @@ WEIGHTED = dict(type='mmrecall.WeightedCrossEntropyLoss', class_weight=[1.0, 2.0
 BALANCED = dict(type='mmrecall.BalancedSoftmaxLoss', class_counts=[50, 40, 30, 20, 10])
 STOCK = dict(type='CrossEntropyLoss')
 DICE = dict(type='mmrecall.SoftDiceLoss')
+VARIATION = dict(type='mmrecall.BalancedLogitVariationLoss', class_counts=[50, 40, 30, 20, 10], sigma=1e12)
 # two of them are added up under one name
 SEVERAL = [LDAM, dict(RECALL, loss_name='loss_a', loss_weight=0.7), dict(WEIGHTED, loss_name='loss_a'), BALANCED]
 
@@ -236,6 +237,7 @@ def test_without_an_ignore_index_the_accuracy_is_of_all_pixels():
     [
         (dict(losses=STOCK), 'CrossEntropyLoss needs a map of their size'),
         (dict(losses=[RECALL, DICE, DICE]), 'SoftDiceLoss needs a map of their size'),
+        (dict(losses=[RECALL, VARIATION]), 'BalancedLogitVariationLoss needs a map of their size'),
         (dict(losses=RECALL, kind='HeadOfItsOwn'), 'HeadOfItsOwn has a loss_by_feat of its own'),
         (
             dict(losses=RECALL, sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10)),

@@ -125,7 +125,14 @@ def test_loss_decode_is_said(head):
 
 @every_head
 @pytest.mark.parametrize(
-    'loss', ['SoftmaxFocalLoss', 'LogitAdjustedLoss', 'BalancedSoftmaxLoss', 'OHEMCrossEntropyLoss'][:]
+    'loss',
+    [
+        'SoftmaxFocalLoss',
+        'LogitAdjustedLoss',
+        'BalancedSoftmaxLoss',
+        'BalancedLogitVariationLoss',
+        'OHEMCrossEntropyLoss',
+    ],
 )
 def test_a_loss_without_class_weights_says_which_have_them(head, loss):
     options = dict(class_counts=[1] * 6) if 'Logit' in loss or 'Balanced' in loss else {}
