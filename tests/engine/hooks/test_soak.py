@@ -38,7 +38,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[3]
 ITERATIONS = 20_000
 # the mean of the times from a start to the kill, which are drawn: some kills come while the ranks start
-SECONDS_TO_A_KILL = 60
+SECONDS_TO_A_KILL = 45
 SECONDS_TO_A_SAMPLE = 2
 # in which there must be a new checkpoint, or the end of killed ranks
 PATIENCE = 300
@@ -99,17 +99,21 @@ class Training:
         return self
 
     def _attempt(self, drawn, seconds_to_a_kill):
-        """Start or resume it once; whether it came to its end."""
+        """Start or resume it once; return whether it came to its end."""
         launcher = self._start()
         self._watch(launcher, drawn.expovariate(1 / seconds_to_a_kill) if seconds_to_a_kill else math.inf)
         if launcher.poll() is None:
-            ranks, which = sorted(self._ranks(launcher)), drawn.choice(('all processes', 'one rank'))
-            victims = [drawn.choice(ranks)] if ranks and which == 'one rank' else processes(self.work)
-            kill(victims)
-            # the launcher ends the other ranks
+            which, number = drawn.choice(('all processes', 'one rank')), drawn.randrange(2)
+            ranks = sorted(self._ranks(launcher))
+            if which == 'one rank' and len(ranks) == 2:
+                kill([ranks[number]])
+            else:
+                which = 'all processes'
+                kill(processes(self.work))
+            # of one rank: the launcher ends the other
             self._wait_for_the_end(launcher)
             if launcher.returncode:
-                self.kills['all processes' if len(victims) > 1 else 'one rank'] += 1
+                self.kills[which] += 1
                 return False
         assert launcher.returncode == 0, self._last_lines()
         return True
@@ -138,13 +142,13 @@ class Training:
         """Sample the ranks for so long, or to their end."""
         begin, reached, since = time.monotonic(), -1, time.monotonic()
         while launcher.poll() is None and time.monotonic() < begin + seconds:
+            time.sleep(min(SECONDS_TO_A_SAMPLE, max(0, begin + seconds - time.monotonic())))
             for pid in self._ranks(launcher):
                 with suppress(OSError, IndexError):
                     self.samples.setdefault(pid, []).append((resident(pid), len(os.listdir(f'/proc/{pid}/fd'))))
             if iteration(self.work) != reached:
                 reached, since = iteration(self.work), time.monotonic()
             assert time.monotonic() < since + PATIENCE, f'still at iteration {reached}\n{self._last_lines()}'
-            time.sleep(min(SECONDS_TO_A_SAMPLE, max(0, begin + seconds - time.monotonic())))
 
     def _wait_for_the_end(self, launcher):
         end = time.monotonic() + PATIENCE
@@ -226,25 +230,37 @@ def test_both_kinds_of_kills_came(trainings):
     assert set(trainings[1].kills) == {'all processes', 'one rank'}
 
 
+# weights, averaged or not, and the running recall
+EVERYWHERE = {
+    '/state_dict/head.fc.weight',
+    '/state_dict/head.loss_module.recall',
+    '/ema_state_dict/module.head.fc.weight',
+    '/ema_state_dict/module.head.loss_module.recall',
+    '/scores/best_score',
+    '/logged/train/loss/_log_history',
+}
+
+
 def test_the_last_and_the_best_checkpoint_are_those_of_a_training_without_kills(trainings):
     whole, killed = (training.work for training in trainings)
     assert names(killed) == names(whole)
     best = [name for name in names(whole) if name.startswith('best_')]
     assert names(whole) == [*best, f'iter_{ITERATIONS - 100}.pth', f'iter_{ITERATIONS}.pth']
     assert len(best) == 1
+    assert 'optimizer' in torch.load(whole / f'iter_{ITERATIONS}.pth', weights_only=False)
     for name in names(whole):
         expected, found = (dict(leaves(contents(work / name))) for work in (whole, killed))
         assert found.keys() == expected.keys()
+        assert found.keys() >= EVERYWHERE
         assert [key for key, value in expected.items() if found[key] != value] == [], name
 
 
 def contents(path):
-    """Return all of a checkpoint but what tells of times, paths and processes."""
+    """Return all of a checkpoint but times, seconds and folders."""
     checkpoint = torch.load(path, weights_only=False)
+    state = {key: value for key, value in checkpoint.items() if key not in ('meta', 'message_hub')}
     hub = checkpoint['message_hub']
     info = hub['runtime_info']
-    state = {key: checkpoint[key] for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')}
-    assert any(key.endswith('running_recall') for key in state['state_dict'])
     state['scores'] = {key: info[key] for key in ('best_score', 'iter', 'keep_ckpt_ids')}
     state['paths'] = {key: Path(info[key]).name for key in ('best_ckpt', 'last_ckpt')}
     state['logged'] = {
@@ -278,7 +294,7 @@ def test_memory_and_open_files_are_level(trainings):
     for samples in whole.samples.values():
         (memory, files), (memory_at_last, files_at_last) = at_first(samples), at_last(samples)
         assert memory_at_last < memory * (1 + GROWTH) + GROWTH_MIB
-        assert files_at_last <= files
+        assert files_at_last <= files + 1
     # a rank that has read a checkpoint needs no more than one that goes on
     most = max(map(peak, whole.samples.values()))
     assert max(map(peak, killed.samples.values())) < most * (1 + GROWTH) + GROWTH_MIB
