@@ -63,13 +63,17 @@ def _unpickler_of(f: Any) -> type[SafeUnpickler]:
 
 
 class _History(HistoryBuffer):
-    """Log of mmengine without the methods that its pickle names."""
+    """Log of mmengine without the methods that its pickle names; saved as one of mmengine."""
 
     def __setstate__(self, state: dict) -> None:
         state.pop('statistics_methods', None)
         self._set_default_statistics()
         self.__dict__.update(state)
-        self.__class__ = HistoryBuffer
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        plain = HistoryBuffer()
+        plain.__dict__.update(self.__dict__)
+        return HistoryBuffer, (), plain.__reduce_ex__(protocol)[2]
 
 
 class _PlainDict(dict):

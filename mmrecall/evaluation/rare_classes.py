@@ -120,7 +120,8 @@ class RareClassIoU(IoUMetric):
         scores = self.total_area_to_metrics(*areas.sum(1), ['mIoU'], self.nan_to_num)
         iou, accuracy = (torch.from_numpy(scores[name]) for name in ('IoU', 'Acc'))
         found = self._means_of_groups(iou, accuracy) | _means_by_image(areas[0], areas[1], areas[3])
-        found['IoU_worst'], worst = torch.where(iou.isnan(), math.inf, iou).min(0)
+        # A class without any pixel has no IoU, also where nan_to_num stands for it.
+        found['IoU_worst'], worst = torch.where(areas[1].sum(0) > 0, iou, math.inf).min(0)
         percent = {name: float(np.round(100 * float(value), 2)) for name, value in found.items() if value.isfinite()}
         self._log_groups(areas[3].sum(0), [name for name in found if name not in percent])
         if 'IoU_worst' in percent:

@@ -66,7 +66,9 @@ def count_entries(
 @torch.no_grad()
 def count_larger_share(batch: Batch) -> Tensor:
     """Count, for every class (channel, label), the entries of which the label has the larger share, (2C,)."""
-    negative, positive = shares_of(batch)
+    # The logits may have a lower resolution than the labels.
+    target = batch.target if batch.target.ndim == batch.logits.ndim else batch.target.unsqueeze(1)
+    negative, positive = label_shares(target, batch.ignore_index, full_precision_of(batch.logits.dtype))
     is_positive = positive > negative
     return by_class(sum_over_samples(~is_positive & (negative > 0)), sum_over_samples(is_positive))
 

@@ -177,9 +177,13 @@ def _binary_focal_update(batch: Batch, gamma: float, normalizer: str, alpha: Ten
 def _focal_terms(batch: Batch, shares: tuple[Tensor, Tensor], factors: tuple[Tensor, Tensor], gamma: float) -> Tensor:
     """Return the sum over both labels of factor x (1 - p)^gamma x cross entropy, (N, C, ...)."""
     if is_soft(batch.target):
-        negative, positive = (
-            factor * _focal_weights(loss, gamma) * loss
+        # Of a label without a share the cross entropy may be infinite.
+        entropies = (
+            torch.where(factor != 0, loss, 0)
             for factor, loss in zip(factors, cross_entropies(batch, shares), strict=True)
+        )
+        negative, positive = (
+            factor * _focal_weights(loss, gamma) * loss for factor, loss in zip(factors, entropies, strict=True)
         )
         return negative + positive
     cross_entropy = labelled_cross_entropy(batch, shares)

@@ -1,5 +1,6 @@
 """Arrays of numbers and texts in pickles, which are read without running anything."""
 
+import pickle
 import re
 from typing import Any
 
@@ -27,6 +28,9 @@ class PickledArray(np.ndarray):
     """Array of numbers or texts, which is saved as one of numpy."""
 
     def __setstate__(self, state: tuple) -> None:
+        # The views of an array that is built twice would be of memory that is free.
+        if self.size:
+            raise pickle.UnpicklingError('it would change an array')
         version, shape, kind, fortran, data = state
         super().__setstate__((version, shape, kind.dtype, fortran, data))
 
@@ -47,7 +51,14 @@ def _bytes(text: str, encoding: str) -> bytes:
     return text.encode('latin1')
 
 
+def _no_bytes() -> bytes:
+    return b''
+
+
 _KNOWN = {
+    # Pickles of protocol 2 call it for no bytes at all.
+    ('__builtin__', 'bytes'): KnownFunction(_no_bytes),
+    ('builtins', 'bytes'): KnownFunction(_no_bytes),
     ('numpy', 'dtype'): KnownFunction(PickledDtype),
     # an argument of the next alone, which is no use to call
     ('numpy', 'ndarray'): object(),

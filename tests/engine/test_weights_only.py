@@ -297,3 +297,30 @@ def test_the_commands_do_not_run_a_checkpoint_but_with_the_flag(way, repository,
     if way == 'test.py':
         assert run('python', *words, TRUST)[0] == 7
         assert marker.exists()
+
+
+def test_an_array_is_built_once():
+    # The opcodes of: an array of 2x8 numbers, the list of its rows, which are views of it, and the array built again.
+    dtype = b'cnumpy\ndtype\n(\x8c\x02i8tR'
+
+    def state(rows, columns):
+        data = bytes(8 * rows * columns)
+        return b'(K\x01(K%cK%ct' % (rows, columns) + dtype + b'I00\nC%c' % len(data) + data + b't'
+
+    array = b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR\x94' + state(2, 8) + b'b'
+    assert unpickled(array).shape == (2, 8)
+    with pytest.raises(pickle.UnpicklingError, match='it would change an array'):
+        unpickled(array + b'cbuiltins\nlist\n(h\x00tR0h\x00' + state(1, 1) + b'b')
+
+
+def test_the_methods_of_all_logs_are_not_those_of_a_pickle():
+    # The opcodes of: a log, built twice, the second time with another method.
+    log = b'cmmengine.logging.history_buffer\nHistoryBuffer\n)\x81}b}\x8c\x12statistics_methods}\x8c\x04mean'
+    unpickled(log + b'cbuiltins\ngetattr\nssb')
+    assert HistoryBuffer([1.0, 2.0], [1, 1]).statistics('mean') == 1.5
+
+
+@pytest.mark.parametrize('empty', [b'', np.zeros(0, np.float32), np.zeros((0, 3), np.int64)], ids=repr)
+def test_empty_bytes_and_arrays_are_read(empty, tmp_path):
+    found = torch.load(saved(tmp_path / 'epoch_1.pth', meta=empty))['meta']
+    assert (type(found) is bytes, len(found)) == (type(empty) is bytes, 0)

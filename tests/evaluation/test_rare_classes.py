@@ -385,3 +385,9 @@ def test_the_stock_tools_train_and_test_with_it_and_the_report_reads_its_numbers
     assert set(test.metrics) == {*STOCK, 'mIoU_common', 'mAcc_common', *by_image}
     assert test.metrics['mIoU_common'] == pytest.approx(test.metrics['mIoU'], abs=0.011)
     assert test.metrics['IoU_worst'] == test.classes['IoU'].min()
+
+
+@pytest.mark.parametrize('number', [-1, 0])
+def test_a_class_without_pixels_is_not_the_worst_whatever_stands_for_nan(number):
+    found = evaluated(np.array([[[0, 0, 1, 1]]]), np.array([[[0, 1, 1, 1]]]), [9, 5, 1], nan_to_num=number)
+    assert found['IoU_worst'] == 50

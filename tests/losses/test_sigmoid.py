@@ -563,3 +563,19 @@ def test_bad_input_on_one_rank_raises_on_all_and_moves_nothing(two_ranks, case, 
     assert message in second
     assert ('another rank' if case == 'label' else 'other rank') in first
     assert state == other_state == [[0, 0], [0, 0]]
+
+
+def test_a_running_recall_takes_float_labels_of_another_resolution_than_the_logits():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4)
+    labels = torch.randint(0, 2, (2, 3, 8, 8))
+    options = dict(alpha=0.5, num_classes=3, use_sigmoid=True, upsample='bilinear')
+    found, expected = (RecallLoss(**options)(logits, target) for target in (labels.float(), labels))
+    torch.testing.assert_close(found, expected)
+
+
+def test_focal_loss_of_float_labels_is_finite_where_the_logit_is_infinite_and_right():
+    logits = torch.tensor([[torch.inf], [1.0]])
+    labels = torch.tensor([[1], [0]])
+    loss = SoftmaxFocalLoss(use_sigmoid=True)
+    torch.testing.assert_close(loss(logits, labels.float()), loss(logits, labels))

@@ -108,6 +108,14 @@ def test_every_tau_is_evaluated_by_the_equation(segmentation, repository, tmp_pa
     assert torch.load(tmp_path / 'out' / 'tau0.5.pth')['meta'] == dict(cfg='a = 1')
 
 
+def test_nothing_is_written_for_a_model_that_is_refused(segmentation, repository, tmp_path):
+    status, output = run(
+        'python', repository / TOOL, segmentation / 'ce', '--fold', 1, '--taus', -1, '--out', tmp_path / 'out'
+    )
+    assert (status, 'tau is -1.0' in output) == (1, True), output
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_checkpoint_that_is_there_is_not_overwritten(segmentation, repository, tmp_path):
     (tmp_path / 'tau1.pth').write_text('kept')
     status, output = run('python', repository / TOOL, segmentation / 'ce', '--fold', 1, '--out', tmp_path)

@@ -42,3 +42,10 @@ def test_nothing_is_overwritten_and_a_negative_tau_is_named(repository, tmp_path
     with pytest.raises(ValueError, match=r'tau is -0\.5'):
         tau_normalize_checkpoint(path, tmp_path / 'out.pth', -0.5)
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_parts_of_the_class_names_that_are_objects_are_left_out(tmp_path):
+    path, weights = first_stage(tmp_path)
+    torch.save(dict(state_dict=weights, meta=dict(dataset_meta=dict(classes=['a'], nested=[tmp_path]))), path)
+    tau_normalize_checkpoint(path, tmp_path / 'out.pth', 1.0)
+    assert torch.load(tmp_path / 'out.pth', weights_only=True)['meta'] == dict(dataset_meta=dict(classes=['a']))

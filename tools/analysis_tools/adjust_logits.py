@@ -25,6 +25,7 @@ from mmrecall.analysis.training_counts import count_training_set
 from mmrecall.datasets.failures import whole_message
 from mmrecall.io import read_checkpoint
 from mmrecall.models.converters.adjust_logits import write_adjusted
+from mmrecall.models.converters.weights_files import check_absent
 
 TAUS = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2)
 
@@ -62,10 +63,14 @@ def _adjust(arguments: argparse.Namespace) -> None:
     model = _load(first, arguments)
     counts = count_training_set(model.config).counts
     if arguments.fold is not None:
+        folded = out / f'tau{arguments.fold:g}.pth'
+        check_absent(folded)
         offsets = prior_offsets(model, counts, arguments.fold)
-        meta = read_checkpoint(first.checkpoint).get('meta') or {}
-        write_adjusted(out / f'tau{arguments.fold:g}.pth', model.weights, model.layer_name, offsets, meta)
+    # It also checks that a bias of the layer shifts the scores.
     curve = _evaluate(model, counts, arguments.taus)
+    if arguments.fold is not None:
+        meta = read_checkpoint(first.checkpoint).get('meta') or {}
+        write_adjusted(folded, model.weights, model.layer_name, offsets, meta)
     others = []
     for run in compared:
         other = _load(run, arguments)

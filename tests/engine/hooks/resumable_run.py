@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from contextlib import suppress
@@ -199,6 +200,12 @@ def wait_for(path, processes):
     while not path.exists():
         assert any(process.is_alive() for process in processes)
         time.sleep(0.002)
+
+
+def iteration(work):
+    """Of the last checkpoint; 0 without one."""
+    note = work / 'last_checkpoint'
+    return int(re.search(r'iter_(\d+)\.pth', note.read_text())[1]) if note.exists() else 0
 
 
 def logged(work):

@@ -1,14 +1,13 @@
 """A killed and resumed training is the one that was never killed."""
 
 import random
-import re
 import time
 
 import pytest
 import torch
 from commands import free_port
 from mmengine.hooks import Hook
-from resumable_run import CLASSES, Network, Noisy, build, digest, finish, kill, start, wait_for
+from resumable_run import CLASSES, Network, Noisy, build, digest, finish, iteration, kill, start, wait_for
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmrecall.losses import BalancedLogitVariationLoss
@@ -59,12 +58,6 @@ def test_without_the_hook_a_resumed_training_is_another(tmp_path):
     wait_for(tmp_path / 'killed' / 'iter_6.pth', killed)
     kill(killed)
     assert resumed(tmp_path / 'killed', **settings) != whole
-
-
-def iteration(work):
-    """Of the last checkpoint; 0 without one."""
-    note = work / 'last_checkpoint'
-    return int(re.search(r'iter_(\d+)\.pth', note.read_text())[1]) if note.exists() else 0
 
 
 @pytest.mark.parametrize('ranks', [1, 2])
