@@ -193,7 +193,7 @@ def test_what_mmengine_saves_is_read_as_it_was_and_can_be_saved_again(tmp_path):
     for name in ('one.pth', 'two.pth'):
         found = torch.load(tmp_path / name)
         log = found['message_hub']['log_scalars']['train/loss']
-        assert type(log) is HistoryBuffer
+        assert isinstance(log, HistoryBuffer)
         assert (log.mean(), log.statistics('min'), log.data[0].tolist()) == (0.375, 0.25, [0.5, 0.25])
         log.update(1.0)
         assert found['message_hub']['runtime_info']['best_score'] == 0.7
