@@ -49,6 +49,8 @@ class Run(NamedTuple):
     command: str
     counts: LabelCounts | None
     """Of the training set, where the loss had them counted."""
+    batches: int | None
+    """Of an epoch of the last start, where its log tells."""
     problems: list[str]
 
     @property
@@ -105,7 +107,8 @@ def read_run(work_dir: Path) -> Run:
     test = _read_test(work_dir, config, latest, problems)
     results = [result for result in (test, validation) if result is not None]
     kind, command = _kind(config), _command(work_dir)
-    run = Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
+    batches = training[-1].log.batches if training[-1].log else None
+    run = Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), batches, problems)
     if not isinstance(run.seed, int | None):
         raise ValueError(f'got randomness.seed={shown(run.seed)} in its config; expected a whole number')
     return run
