@@ -1,13 +1,13 @@
 """Whether a checkpoint was trained on the classes of the data that it is tested on, or goes on with, in their order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, FlexibleRunner, Runner
 
-from mmrecall.engine.runner import some_of
+from mmrecall.datasets.class_order import check_class_order
 
 
 class ClassOrderHook(Hook):
@@ -26,19 +26,14 @@ class ClassOrderHook(Hook):
         if trained is None:
             return
         for classes, loader in _classes_in_use(runner).items():
-            where = f'{runner._load_from} was trained'
-            difference = class_order_difference(trained, classes)
-            if difference and set(map(str, trained)) == set(map(str, classes)):
-                raise ValueError(
-                    f'{where} on the classes of {loader} in another order, so that scores and labels would be of other '
-                    f'classes: {difference}; set the classes of its dataset in the order of the checkpoint, and '
-                    'labels that go with it'
-                )
-            if difference:
-                runner.logger.warning(
-                    f'{where} on other class names than {loader} has: {difference}. Class numbers are compared as they '
-                    'are, which is right only if the classes were renamed'
-                )
+            check_class_order(
+                f'the checkpoint {runner._load_from}',
+                trained,
+                loader,
+                classes,
+                'set the classes of its dataset in the order of the checkpoint, and labels that go with it',
+                runner.logger.warning,
+            )
 
 
 @contextmanager
@@ -57,24 +52,6 @@ def checking_class_order() -> Iterator[None]:
     finally:
         for kind, method in registering.items():
             kind.register_hooks = method
-
-
-def class_order_difference(trained: Sequence[str], classes: Sequence[str]) -> str:
-    """Return how class names differ from those of a checkpoint, or an empty text.
-
-    Example:
-        >>> class_order_difference(['road', 'car', 'pole'], ['road', 'pole', 'car'])
-        "class 1 is 'car' in the checkpoint and 'pole' in the data (road, car, pole; and road, pole, car)"
-    """
-    trained, classes = list(map(str, trained)), list(map(str, classes))
-    if trained == classes:
-        return ''
-    both = f'({some_of(trained)}; and {some_of(classes)})'
-    different = (number for number, pair in enumerate(zip(trained, classes, strict=False)) if pair[0] != pair[1])
-    number = next(different, None)
-    if number is None:
-        return f'{len(trained)} classes in the checkpoint and {len(classes)} in the data {both}'
-    return f'class {number} is {trained[number]!r} in the checkpoint and {classes[number]!r} in the data {both}'
 
 
 def _classes_in_use(runner: Runner | FlexibleRunner) -> dict[tuple[str, ...], str]:

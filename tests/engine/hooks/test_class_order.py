@@ -107,8 +107,8 @@ def test_a_training_that_begins_with_weights_learns_the_order_of_its_own_data(co
 @pytest.mark.parametrize(
     ('classes', 'difference'),
     [
-        (('a', 'b', 'C'), "class 2 is 'c' in the checkpoint and 'C' in the data"),
-        (('a', 'b'), '3 classes in the checkpoint and 2 in the data'),
+        (('a', 'b', 'C'), "class 2 is 'c' there and 'C' in the data"),
+        (('a', 'b'), 'there are 3, and 2 in the data'),
     ],
 )
 def test_other_names_are_tested_with_a_warning(classes, difference, command, trained, tmp_path, monkeypatch):
