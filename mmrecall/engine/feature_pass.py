@@ -12,7 +12,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 
-from mmrecall.engine.runner import some_of, unwrap_model
+from mmrecall.datasets.class_order import some_of
+from mmrecall.engine.runner import unwrap_model
 
 
 def check_once(loader: DataLoader, name: str = 'train_dataloader') -> None:

@@ -8,8 +8,6 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-_SHOWN = 10
-
 
 def unwrap_model(runner: Runner) -> nn.Module:
     """Return the model without ``DistributedDataParallel`` or another wrapper around it."""
@@ -19,18 +17,6 @@ def unwrap_model(runner: Runner) -> nn.Module:
 def trained_classes(runner: Runner) -> Sequence[str] | None:
     """Return the class names of the training set in their order, or None if it has no names."""
     return getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Return the first names, separated by commas.
-
-    Example:
-        >>> some_of(['road', 'pole'])
-        'road, pole'
-        >>> some_of('abcdefghijklm')
-        'a, b, c, d, e, f, g, h, i, j, …'
-    """
-    return ', '.join(names[:_SHOWN]) + (', …' if len(names) > _SHOWN else '')
 
 
 def optim_wrappers(runner: Runner) -> list[OptimWrapper]:

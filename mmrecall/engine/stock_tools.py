@@ -14,6 +14,7 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from mmrecall.config_files import naming_unknown_types, read_config
 from mmrecall.engine.hooks.checkpoint import AtomicCheckpointHook
+from mmrecall.engine.hooks.class_order import checking_class_order
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
 from mmrecall.engine.weights_only import TRUST, load_weights_only
 from mmrecall.upstream import TOOLBOXES, stock_tool
@@ -26,7 +27,8 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
 
     Checkpoints are read by `load_weights_only`, unless ``--trust-checkpoints`` is an argument, which is this command's.
     Without a GPU, the ranks of a launcher get a gloo process group and a model wrapper for the CPU. A training that is
-    refused its work directory leaves the config of the other run there.
+    refused its work directory leaves the config of the other run there. A checkpoint that was trained on the classes of
+    the data in another order is refused by `mmrecall.engine.hooks.class_order.ClassOrderHook`.
 
     Args:
         name: ``'train'`` or ``'test'``.
@@ -60,7 +62,8 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     elif launcher == 'slurm':
         os.environ.update(slurm_rendezvous(os.environ))
     sys.argv = [str(tool), *arguments]
-    with naming_unknown_types(config), _locking_before_config() if name == 'train' else nullcontext():
+    locking = _locking_before_config() if name == 'train' else nullcontext()
+    with naming_unknown_types(config), checking_class_order(), locking:
         runpy.run_path(str(tool), run_name='__main__')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,12 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmrecall.datasets.class_order import check_class_order
 from mmrecall.datasets.label_lists import UNKNOWN_LABEL, read_list, shot_groups
 from mmrecall.functional.validation import check_class_counts, check_finite
 from mmrecall.io import atomic_write
 from mmrecall.losses import read_class_counts
+from mmrecall.losses.class_counts import counted_class_names
 from mmrecall.registry import METRICS, register
 
 Array = np.ndarray
@@ -71,8 +74,9 @@ class ShotAccuracy(BaseMetric):
 
     Raises:
         FileNotFoundError: there is no such file or list.
-        ValueError: counts of another number of classes than the scores, a K above it, a label that is no class, a
-            prediction without scores, a threshold that is not between 0 and 1, or no image of a known class.
+        ValueError: counts of another number of classes than the scores, a file of counts with the class names of the
+            data set in another order, a K above that number, a label that is no class, a prediction without scores, a
+            threshold that is not between 0 and 1, or no image of a known class.
     """
 
     default_prefix = 'shot'
@@ -92,6 +96,7 @@ class ShotAccuracy(BaseMetric):
         # A list does not say how many classes follow the last one in it.
         self.from_list = isinstance(class_counts, str) and not class_counts.endswith(_COUNT_FILES)
         self.counts = _training_images(class_counts)
+        self.class_counts = class_counts
         shot_groups(self.counts, many, few)
         _check_threshold(open_set_threshold)
         self.topk = tuple(topk)
@@ -100,6 +105,26 @@ class ShotAccuracy(BaseMetric):
         self.open_set_threshold = open_set_threshold
         self.out_dir = out_dir
         self._logged_absent = False
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Facts on the tested data set, which a loop sets when it is built; a file's class names are compared then."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict | None) -> None:
+        classes, source = (dataset_meta or {}).get('classes'), self.class_counts
+        names = counted_class_names(source) if isinstance(source, str) and source.endswith(_COUNT_FILES) else None
+        if names is not None and classes is not None:
+            check_class_order(
+                f'class_counts {source}',
+                names,
+                'the tested data set',
+                classes,
+                'set class_counts to a file that tools/analysis_tools/class_statistics.py writes for these classes',
+                lambda message: print_log(f'ShotAccuracy: {message}', logger='current', level=logging.WARNING),
+            )
+        self._dataset_meta = dataset_meta
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the outcome of every image."""

@@ -59,8 +59,10 @@ class ClassCounts(nn.Module):
         self.classes = classes
         self._version = 0
         self._values: Tensor | None = None
-        self._source = 'class_counts'
+        self.source = 'class_counts'
         self._given: CountedClasses | None = None
+        self.counted_names: Sequence[str] | None = None
+        """The class names that counts came with; a hook compares them with those of the training set."""
         if self.automatic:
             if num_classes is None:
                 raise ValueError(f"class_counts='{AUTOMATIC}' keeps a count per class: set num_classes")
@@ -69,11 +71,13 @@ class ClassCounts(nn.Module):
             return
         if isinstance(source, str):
             self._given = read_class_counts(source, classes)
+            self.counted_names = counted_class_names(source)
         elif hasattr(source, 'image_totals'):
             self._given = _counted('class_counts', source.counts, source.image_totals)
+            self.counted_names = getattr(source, 'classes', None)
         else:
             self._given = _counted('class_counts', source, None)
-        self._source = f'class_counts {source}' if isinstance(source, str) else 'class_counts'
+        self.source = f'class_counts {source}' if isinstance(source, str) else 'class_counts'
         self._check_length(len(self._given.counts), num_classes)
         self.num_classes = len(self._given.counts)
 
@@ -129,7 +133,7 @@ class ClassCounts(nn.Module):
 
     def _check_length(self, length: int, num_classes: int | None) -> None:
         if num_classes is not None and length != num_classes:
-            raise ValueError(f'{self._source} has {length} entries for {num_classes} classes')
+            raise ValueError(f'{self.source} has {length} entries for {num_classes} classes')
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -159,6 +163,13 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None, field: st
     if classes is not None and names is not None and names != list(classes):
         raise ValueError(f'{path} counts the classes {names}; expected {list(classes)}')
     return _counted(path, content[field], content.get('image_totals'))
+
+
+def counted_class_names(path: str) -> list[str] | None:
+    """Return the class names in a file for `read_class_counts`; None if it has none."""
+    content = read_file('class_counts', path, repr(AUTOMATIC))
+    names = content.get('classes') if isinstance(content, Mapping) else None
+    return names if isinstance(names, list) else None
 
 
 def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:

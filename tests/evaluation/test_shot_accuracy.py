@@ -208,6 +208,26 @@ def test_counts_come_from_the_training_list_or_a_file(tmp_path):
         assert evaluated(scores, truth, str(tmp_path / name)) == expected
 
 
+def test_a_file_of_the_classes_of_the_data_in_another_order_is_refused(tmp_path):
+    (tmp_path / 'counts.json').write_text(json.dumps(dict(classes=['a', 'c', 'b'], counts=[101, 30, 3])))
+    metric = ShotAccuracy(str(tmp_path / 'counts.json'))
+    with pytest.raises(ValueError, match=r"counts\.json .*in another order.* class 1 is 'c' there and 'b' in the data"):
+        metric.dataset_meta = dict(classes=('a', 'b', 'c'))
+
+
+@pytest.mark.parametrize(
+    ('meta', 'warned'), [(dict(classes='acb'), 0), (dict(classes='acB'), 1), (dict(classes=None), 0), ({}, 0)]
+)
+def test_a_file_of_renamed_classes_is_taken_with_a_warning(meta, warned, tmp_path, monkeypatch):
+    (tmp_path / 'counts.json').write_text(json.dumps(dict(classes=['a', 'c', 'b'], counts=[101, 30, 3])))
+    messages = []
+    monkeypatch.setattr(shot_accuracy, 'print_log', lambda message, **where: messages.append(message))
+    metric = ShotAccuracy(str(tmp_path / 'counts.json'))
+    metric.dataset_meta = meta
+    assert metric.dataset_meta == meta
+    assert ['renamed' in message for message in messages] == [True] * warned
+
+
 @pytest.mark.parametrize(
     ('counts', 'options', 'label', 'message'),
     [

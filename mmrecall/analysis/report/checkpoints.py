@@ -26,11 +26,11 @@ def is_of_run(checkpoint: str, work_dir: Path, config: dict[str, Any]) -> bool:
     if hook.get('out_dir'):
         # The hook makes a folder with the name of the work dir there.
         places.append(f'{hook["out_dir"]}/{Path(written).name}')
-    return folder in ('', '.') or any(_same(folder, place) for place in places)
+    return folder in ('', '.') or any(same_path(folder, place) for place in places)
 
 
-def _same(one: str, other: str) -> bool:
-    """Return whether two folders are the same; a relative path is one to any folder that ends in it."""
+def same_path(one: str, other: str) -> bool:
+    """Return whether two paths are the same; a relative one is the same as any that ends in it."""
     if Path(one).is_dir() and Path(other).is_dir():
         return Path(one).samefile(other)
     if Path(one).is_absolute() and Path(other).is_absolute():

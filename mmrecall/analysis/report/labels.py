@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmrecall.analysis.report.configs import loss_of, parts_of_model
+from mmrecall.analysis.report.data import data_difference
+from mmrecall.analysis.report.runs import Run
 from mmrecall.analysis.report.selection import Selected, Skipped
 from mmrecall.analysis.report.settings import (
     differing,
@@ -88,7 +90,8 @@ def _is_below(path: str | Path, folder: Path) -> bool:
 def labels_of(selected: Sequence[Selected], given: Mapping[int, str] | None = None) -> list[str]:
     """Return the label of every run: the given one, else its loss and what distinguishes it from the others.
 
-    Runs whose training and evaluation differ in the seed alone have the same label. A run without a result has that of
+    Runs whose training and evaluation differ in the seed alone have the same label, unless their logs tell of other
+    data. A run without a result has that of
     a run with the same training.
     """
     given = given or {}
@@ -109,19 +112,20 @@ def settings_of(one: Selected) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _kinds(selected: Sequence[Selected], places: Iterable[int]) -> list[_Kind]:
-    kinds: list[tuple[_Kind, dict[str, Any]]] = []
+    kinds: list[tuple[_Kind, dict[str, Any], Run]] = []
     # Those with a result first: what they are evaluated by is known.
     for place in sorted(places, key=lambda place: selected[place].result is None):
         run, result = selected[place]
         training, evaluation = settings_of(selected[place])
         own = training | evaluation
-        for kind, trained in kinds:
-            if not differing([kind.settings, own] if result else [trained, training]):
+        for kind, trained, first in kinds:
+            alike = not differing([kind.settings, own] if result else [trained, training])
+            if alike and not data_difference(first, run):
                 kind.places.append(place)
                 break
         else:
-            kinds.append((_Kind([place], run.config, own, Path(run.work_dir)), training))
-    return sorted((kind for kind, _ in kinds), key=lambda kind: min(kind.places))
+            kinds.append((_Kind([place], run.config, own, Path(run.work_dir)), training, run))
+    return sorted((kind for kind, *_ in kinds), key=lambda kind: min(kind.places))
 
 
 def _label(loss: tuple[str, dict[str, Any]], losses: Sequence[tuple[str, dict[str, Any]]]) -> str:

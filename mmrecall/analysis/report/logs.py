@@ -27,6 +27,8 @@ _TIMES = ('data_time', 'time', 'step', 'memory')
 _PREFIX = re.compile(r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
 _ENVIRONMENT = re.compile(r' {4}(\S[^:]*): (.+)')
 _MOST_DIGITS = 18
+_RESUMED = re.compile(rf'resumed epoch: \d+, iter: (\d{{1,{_MOST_DIGITS}}})$')
+_BATCHES = re.compile(rf' Epoch\(train\) +\[\d+\]\[ *\d+/(\d{{1,{_MOST_DIGITS}}})\] ')
 
 
 class ClassValues:
@@ -185,26 +187,34 @@ class Log(NamedTuple):
     """mmseg's results by class: a row per class, IoU, Acc, …; one table per evaluation, in their order."""
     checkpoint: str | None
     """The last that was loaded."""
+    resumed: int | None
+    """The iteration of a checkpoint that the training was resumed from."""
+    batches: int | None
+    """Of an epoch, of a training by epochs."""
     problems: list[str]
 
 
 def read_log(path: Path) -> Log:
     """Return the contents of the text log of one start, of a training or a test."""
     environment: dict[str, str] = {}
-    tables, problems, checkpoint = [], [], None
+    tables, problems, checkpoint, resumed, batches = [], [], None, None, None
     lines = _lines(path)
     for line in lines:
         if line.startswith('System environment:'):
             environment = _read_environment(lines)
         elif 'Load checkpoint from ' in line:
             checkpoint = line.rpartition('Load checkpoint from ')[2].strip()
+        elif match := _RESUMED.search(line):
+            resumed = int(match[1])
+        elif match := _BATCHES.search(line):
+            batches = int(match[1])
         elif line.rstrip().endswith('per class results:'):
             table = _read_table(lines)
             if table is None:
                 problems.append(f'{path}: a table of results by class is cut off and left out')
             else:
                 tables.append(table)
-    return Log(environment, tables, checkpoint, problems)
+    return Log(environment, tables, checkpoint, resumed, batches, problems)
 
 
 def _read_environment(lines: Iterator[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from mmrecall.analysis.report.configs import is_cross_entropy
+from mmrecall.analysis.report.data import data_difference, differing_places
 from mmrecall.analysis.report.labels import settings_of
 from mmrecall.analysis.report.selection import Selected
 from mmrecall.analysis.report.settings import differing, said, shown
@@ -16,7 +17,7 @@ def notes_on(comparison: Comparison) -> list[str]:
     """Return the notes on the logs, the runs, the seeds and the reference."""
     logs = [problem for one in comparison.runs for problem in one.run.problems]
     notes = logs + _on_runs(comparison) + _on_seeds(comparison) + _on_evaluations(comparison)
-    notes += _on_reference(comparison)
+    notes += _on_data(comparison) + _on_reference(comparison)
     if not any(one.run.scalars.classes for one in comparison.runs):
         notes.append('no log has class weights (ClassWeightHook writes them): there are no figures of them')
     return notes
@@ -79,6 +80,31 @@ def _on_evaluations(comparison: Comparison) -> list[str]:
             values[shown(settings[key]) if key in settings else 'not set'].append(label)
         differences = '; '.join(f'{value} in {", ".join(labels)}' for value, labels in values.items())
         notes.append(f'the metrics are not set alike, so rows are not comparable in them: {said(key)} is {differences}')
+    return notes
+
+
+def _on_data(comparison: Comparison) -> list[str]:
+    """Return notes on runs whose data differ, and on those whose data lie elsewhere."""
+    selected = [Selected(run, result) for _, run, result in comparison.runs]
+    trained = [settings_of(one)[0] for one in selected]
+    notes = []
+    for number, (run, _) in enumerate(selected):
+        for other, settings in zip(comparison.runs[:number], trained, strict=False):
+            difference = data_difference(other.run, run)
+            if difference and not differing([settings, trained[number]]):
+                notes.append(
+                    f'{other.run.work_dir} and {run.work_dir} have the same settings, but not the same data: '
+                    f'{difference}'
+                )
+                break
+    for argument, runs_at in differing_places(selected):
+        places = '; '.join(
+            f'{place} in ' + ', '.join(dict.fromkeys(str(run.work_dir) for run in runs[:_MOST_NAMED]))
+            for place, runs in runs_at.items()
+        )
+        notes.append(
+            f'compared as the same data, which they are only if these have the same files: {argument} {places}'
+        )
     return notes
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import pandas as pd
 
 from mmrecall.analysis.report.checkpoints import is_of_run
 from mmrecall.analysis.report.configs import with_total_loss
-from mmrecall.analysis.report.logs import TIMESTAMP, Scalars, read_log, read_scalars, read_test_metrics
+from mmrecall.analysis.report.logs import Log, Scalars, read_log, read_scalars, read_test_metrics
 from mmrecall.analysis.report.settings import plain_names, shown
+from mmrecall.analysis.report.starts import Start, in_order, starts
 from mmrecall.datasets import LabelCounts
 from mmrecall.io import read_literals
 
@@ -47,6 +49,8 @@ class Run(NamedTuple):
     command: str
     counts: LabelCounts | None
     """Of the training set, where the loss had them counted."""
+    batches: int | None
+    """Of an epoch of the last start, where its log tells."""
     problems: list[str]
 
     @property
@@ -68,18 +72,10 @@ class Run(NamedTuple):
             return ''
         if 'epoch' in training and training['epoch'].iloc[-1] < schedule.get('max_epochs', 0):
             return f'epoch {training["epoch"].iloc[-1]:.0f} of {schedule["max_epochs"]}'
-        logger = (self.config.get('default_hooks') or {}).get('logger') or {}
         # The last iterations may be fewer than the interval of the log.
-        if training.index[-1] + logger.get('interval', 10) <= schedule.get('max_iters', 0):
+        if training.index[-1] + _log_interval(self.config) <= schedule.get('max_iters', 0):
             return f'iteration {training.index[-1]} of {schedule["max_iters"]}'
         return ''
-
-
-def starts(folder: Path) -> list[Path]:
-    """Return the folders that mmengine made in a work dir, one per start, in the order of time."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if TIMESTAMP.fullmatch(path.name) and path.is_dir())
 
 
 def old_logs(folder: Path) -> list[Path]:
@@ -99,16 +95,20 @@ def read_run(work_dir: Path) -> Run:
     if not logged:
         raise ValueError(_nothing_to_read(work_dir))
     problems: list[str] = []
-    config = _read_config(work_dir, logged)
-    scalars = _read_starts(logged, problems)
+    latest, config = logged[-1].name, _read_config(work_dir, logged)
+    training = _in_order(_read_starts(work_dir, logged, config, problems), config, problems)
+    if logged != (logged := [start.folder for start in training]):
+        config = _read_config(work_dir, logged)
+    scalars = reduce(Scalars.continued_by, [start.scalars for start in training])
     scalars = scalars._replace(training=with_total_loss(config, scalars.training))
     if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
         raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
-    validation, environment = _read_validation(work_dir, logged, scalars, config, problems)
-    test = _read_test(work_dir, config, logged[-1].name, problems)
+    validation, environment = _read_validation(work_dir, training, scalars, config, problems)
+    test = _read_test(work_dir, config, latest, problems)
     results = [result for result in (test, validation) if result is not None]
     kind, command = _kind(config), _command(work_dir)
-    run = Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), problems)
+    batches = training[-1].log.batches if training[-1].log else None
+    run = Run(work_dir, kind, config, scalars, results, environment, command, _counts(work_dir), batches, problems)
     if not isinstance(run.seed, int | None):
         raise ValueError(f'got randomness.seed={shown(run.seed)} in its config; expected a whole number')
     return run
@@ -163,30 +163,57 @@ def _kind(config: dict[str, Any]) -> str:
     return SEGMENTATION if name == 'decode_head' else CLASSIFICATION
 
 
-def _read_starts(logged: list[Path], problems: list[str]) -> Scalars:
-    joined = Scalars(pd.DataFrame(), pd.DataFrame(), {})
-    for number, start in enumerate(logged):
-        begin = 0 if joined.training.empty else int(joined.training.index[-1])
-        scalars, found = read_scalars(_scalars_file(start), begin)
-        problems += found
-        joined = joined.continued_by(scalars) if number else scalars
-    return joined
+def _log_interval(config: dict[str, Any]) -> int:
+    return ((config.get('default_hooks') or {}).get('logger') or {}).get('interval', 10)
+
+
+def _read_starts(work_dir: Path, logged: list[Path], config: dict[str, Any], problems: list[str]) -> list[Start]:
+    found: list[Start] = []
+    for folder in logged:
+        log = _read_log(folder, problems)
+        resumed = None if log is None else log.resumed
+        begin = resumed if resumed is not None else found[-1].reached() if found else 0
+        scalars, unread = read_scalars(_scalars_file(folder), begin)
+        problems += unread
+        if resumed and log.checkpoint:
+            own = _parsed(_dumped(folder)) if _dumped(folder).is_file() else config
+            resumed = resumed if is_of_run(log.checkpoint, work_dir, own) else 0
+        found.append(Start(folder, scalars, log, resumed or 0))
+    return found
+
+
+def _read_log(start: Path, problems: list[str]) -> Log | None:
+    path = start / f'{start.name}.log'
+    if not path.is_file():
+        problems.append(f'{path} is missing: no versions, and no results by class of a validation')
+        return None
+    log = read_log(path)
+    problems += log.problems
+    return log
+
+
+def _in_order(named: list[Start], config: dict[str, Any], problems: list[str]) -> list[Start]:
+    ordered = in_order(named, _log_interval(config))
+    if [one.folder for one in ordered] != [one.folder for one in named]:
+        places = ', '.join(
+            f'{one.folder.name} ' + (f'(resumed after iteration {one.resumed})' if one.resumed else '(from the start)')
+            for one in ordered
+        )
+        problems.append(
+            f'{named[0].folder.parent}: its starts are taken in the order of their iterations, {places}, which is '
+            'another than that of the times in their names: was the clock set back, or in another time zone? A test '
+            'counts if its time is later than all of them'
+        )
+    return ordered
 
 
 def _read_validation(
-    work_dir: Path, logged: list[Path], scalars: Scalars, config: dict[str, Any], problems: list[str]
+    work_dir: Path, training: list[Start], scalars: Scalars, config: dict[str, Any], problems: list[str]
 ) -> tuple[Result | None, dict[str, str]]:
     """Return the last validation, and the environment of the last start."""
-    tables, environment = [], {}
-    for start in logged:
-        path = start / f'{start.name}.log'
-        if not path.is_file():
-            problems.append(f'{path} is missing: no versions, and no results by class of a validation')
-            continue
-        log = read_log(path)
-        problems += log.problems
-        environment = log.environment or environment
-        tables += log.tables
+    logs = [start.log for start in training if start.log is not None]
+    environment = next((log.environment for log in reversed(logs) if log.environment), {})
+    tables = [table for log in logs for table in log.tables]
     if scalars.validation.empty:
         return None, environment
     iteration = scalars.validation.index[-1]

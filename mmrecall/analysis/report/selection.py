@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmrecall.analysis.report.runs import Result, Run, old_logs, read_run, starts
+from mmrecall.analysis.report.runs import Result, Run, old_logs, read_run
 from mmrecall.analysis.report.settings import compared, dataset_settings, flatten, shown
+from mmrecall.analysis.report.starts import starts
 
 _Facts = tuple[tuple[str, str], ...]
 """The kind, the number of classes and the data set of a run: what runs that are compared must share."""

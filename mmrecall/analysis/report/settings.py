@@ -1,5 +1,6 @@
 """The settings of runs by their dotted names: what decides how a model comes out, and how it is evaluated."""
 
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -38,6 +39,9 @@ _PLACES = (
     'file_client_args',
     'meta_keys',
 )
+# Arguments of data sets that are paths, and those of them that lie within the first.
+_DATA = ('data_root', 'ann_file', 'data_prefix')
+_IN_ROOT = ('ann_file', 'data_prefix')
 EVALUATION = ('evaluator', 'evaluated')
 """First parts of the names of evaluation settings: of the metrics, and of the pipeline of the images."""
 _CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors', '.tar', '.pkl', '.npz', '.h5')
@@ -93,22 +97,47 @@ def compared(key: str, value: Any) -> Any:
 def flatten(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
     """Yield the values of nested dicts and lists of dicts with their dotted names.
 
-    Of a path, only the last part; of that of a checkpoint also the work dir, without its seed.
+    Of a path, only the last part, but of one within a ``data_root`` all; of that of a checkpoint also the work dir,
+    without its seed.
 
     Example:
         >>> dict(flatten(dict(model=dict(loss=[dict(type='A')]), file='a/b.txt', load_from='a/ce-seed0/b.pth')))
         {'model.loss.0.type': 'A', 'file': 'b.txt', 'load_from': 'ce/b.pth'}
+        >>> dict(flatten(dict(data_root='data/CIFAR', ann_file='meta/train.txt')))
+        {'data_root': 'CIFAR', 'ann_file': 'meta/train.txt'}
     """
+    for name, part, in_root in _leaves(value, key, in_root=False):
+        if not isinstance(part, str) or '/' not in part:
+            yield name, list(part) if isinstance(part, tuple) else part
+        else:
+            yield name, posixpath.normpath(part) if in_root else without_place(part)
+
+
+def _leaves(value: Any, key: str, in_root: bool) -> Iterator[tuple[str, Any, bool]]:
+    """Yield values with their dotted names, and whether they are paths within a ``data_root``."""
     if isinstance(value, dict) and value:
         for name, part in value.items():
-            yield from flatten(part, f'{key}.{name}' if key else str(name))
+            within = in_root or (name in _IN_ROOT and bool(value.get('data_root')))
+            yield from _leaves(part, f'{key}.{name}' if key else str(name), within)
     elif isinstance(value, list | tuple) and any(isinstance(part, dict | list) for part in value):
         for number, part in enumerate(value):
-            yield from flatten(part, f'{key}.{number}')
-    elif key and isinstance(value, str) and '/' in value:
-        yield key, without_place(value)
+            yield from _leaves(part, f'{key}.{number}', in_root)
     elif key:
-        yield key, list(value) if isinstance(value, tuple) else value
+        yield key, value, in_root and isinstance(value, str) and not value.startswith('/') and '://' not in value
+
+
+def uncompared_places(dataset: dict[str, Any]) -> dict[str, str]:
+    """Return the paths of a data set of which `flatten` leaves out the first parts, which machines differ in.
+
+    Example:
+        >>> uncompared_places(dict(data_root='/scratch/CIFAR', ann_file='meta/train.txt'))
+        {'data_root': '/scratch/CIFAR'}
+    """
+    return {
+        key: part
+        for key, part, in_root in _leaves(dataset, '', in_root=False)
+        if not in_root and isinstance(part, str) and '/' in part.rstrip('/') and set(key.split('.')) & set(_DATA)
+    }
 
 
 def without_place(path: str) -> str:

@@ -8,7 +8,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmrecall.datasets import LabelCounts, count_labels, data_key
-from mmrecall.engine.runner import some_of, trained_classes
+from mmrecall.datasets.class_order import check_class_order, some_of
+from mmrecall.engine.runner import trained_classes
 from mmrecall.losses import ClassCounts
 from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
@@ -16,7 +17,7 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class ClassCountsHook(Hook):
-    """Hook that fills every ``class_counts='auto'`` of the model before training.
+    """Hook that fills every ``class_counts='auto'`` of the model before training, and looks at the names of others.
 
     Rank 0 counts the training set, with as many workers as the training's loader, and all ranks get the result. The
     counts are kept in the work directory (``class_counts-….json``, the format of
@@ -26,6 +27,8 @@ class ClassCountsHook(Hook):
 
     Pixels that the decode head ignores are not counted.
 
+    The class names in a file of counts are compared with those of the training set; other names give a warning.
+
     A runner of mmengine gets this hook by itself.
 
     Args:
@@ -33,7 +36,8 @@ class ClassCountsHook(Hook):
             that edit labels. Such counts depend on random crops, and are not kept in the work directory.
 
     Raises:
-        ValueError: the loss and the data set differ in the number of classes, or `count_labels` refuses the data set.
+        ValueError: the loss and the data set differ in the number of classes, a file of counts has the class names of
+            the data set in another order, or `count_labels` refuses the data set.
         RuntimeError: on the other ranks, if counting failed on rank 0.
     """
 
@@ -42,6 +46,7 @@ class ClassCountsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Count the classes, or read their counts, and give them to the losses."""
+        _check_names(runner)
         waiting = automatic_counts(runner.model)
         if not waiting or (runner._resume and all(module.known for module in waiting)):
             return
@@ -82,6 +87,27 @@ class ClassCountsHook(Hook):
 def automatic_counts(model: nn.Module) -> list[ClassCounts]:
     """Return the ``class_counts='auto'`` of all losses of a model."""
     return [module for module in model.modules() if isinstance(module, ClassCounts) and module.automatic]
+
+
+def named_counts(model: nn.Module) -> list[ClassCounts]:
+    """Return the class counts of all losses of a model that came with class names."""
+    return [
+        module for module in model.modules() if isinstance(module, ClassCounts) and module.counted_names is not None
+    ]
+
+
+def _check_names(runner: Runner) -> None:
+    named = named_counts(runner.model)
+    classes = trained_classes(runner) if named else None
+    for module in named if classes is not None else ():
+        check_class_order(
+            module.source,
+            module.counted_names,
+            'the training set',
+            classes,
+            'count the training set again with tools/analysis_tools/class_statistics.py',
+            runner.logger.warning,
+        )
 
 
 def _check_length(waiting: list[ClassCounts], classes: Sequence[str]) -> None:

@@ -6,20 +6,21 @@ from typing import Any
 from mmengine.runner import BaseLoop, FlexibleRunner, Runner
 from torch import nn
 
-from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts
+from mmrecall.engine.hooks.class_counts_hook import ClassCountsHook, automatic_counts, named_counts
 from mmrecall.engine.hooks.loss_checks import check_losses
 from mmrecall.engine.hooks.skipped_step import SkippedStepHook, running_recalls
 
 # each hook with a function that lists the parts of a model which need it
-_NEEDED = ((ClassCountsHook, automatic_counts), (SkippedStepHook, running_recalls))
+_NEEDED = ((ClassCountsHook, automatic_counts), (ClassCountsHook, named_counts), (SkippedStepHook, running_recalls))
 
 
 def install_hooks_of_losses() -> None:
     """Make every `Runner` add the hooks that the losses of its model need, and look at the losses before training.
 
-    `ClassCountsHook` for a loss that waits for counts, `SkippedStepHook` for one with a running recall. The model,
-    whose ``type='mmrecall.…'`` imports this package, is built before the hooks are registered: so one line in the
-    config is enough. A hook that the config names is not doubled. Calling this again changes nothing.
+    `ClassCountsHook` for a loss that waits for counts or has those of named classes, `SkippedStepHook` for one with a
+    running recall. The model, whose ``type='mmrecall.…'`` imports this package, is built before the hooks are
+    registered: so one line in the config is enough. A hook that the config names is not doubled. Calling this again
+    changes nothing.
 
     Training begins with `check_losses`; a test does not need it. A `FlexibleRunner` builds its model when it begins to
     train or to test, and gets the same then.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmrecall.engine.runner import some_of
+from mmrecall.datasets.class_order import some_of
 from mmrecall.functional.batch import Batch, interpolated, is_low_resolution
 from mmrecall.losses import BaseLoss
 

@@ -11,8 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
+from mmrecall.datasets.class_order import some_of
 from mmrecall.engine.hooks.loss_calls import LossCalls, is_softmax_loss
-from mmrecall.engine.runner import some_of, trained_classes, unwrap_model
+from mmrecall.engine.runner import trained_classes, unwrap_model
 from mmrecall.registry import HOOKS, register
 
 

@@ -9,7 +9,8 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmrecall.engine.runner import between_steps, optim_wrappers, some_of, trained_classes, unwrap_model
+from mmrecall.datasets.class_order import some_of
+from mmrecall.engine.runner import between_steps, optim_wrappers, trained_classes, unwrap_model
 from mmrecall.losses import BaseLoss
 from mmrecall.registry import HOOKS, register
 

@@ -15,7 +15,10 @@ from mmrecall.analysis.report.selection import Selected
 def labels(*configs, work_dirs=None):
     """Return the labels of runs without results."""
     places = work_dirs or [f'runs/{number}' for number in range(len(configs))]
-    runs = [SimpleNamespace(config=config, work_dir=place) for config, place in zip(configs, places, strict=True)]
+    runs = [
+        SimpleNamespace(config=config, work_dir=place, counts=None, batches=None, environment={})
+        for config, place in zip(configs, places, strict=True)
+    ]
     return labels_of([Selected(run, None) for run in runs])
 
 

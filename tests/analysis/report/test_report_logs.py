@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -120,6 +121,49 @@ def test_of_a_resumed_run_the_later_start_counts_from_its_first_iteration_on(tmp
     assert scalars.validation['aAcc'].to_dict() == {10: 10, 20: 10, 30: 20, 40: 20, 50: 20}
     weights = scalars.classes['class_weight', 'decode_head.loss_decode']
     assert weights['road'].to_dict() == {10: 1, 20: 1, 30: 2, 40: 2, 50: 2}
+
+
+def training_of_starts(work_dir, begins, names, steps=20):
+    """Write starts in the order of their times, each of so many iterations after the one that it was resumed from."""
+    for lr, (begin, name) in enumerate(zip(begins, names, strict=True)):
+        start = Start(work_dir, segmentation_config(), name)
+        if begin:
+            start.logger.info(f'Load checkpoint from {work_dir / f"iter_{begin}.pth"}')
+            start.logger.info(f'resumed epoch: 0, iter: {begin}')
+        for step in range(begin + 10, begin + steps + 1, 10):
+            start.train(step, lr=float(lr))
+
+
+@pytest.mark.parametrize('hours', list(itertools.permutations([1, 2, 3])))
+def test_starts_are_joined_by_their_iterations_whatever_the_clock_was(hours, tmp_path):
+    # the checkpoint of a signal lies between two lines of the log
+    names = [f'20260101_0{hour}0000' for hour in hours]
+    training_of_starts(tmp_path, (0, 25, 50), names)
+    run = read_run(tmp_path)
+    assert run.scalars.training['lr'].to_dict() == {10: 0, 20: 0, 35: 1, 45: 1, 60: 2, 70: 2}
+    notes = [', '.join(names[:1]) in problem and 'clock' in problem for problem in run.problems]
+    assert notes == ([] if hours == (1, 2, 3) else [True])
+
+
+@pytest.mark.parametrize('begins', [(0, 20, 10), (0, 20, 0), (0, 0, 20)])
+def test_starts_that_can_have_been_in_the_order_of_their_names_are(begins, tmp_path):
+    """A resume from an older checkpoint, and another training in the same work dir."""
+    training_of_starts(tmp_path, begins, [f'20260101_0{hour}0000' for hour in range(3)])
+    run = read_run(tmp_path)
+    assert run.scalars.training['lr'].iloc[-1] == 2
+    assert run.last_step() == begins[-1] + 20
+    assert not run.problems
+
+
+def test_a_start_from_the_checkpoint_of_another_run_keeps_its_place(tmp_path):
+    other = Start(tmp_path / 'run', segmentation_config(), '20260101_000000')
+    other.logger.info(f'Load checkpoint from {tmp_path / "other" / "iter_100.pth"}')
+    other.logger.info('resumed epoch: 0, iter: 100')
+    other.train(110)
+    Start(tmp_path / 'run', segmentation_config(), '20260101_010000').train(10)
+    run = read_run(tmp_path / 'run')
+    assert run.last_step() == 10
+    assert not run.problems
 
 
 def test_a_validation_after_an_epoch_lies_at_the_iteration_before_it(tmp_path):

@@ -148,6 +148,31 @@ def stand_in(root, labels):
     )
 
 
+def written_counts(root, classes):
+    path = root / 'class_counts.json'
+    LabelCounts(list(classes), [5, 2, 1], [5, 2, 1], None, 0, 8, 8, 'images').write(path)
+    return str(path)
+
+
+@pytest.mark.parametrize('given', [str, LabelCounts.read], ids=['file', 'result'])
+def test_counts_of_the_classes_of_the_data_in_another_order_are_refused(given, tmp_path):
+    counts = given(written_counts(tmp_path, 'acb'))
+    runner = small_runner(tmp_path, WeightedCrossEntropyLoss('inverse_frequency', class_counts=counts))
+    with pytest.raises(ValueError, match=r"class_counts.* the training set in another order.* class 1 is 'c' .* 'b'"):
+        runner.train()
+    assert runner.model.seen == []
+
+
+@pytest.mark.parametrize(('classes', 'warned'), [('abc', []), ('abC', [True]), ('ab', [True])])
+def test_counts_of_renamed_classes_are_taken_with_a_warning(classes, warned, tmp_path, monkeypatch):
+    counts = written_counts(tmp_path, 'abc')
+    loss = WeightedCrossEntropyLoss('inverse_frequency', class_counts=counts)
+    runner, warnings = small_runner(tmp_path, loss, dataset=Flowers(classes=tuple(classes))), []
+    monkeypatch.setattr(runner.logger, 'warning', lambda message, *more: warnings.append(str(message)))
+    runner.train()
+    assert [counts in warning for warning in warnings if 'class names' in warning] == warned
+
+
 def counts_on_a_rank(rank, world_size, root):
     # the others have no data
     runner = stand_in(Path(root), [0, 0, 1, 2, 2, 2] if rank == 0 else None)
