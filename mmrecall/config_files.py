@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from mmrecall import upstream
+from mmrecall.io.plain_yaml import read_plain_yaml
 
 upstream.require('mmengine.config')
 
@@ -22,20 +23,11 @@ _LANGUAGES = {'.py': 'Python', '.json': 'JSON'}
 _UNKNOWN_TYPE = re.compile(r'([\w.]+) is not in the \S+ registry')
 
 
-class _Loader(yaml.SafeLoader):
-    """Loader of plain values and of tuples, as mmengine writes them."""
-
-
-_Loader.add_constructor(
-    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-)
-
-
 class _PlainYamlHandler(YamlHandler):
     """Handler of mmengine for YAML files; its own builds whatever object of Python a file names."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
-        return yaml.load(file, _Loader)
+        return read_plain_yaml(file)
 
 
 def read_config(path: str | Path) -> Config:

@@ -10,6 +10,11 @@ from mmrecall.config_files import naming_unknown_types, read_config
 MISTAKES = {
     'bad.yaml': (b'model:\n  type: A\n  head: [1, 2\nx: 1\n', r":4: no YAML: expected ',' or '\]'"),
     'tab.yml': (b'model:\n\ttype: A\n', r':2: no YAML: '),
+    'aliases.yaml': (
+        b'a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n'
+        + b''.join(b'%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c]\n' % (c + 1, c + 1, *[c] * 6) for c in range(97, 106)),
+        ':7: no YAML: aliases repeat more than 100,000 values',
+    ),
     'list.yaml': (b'\n- a\n- b\n', ':1: got a list; expected names and their values'),
     'list.json': (b'[1, 2]', ':1: got a list; expected names and their values'),
     'bad.json': (b'{\n"model": 1,\n}', ':3: no JSON: '),
