@@ -11,8 +11,8 @@ _MOST_REPEATED = 100_000
 class _Loader(yaml.SafeLoader):
     """Loader of plain values and of tuples, as mmengine writes them.
 
-    PyYAML makes one object of a value and its aliases, but copying or printing it takes time and memory for every alias:
-    nine lines of nine aliases each are 9^9 values.
+    PyYAML makes one object of a value and its aliases, but copying or printing it takes time and memory for every one of
+    them: nine lines of nine aliases each are 9^9 values.
     """
 
     def __init__(self, stream: Any) -> None:
