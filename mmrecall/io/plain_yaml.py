@@ -11,7 +11,7 @@ _MOST_REPEATED = 100_000
 class _Loader(yaml.SafeLoader):
     """Loader of plain values and of tuples, as mmengine writes them.
 
-    PyYAML makes one object of a value and its aliases, but copying or printing it takes time and memory for every one of
+    PyYAML makes one object of a value and its aliases, but a copy or a print of it takes time and memory for each of
     them: nine lines of nine aliases each are 9^9 values.
     """
 
