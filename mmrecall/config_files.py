@@ -1,8 +1,10 @@
 """Config files, read with errors that name the file and the line."""
 
+import difflib
+import inspect
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,44 +12,80 @@ from typing import Any
 import yaml
 
 from mmrecall import upstream
+from mmrecall.io.plain_yaml import read_plain_yaml
 
 upstream.require('mmengine.config')
 
 from mmengine.config import Config  # noqa: E402
 from mmengine.fileio import YamlHandler, register_handler  # noqa: E402
+from mmengine.runner import FlexibleRunner, Runner  # noqa: E402
 
 # Methods of mmengine's `Config` that read a file, each a base of the one before; their argument is ``filename``.
 _READERS = ('fromfile', '_is_lazy_import', '_file2dict', '_parse_lazy_import')
 _LANGUAGES = {'.py': 'Python', '.json': 'JSON'}
+# Settings that mmengine's runners, or the tools of the toolboxes, read from a config beside the arguments of a runner.
+_FURTHER_SETTINGS = (
+    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters',
+    'init_weights_for_test_or_val', 'model_wrapper_cfg', 'runner_type', 'sync_bn', 'tta_model', 'tta_pipeline',
+    'vis_backends', '_scope_',
+)  # fmt: skip
 _UNKNOWN_TYPE = re.compile(r'([\w.]+) is not in the \S+ registry')
-
-
-class _Loader(yaml.SafeLoader):
-    """Loader of plain values and of tuples, as mmengine writes them."""
-
-
-_Loader.add_constructor(
-    'tag:yaml.org,2002:python/tuple', lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-)
 
 
 class _PlainYamlHandler(YamlHandler):
     """Handler of mmengine for YAML files; its own builds whatever object of Python a file names."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
-        return yaml.load(file, _Loader)
+        return read_plain_yaml(file)
 
 
-def read_config(path: str | Path) -> Config:
+def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config of mmengine; an error names the file, also that of a base, and the line.
 
     From the first call on, mmengine reads plain values alone from YAML files in this process.
 
+    Args:
+        path: the config.
+        options: values by their names, ``'model.decode_head.num_classes'``, that replace those of the config, or are
+            added to it: ``--cfg-options`` of a tool.
+
     Raises:
         FileNotFoundError: there is no such config, or a base of it is missing.
         ImportError: a module of its ``custom_imports`` cannot be imported.
-        ValueError: the file is no config.
+        ValueError: the file is no config, or for `check_option_names`.
     """
+    config = _read(path)
+    check_option_names(config, options or ())
+    config.merge_from_dict(dict(options or {}))
+    return config
+
+
+def check_option_names(config: Config, names: Iterable[str]) -> None:
+    """Check that options are settings that a config has or mmengine reads, by the first part of their names.
+
+    mmengine adds every other option to the config, where nothing reads it. Further parts are not checked, because
+    options may add arguments: ``model.decode_head.loss_decode.alpha``.
+
+    Raises:
+        ValueError: another name; says which ones are like it.
+    """
+    if config.get('runner_type', 'Runner') not in ('Runner', 'FlexibleRunner'):
+        # a runner of another package may read whatever it likes
+        return
+    arguments = (inspect.signature(kind.__init__).parameters for kind in (Runner, FlexibleRunner))
+    known = {*config, *_FURTHER_SETTINGS}.union(*arguments) - {'self', 'cfg'}
+    for name in names:
+        first = name.partition('.')[0]
+        if first not in known:
+            close = ' or '.join(difflib.get_close_matches(first, known))
+            raise ValueError(
+                f'got --cfg-options {name}; expected a setting that {config.filename} has or that mmengine reads, and '
+                f'{first} is neither; '
+                + (f'did you mean {close}?' if close else 'set it in the config first if code of yours reads it')
+            )
+
+
+def _read(path: str | Path) -> Config:
     register_handler(['yaml', 'yml'])(_PlainYamlHandler)
     try:
         return Config.fromfile(path)

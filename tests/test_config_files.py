@@ -5,11 +5,16 @@ from commands import run
 
 pytest.importorskip('mmengine')
 
-from mmrecall.config_files import naming_unknown_types, read_config
+from mmrecall.config_files import check_option_names, naming_unknown_types, read_config
 
 MISTAKES = {
     'bad.yaml': (b'model:\n  type: A\n  head: [1, 2\nx: 1\n', r":4: no YAML: expected ',' or '\]'"),
     'tab.yml': (b'model:\n\ttype: A\n', r':2: no YAML: '),
+    'aliases.yaml': (
+        b'a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n'
+        + b''.join(b'%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c]\n' % (c + 1, c + 1, *[c] * 6) for c in range(97, 106)),
+        ':7: no YAML: aliases repeat more than 100,000 values',
+    ),
     'list.yaml': (b'\n- a\n- b\n', ':1: got a list; expected names and their values'),
     'list.json': (b'[1, 2]', ':1: got a list; expected names and their values'),
     'bad.json': (b'{\n"model": 1,\n}', ':3: no JSON: '),
@@ -69,6 +74,47 @@ def test_a_module_that_is_no_python_is_named_and_no_line_of_the_config(tmp_path,
     (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['module_with_a_mistake'])\n")
     with pytest.raises(ValueError, match=r'config\.py: SyntaxError: .*\(module_with_a_mistake\.py, line 3\)'):
         read_config(tmp_path / 'config.py')
+
+
+SETTINGS = (
+    'model.decode_head.loss_decode.alpha', 'model.new_part', 'width', 'val_cfg', 'strategy.type', 'env_cfg.dist_cfg',
+    'randomness.seed', 'default_scope', 'launcher', 'resume', 'load_from', 'work_dir', 'log_level', 'experiment_name',
+    'auto_scale_lr.enable', 'model_wrapper_cfg.type', 'find_unused_parameters', 'sync_bn', 'compile', 'runner_type',
+    'activation_checkpointing', 'tta_model.type', 'tta_pipeline', 'visualizer.name', 'custom_hooks',
+)  # fmt: skip
+
+
+def test_options_are_settings_that_the_config_has_or_mmengine_reads(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("model = dict(type='A')\nwidth = 16\n")
+    config = read_config(path, {'model.decode_head.alpha': 0.1, 'train_cfg.max_epochs': 1, 'width': 32})
+    assert config.to_dict() == dict(
+        model=dict(type='A', decode_head=dict(alpha=0.1)), width=32, train_cfg=dict(max_epochs=1)
+    )
+    check_option_names(config, SETTINGS)
+    for name, close in (
+        ('train_cgf.max_epochs', 'did you mean train_cfg'),
+        ('optim_wraper.optimizer.lr', 'did you mean optim_wrapper'),
+        ('modle.type', 'did you mean model'),
+        ('wdith', 'did you mean width'),
+        ('decode_head.alpha', 'set it in the config first'),
+        ('self', ''),
+    ):
+        with pytest.raises(ValueError, match=rf'^got --cfg-options {name}; expected .*{path} has.*{close}'):
+            read_config(path, {name: 1})
+    path.write_text("runner_type = 'mypackage.MyRunner'\n")
+    assert read_config(path, {'my_setting': 1}).my_setting == 1
+
+
+def test_an_unknown_option_of_a_tool_is_named(repository, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('a = 1')
+    words = ['python', repository / 'tools' / 'dataset_converters' / 'long_tail_list.py', config, '--out', 'list.txt']
+    status, output = run(*words, '--cfg-options', 'train_dataloadr.dataset.seed=1')
+    assert status == 1
+    assert output.splitlines()[-1].endswith('did you mean train_dataloader or val_dataloader or test_dataloader?'), (
+        output
+    )
 
 
 def test_an_unknown_type_is_named_with_file_and_line(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import posixpath
 import re
 from collections.abc import Sequence
 from itertools import takewhile
@@ -133,18 +134,21 @@ def _check_repetitions(path: str, images: Sequence[LabelledImage]) -> None:
     first: dict[str, LabelledImage] = {}
     again = []
     for image in images:
-        other = first.setdefault(image.path, image)
+        # a.png, ./a.png and x/../a.png are one file
+        other = first.setdefault(posixpath.normpath(image.path), image)
         if other.label != image.label:
+            spelling = '' if other.path == image.path else f' as {other.path}'
             raise ValueError(
-                f'{path}: {image.path} has the label {other.label} in {other.place} and {image.label} in {image.place};'
-                ' expected one label; remove the wrong one'
+                f'{path}: {image.path} has the label {other.label} in {other.place}{spelling} and {image.label} in '
+                f'{image.place}; expected one label; remove the wrong one'
             )
         if other is not image:
-            again.append(image)
+            again.append((other, image))
     if again:
+        other, image = again[0]
         print_log(
-            f'{path} lists {len(again)} image(s) more than once, first {again[0].path} in '
-            f'{first[again[0].path].place} and {again[0].place}: training and tests use them as often',
+            f'{path} lists {len(again)} image(s) more than once, first {image.path} in {other.place} and '
+            f'{image.place}: training and tests use them as often',
             logger='current',
             level=logging.WARNING,
         )

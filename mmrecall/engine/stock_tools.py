@@ -12,7 +12,7 @@ from typing import NoReturn
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmrecall.config_files import naming_unknown_types, read_config
+from mmrecall.config_files import check_option_names, naming_unknown_types, read_config
 from mmrecall.engine.hooks.checkpoint import AtomicCheckpointHook
 from mmrecall.engine.hooks.class_order import checking_class_order
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
@@ -36,8 +36,8 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
         description: printed below the usage for ``--help`` without a config; with one, the stock tool prints its help.
 
     Raises:
-        SystemExit: no config among the arguments, one with a mistake, or one without a toolbox's ``default_scope``; or
-            after ``--help``.
+        SystemExit: no config among the arguments, one with a mistake, or one without a toolbox's ``default_scope``; an
+            option of ``--cfg-options`` that nothing reads; or after ``--help``.
         ImportError: the toolbox is not installed.
         FileNotFoundError: the toolbox is installed without its tools.
         ValueError: the config has a type that no registry has.
@@ -47,6 +47,7 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
         _print_usage(name, arguments, description)
     try:
         config = read_config(path)
+        check_option_names(config, _option_names(arguments))
     except ValueError as error:
         raise SystemExit(str(error)) from error
     scope = config.get('default_scope')
@@ -120,6 +121,13 @@ def _launcher(arguments: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--launcher', default='none')
     return parser.parse_known_args(arguments)[0].launcher
+
+
+def _option_names(arguments: Sequence[str]) -> list[str]:
+    # the stock tools, too, take the beginning of an option for it
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('--cfg-options', nargs='+', action='extend', default=[])
+    return [option.partition('=')[0] for option in parser.parse_known_args(arguments)[0].cfg_options]
 
 
 def _cpu_wrapper_options(config: Config) -> list[str]:

@@ -223,7 +223,7 @@ def read_file(argument: str, path: str, names: str) -> Any:
 
 
 def _read_yaml(text: str) -> Any:
-    import yaml
+    # imports PyYAML, which JSON files do not need
+    from mmrecall.io.plain_yaml import read_plain_yaml
 
-    # mmengine's loader would run what a YAML file says
-    return yaml.safe_load(text)
+    return read_plain_yaml(text)

@@ -56,6 +56,18 @@ def test_a_yaml_file_of_counts_runs_nothing(tmp_path):
     assert not (tmp_path / 'marker').exists()
 
 
+@pytest.mark.parametrize(('end', 'message'), [('*a9', 'aliases repeat more than'), ('&b [*b]', r'\*b is in itself')])
+def test_a_yaml_file_of_counts_whose_aliases_repeat_without_end_is_named(end, message, tmp_path):
+    lines = ['a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]']
+    lines += [f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]' for n in range(1, 10 if end == '*a9' else 1)]
+    path = tmp_path / 'counts.yaml'
+    path.write_text('\n'.join([*lines, f'counts: {end}']))
+    with pytest.raises(ValueError, match=rf'counts\.yaml cannot be read \((?s:.*){message}'):
+        read_class_counts(str(path))
+    path.write_text('counts: &counts [3, 1]\nimage_totals: *counts')
+    assert read_class_counts(str(path)).image_totals == [3, 1]
+
+
 def test_counts_with_a_byte_order_mark_are_read(tmp_path):
     (tmp_path / 'counts.json').write_text('\ufeff' + json.dumps([3, 1]), encoding='utf-8')
     assert read_class_counts(str(tmp_path / 'counts.json')).counts == [3, 1]

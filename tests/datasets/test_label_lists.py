@@ -201,6 +201,20 @@ def test_an_image_with_two_labels_is_refused(tmp_path):
         read_competition_json(competition(tmp_path, annotations=double), 4)
 
 
+@pytest.mark.parametrize('spelling', ['./a/b.jpg', 'x/../a/b.jpg', 'a//b.jpg', 'a/./b.jpg'])
+def test_two_spellings_of_a_path_are_one_image(spelling, tmp_path, monkeypatch):
+    path = write(tmp_path / 'list.txt', f'a/b.jpg 0\n{spelling} 1\n')
+    with pytest.raises(
+        ValueError, match=rf'{spelling} has the label 0 in line 1 as a/b\.jpg and 1 in line 2; expected'
+    ):
+        read_list(path)
+    logged = []
+    monkeypatch.setattr('mmrecall.datasets.label_lists.print_log', lambda text, **options: logged.append(text))
+    images = read_list(write(tmp_path / 'list.txt', f'a/b.jpg 0\n{spelling} 0\n../a/b.jpg 1\n')).images
+    assert [image.path for image in images] == ['a/b.jpg', spelling, '../a/b.jpg']
+    assert len(logged) == 1
+
+
 def test_an_image_that_is_listed_again_is_warned_of(tmp_path, monkeypatch):
     logged = []
     monkeypatch.setattr('mmrecall.datasets.label_lists.print_log', lambda text, **options: logged.append(text))

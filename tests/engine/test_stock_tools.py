@@ -91,12 +91,25 @@ def test_a_path_with_an_equals_sign_is_a_config(handed_over, tmp_path, monkeypat
     config = Path('lr=0.1', 'x.py')
     config.parent.mkdir()
     config.write_text("default_scope = 'mmseg'")
-    run_stock_tool('train', [str(config), '--cfg-options', 'data.ann_file=x.json'])
-    assert handed_over == [['train', 'lr=0.1/x.py', '--cfg-options', 'data.ann_file=x.json']]
+    run_stock_tool('train', [str(config), '--cfg-options', 'test_dataloader.dataset.ann_file=x.json'])
+    assert handed_over == [['train', 'lr=0.1/x.py', '--cfg-options', 'test_dataloader.dataset.ann_file=x.json']]
     with pytest.raises(SystemExit, match=r'^lr=0\.2/x\.py: there is no such config file'):
-        run_stock_tool('train', ['lr=0.2/x.py', '--cfg-options', 'data.ann_file=x.json'])
+        run_stock_tool('train', ['lr=0.2/x.py', '--cfg-options', 'test_dataloader.dataset.ann_file=x.json'])
     with pytest.raises(SystemExit, match='usage: '):
-        run_stock_tool('train', ['--cfg-options', 'data.ann_file=x.json'])
+        run_stock_tool('train', ['--cfg-options', 'test_dataloader.dataset.ann_file=x.json'])
+
+
+@pytest.mark.parametrize(
+    'words', [['--cfg-options', 'resume=True', 'train_cgf.max_epochs=1'], ['--cfg', 'train_cgf=1']]
+)
+def test_an_option_that_nothing_reads_is_refused(words, handed_over, tmp_path):
+    config = tmp_path / 'x.py'
+    config.write_text("default_scope = 'mmseg'")
+    with pytest.raises(SystemExit, match=r'train_cgf.*did you mean train_cfg\b'):
+        run_stock_tool('train', [str(config), '--cfg-options', 'work_dir=a', *words])
+    assert not handed_over
+    run_stock_tool('train', [str(config), '--work-dir', 'train_cgf=1', '--cfg-options', 'train_cfg.max_epochs=1'])
+    assert len(handed_over) == 1
 
 
 def test_a_mistake_in_the_config_is_named_with_file_and_line(handed_over, tmp_path, monkeypatch):

@@ -54,8 +54,7 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> ComparedGradients:
-    config = read_config(arguments.config)
-    config.merge_from_dict(arguments.cfg_options or {})
+    config = read_config(arguments.config, arguments.cfg_options)
     compared = [read_config(path) for path in arguments.compare]
     comparison = GradientComparison(
         config, arguments.checkpoint, compared, arguments.head, arguments.split, arguments.seed

@@ -44,8 +44,7 @@ def main() -> None:
     out = arguments.out or Path('work_dirs') / Path(arguments.config).stem / 'class_counts.json'
     plot = arguments.plot or out.with_suffix('.png')
     try:
-        config = read_config(arguments.config)
-        config.merge_from_dict(arguments.cfg_options or {})
+        config = read_config(arguments.config, arguments.cfg_options)
         found = count_training_set(config, arguments.workers, arguments.through_pipeline)
         print_table(class_counts_table(found))
         found.write(out)

@@ -31,8 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = dict(profile=arguments.profile, power=arguments.power, largest=arguments.largest, seed=arguments.seed)
     try:
-        config = read_config(arguments.config)
-        config.merge_from_dict(arguments.cfg_options or {})
+        config = read_config(arguments.config, arguments.cfg_options)
         if 'train_dataloader' not in config:
             raise ValueError(f'{config.filename} has no train_dataloader; expected train_dataloader=dict(dataset=...)')
         init_default_scope(config.get('default_scope', 'mmpretrain'))

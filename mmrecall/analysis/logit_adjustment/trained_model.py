@@ -45,8 +45,7 @@ class TrainedModel:
 
     def __init__(self, run: TrainedRun, device: str = 'cpu', options: dict[str, Any] | None = None) -> None:
         self.run = run
-        self.config: Config = read_config(run.config)
-        self.config.merge_from_dict(options or {})
+        self.config: Config = read_config(run.config, options)
         self._device = device
         self._model = build_model(self.config).to(device).eval().requires_grad_(False)
         self.kind = SEGMENTATION if hasattr(self._model, 'decode_head') else CLASSIFICATION

@@ -49,8 +49,7 @@ class TrainedSegmentor:
 
     def __init__(self, run: TrainedRun, split: str, device: str = 'cpu', options: dict[str, Any] | None = None) -> None:
         self.run = run
-        config = read_config(run.config)
-        config.merge_from_dict(options or {})
+        config = read_config(run.config, options)
         config.setdefault('default_scope', 'mmseg')
         self.model = build_model(config).to(device).eval()
         if not isinstance(self.model, BaseSegmentor):
