@@ -57,6 +57,12 @@ class RareClassCrop(RandomCrop):
         super().__init__(crop_size, cat_max_ratio, ignore_index)
         if class_pixels < 0:
             raise ValueError(f'got class_pixels={class_pixels}; expected a number of pixels, at least 0')
+        height, width = self.crop_size
+        if class_pixels >= height * width:
+            raise ValueError(
+                f'got class_pixels={class_pixels} and crop_size={self.crop_size}; expected fewer than the '
+                f'{height * width} pixels of a crop, of which more than class_pixels must be of one class'
+            )
         if max_attempts < 1:
             raise ValueError(f'got max_attempts={max_attempts}; expected at least 1')
         self.class_pixels = class_pixels

@@ -108,6 +108,10 @@ class RareClassSampler(ClassThenItemSampler):
             raise ValueError(f'got min_pixels={min_pixels}; expected a number of pixels, at least 1')
         if not 0 < temperature < math.inf:
             raise ValueError(f'got temperature={temperature}; expected a number above 0')
+        if image_counts is not None and not str(image_counts).endswith('.npz'):
+            raise ValueError(
+                f'got image_counts={str(image_counts)!r}; expected the path of an NPZ file, ending in .npz'
+            )
         sources = find_pixel_sources(dataset)
         found = run_on_rank_zero(
             lambda on_progress: read_or_count_images(dataset, image_counts, on_progress),

@@ -119,6 +119,7 @@ def test_an_image_without_its_number_is_named():
     ('options', 'message'),
     [
         (dict(class_pixels=-1), 'got class_pixels=-1; expected a number of pixels, at least 0'),
+        (dict(class_pixels=192), 'expected fewer than the 192 pixels of a crop'),
         (dict(max_attempts=0), 'got max_attempts=0; expected at least 1'),
     ],
 )
