@@ -169,14 +169,7 @@ def frequency_groups(
     if thresholds is not None:
         low, high = thresholds
         values = 100 * np.asarray(counts) / np.sum(counts) if groups_by == 'pixels' else counts
-        groups = [_OF_SHOTS[group] for group in shot_groups(values, many=high, few=low)]
-        if len(set(groups)) == 1:
-            unit = 'percentages of the pixels' if groups_by == 'pixels' else 'numbers of images'
-            raise ValueError(
-                f'got thresholds={tuple(thresholds)}, with which all {len(groups)} classes are {groups[0]}; expected '
-                f'{unit} that tell them apart'
-            )
-        return groups
+        return [_OF_SHOTS[group] for group in shot_groups(values, many=high, few=low)]
     groups = np.empty(len(counts), object)
     for group, members in zip(GROUPS, np.array_split(np.argsort(counts, kind='stable'), len(GROUPS)), strict=True):
         groups[members] = group

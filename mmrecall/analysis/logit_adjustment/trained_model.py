@@ -80,8 +80,8 @@ class TrainedModel:
             names = [f'decode_head.{len(self._model.decode_head) - 1}.conv_seg']
         if getattr(getattr(self._model, 'decode_head', None), 'out_channels', None) == 1:
             raise ValueError(
-                f'the model of {self.run.config} has one channel; expected a softmax model: for one channel, choose the '
-                'threshold of its head'
+                f'the model of {self.run.config} has one channel; expected a softmax model; for one channel, '
+                'choose the threshold of its head'
             )
         modules = dict(self._model.named_modules())
         for name in names:
