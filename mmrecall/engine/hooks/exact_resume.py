@@ -33,8 +33,9 @@ class ExactResumeHook(Hook):
     A resume with other ranks, batches, data, accumulation or another seed goes on, with a warning.
 
     Raises:
-        ValueError: before training, if no seed is set, if checkpoints fall between two steps of an optimizer that
-            accumulates gradients, or for a training loop, loader or hook that cannot be resumed exactly.
+        ValueError: before training, if no seed is set, if the checkpoint to resume from has no state of the optimizer
+            (those of ``save_best`` have none), if checkpoints fall between two steps of an optimizer that accumulates
+            gradients, or for a training loop, loader or hook that cannot be resumed exactly.
 
     Example:
         >>> default_hooks = dict(exact_resume=dict(type='mmrecall.ExactResumeHook'))
@@ -78,6 +79,14 @@ class ExactResumeHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read the conditions of the run that wrote the checkpoint."""
+        # A FlexibleRunner leaves the optimizer to its strategy, which may keep it in another file.
+        if isinstance(runner, Runner) and runner._resume and 'optimizer' not in checkpoint:
+            raise ValueError(
+                f'{runner._load_from or "the last checkpoint"} has no state of the optimizer and the schedules, which '
+                'would begin anew (checkpoints of save_best and of save_optimizer=False have none). Resume from a '
+                'checkpoint of the interval (--resume without a file takes the newest), set load_from without resume '
+                'to fine-tune its weights, or leave ExactResumeHook out'
+            )
         self._saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from mmengine.hooks import Hook
-from resumable_run import Noisy, build, logged, names
+from resumable_run import Noisy, Scores, build, logged, names
 from torch.utils.data import ConcatDataset
 
 
@@ -112,6 +112,30 @@ def test_a_checkpoint_of_a_run_without_the_hook_is_resumed_with_a_warning(tmp_pa
     build(tmp_path, iterations=3, hooks=[]).train()
     build(tmp_path, iterations=6, resume=True).train()
     assert 'the checkpoint was written without ExactResumeHook' in logged(tmp_path)
+
+
+BEST = dict(by_epoch=False, interval=3, save_best='accuracy', rule='greater')
+
+
+def test_a_best_checkpoint_without_the_optimizer_is_not_resumed_from(tmp_path):
+    hooks = [dict(type='mmrecall.ExactResumeHook'), Scores({4: 0.5})]
+    build(tmp_path, iterations=6, checkpoint=BEST, hooks=hooks).train()
+    best = str(tmp_path / 'best_accuracy_iter_4.pth')
+    resuming = dict(iterations=9, checkpoint=BEST, hooks=hooks[:1])
+    with pytest.raises(ValueError, match=rf'{best} has no state of the optimizer .* set load_from without resume'):
+        build(tmp_path, resume=True, load_from=best, **resuming).train()
+    # The note does not name it, and without the note the highest number of the interval counts.
+    (tmp_path / 'last_checkpoint').unlink()
+    runner = build(tmp_path, resume=True, **resuming)
+    runner.train()
+    assert runner._load_from == str(tmp_path / 'iter_6.pth')
+
+
+def test_the_weights_of_a_best_checkpoint_can_be_fine_tuned(tmp_path):
+    hooks = [dict(type='mmrecall.ExactResumeHook'), Scores({4: 0.5})]
+    build(tmp_path / 'first', iterations=6, checkpoint=BEST, hooks=hooks).train()
+    best = str(tmp_path / 'first' / 'best_accuracy_iter_4.pth')
+    build(tmp_path / 'second', iterations=3, load_from=best).train()
 
 
 STOPPING = dict(epochs=8, sampler='DefaultSampler', validation=True, train_cfg=dict(by_epoch=True, max_epochs=8))
