@@ -2,17 +2,19 @@
 
 import pickle
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmrecall.engine.runner import accumulated_steps
+from mmrecall.engine.runner import accumulated_steps, some_of
+
+_SETTINGS = 'settings'
 
 
 def training_conditions(runner: Runner) -> dict[str, Any]:
-    """Return the numbers and names on which the batches of a training, and the steps of its optimizer, depend."""
+    """Return what the batches of a training, and the steps of its optimizer, depend on; as plain values."""
     loader = runner.train_dataloader
     batches = loader.batch_sampler
     sampler = getattr(batches, 'sampler', loader.sampler)
@@ -26,7 +28,31 @@ def training_conditions(runner: Runner) -> dict[str, Any]:
         shuffle=getattr(sampler, 'shuffle', None),
         items=len(loader.dataset),
         checksum_of_the_list_of_items=_checksum(loader.dataset),
+        **{_SETTINGS: dict(_settings(runner.cfg))},
     )
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of the optimizer, of its schedules and of the losses, by their dotted names."""
+    for part in ('optim_wrapper', 'param_scheduler'):
+        yield from _plain(config.get(part), part)
+    for key, value in _plain(config.get('model'), 'model'):
+        if any(name.startswith('loss') for name in key.split('.')):
+            yield key, value
+
+
+def _plain(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested dicts and lists; of a class or a function its name, of another object its class."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _plain(part, f'{key}.{name}')
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            yield from _plain(part, f'{key}.{number}')
+    elif value is None or isinstance(value, (bool, int, float, str)):
+        yield key, value
+    else:
+        yield key, getattr(value, '__qualname__', type(value).__qualname__)
 
 
 def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -36,9 +62,18 @@ def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str
         >>> changed_conditions(dict(seed=0, batch_size=64), dict(seed=0, batch_size=79, items=10))
         'batch_size was 64, is 79'
     """
-    return ', '.join(
-        f'{key} was {before[key]}, is {value}' for key, value in now.items() if key in before and before[key] != value
-    )
+    pairs = [(key, before[key], value) for key, value in now.items() if key in before and key != _SETTINGS]
+    old, new = before.get(_SETTINGS), now.get(_SETTINGS, {})
+    if old is not None:
+        pairs += [(key, old.get(key), new.get(key)) for key in {**old, **new}]
+    changes = [(key, f'{key} was {was}, is {value}') for key, was, value in pairs if was != value]
+    text = some_of([change for _, change in changes])
+    if any(key.startswith(('optim_wrapper.', 'param_scheduler.')) for key, _ in changes):
+        text += (
+            '; the optimizer and its schedules go on with the learning rate and the other settings that the checkpoint '
+            'holds. To train with the new ones, set load_from without resume, in another work_dir'
+        )
+    return text
 
 
 def _checksum(dataset: Any) -> int | None:

@@ -30,7 +30,7 @@ class ExactResumeHook(Hook):
     A validation that belongs to the checkpoint, but came after it, is done again, and a schedule that depends on it
     moves. mmengine leaves it out. The patience of an `EarlyStoppingHook` is kept.
 
-    A resume with other ranks, batches, data, accumulation or another seed goes on, with a warning.
+    A resume with other ranks, batches, data, accumulation, optimizer, schedule, loss or seed goes on, with a warning.
 
     Raises:
         ValueError: before training, if no seed is set, if the checkpoint to resume from has no state of the optimizer
@@ -161,13 +161,14 @@ class ExactResumeHook(Hook):
 
     def _warn_of_differences(self, runner: Runner) -> None:
         if self._saved is None:
-            differences = 'the checkpoint was written without ExactResumeHook'
+            differences = ['the checkpoint was written without ExactResumeHook']
         else:
-            differences = changed_conditions(self._saved, self._conditions)
+            differences = [changed_conditions(self._saved, self._conditions)]
             if len(self._saved.get('early_stopping', ())) != len(early_stopping_states(runner)):
-                differences += ', '[: len(differences)] + 'the checkpoint lacks the patience of EarlyStoppingHook'
-        if differences:
-            runner.logger.warning(f'The resumed training is not what an uninterrupted one would be: {differences}')
+                differences.insert(0, 'the checkpoint lacks the patience of EarlyStoppingHook')
+        if any(differences):
+            text = ', '.join(filter(None, differences))
+            runner.logger.warning(f'The resumed training is not what an uninterrupted one would be: {text}')
 
 
 class _AtLast(Hook):

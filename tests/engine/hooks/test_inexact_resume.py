@@ -1,9 +1,11 @@
 """Settings that would change a resumed training are refused, kept, or named."""
 
+import copy
 import re
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from resumable_run import Noisy, Scores, build, logged, names
 from torch.utils.data import ConcatDataset
@@ -106,6 +108,42 @@ def test_every_condition_of_the_batches_and_the_steps_is_compared(change, tmp_pa
     assert 'not what an uninterrupted one' not in logged(tmp_path)
     build(tmp_path, train_dataloader=again | loader, resume=True, **same, **options).train()
     assert re.search(f'not what an uninterrupted one would be: .*{warning}', logged(tmp_path))
+
+
+LOSSES = [dict(type='RecallLoss', alpha=0.3), dict(type='DiceLoss')]
+CONFIG = dict(
+    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+    param_scheduler=[dict(type='MultiStepLR', milestones=[2, 3], by_epoch=False)],
+    model=dict(decode_head=dict(num_classes=3, loss_decode=LOSSES)),
+)
+SETTINGS = {
+    'learning rate': ('optim_wrapper.optimizer.lr', 0.1, 'optim_wrapper.optimizer.lr was 0.01, is 0.1'),
+    'new option': ('optim_wrapper.optimizer.weight_decay', 0.1, 'weight_decay was None, is 0.1'),
+    'schedule': ('param_scheduler.0.milestones', [2, 4], 'param_scheduler.0.milestones.1 was 3, is 4'),
+    'loss': ('model.decode_head.loss_decode.0.alpha', 0.5, 'loss_decode.0.alpha was 0.3, is 0.5'),
+    'fewer losses': (
+        'model.decode_head.loss_decode',
+        LOSSES[:1],
+        'was DiceLoss',
+    ),
+}
+
+
+@pytest.mark.parametrize('change', SETTINGS)
+def test_another_optimizer_schedule_or_loss_at_a_resume_is_named(change, tmp_path):
+    def go_on(config, **settings):
+        parts = dict(optim_wrapper=config['optim_wrapper'], param_scheduler=config['param_scheduler'])
+        build(tmp_path, iterations=3, cfg=config, **copy.deepcopy(parts), **settings).train()
+        return re.findall('not what an uninterrupted one would be: (.*)', logged(tmp_path))
+
+    go_on(CONFIG)
+    assert not go_on(copy.deepcopy(CONFIG), resume=True)
+    key, value, warning = SETTINGS[change]
+    config = Config(copy.deepcopy(CONFIG))
+    config.merge_from_dict({key: value})
+    (found,) = go_on(config.to_dict(), resume=True)
+    assert warning in found
+    assert ('go on with the learning rate' in found) == ('loss' not in change)
 
 
 def test_a_checkpoint_of_a_run_without_the_hook_is_resumed_with_a_warning(tmp_path):
