@@ -1,7 +1,5 @@
 """The conditions that a resumed training must share with the one that wrote its checkpoint."""
 
-import pickle
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +7,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmrecall.engine.runner import accumulated_steps, some_of
+from mmrecall.engine.training_items import checksum_of_items
 
 _SETTINGS = 'settings'
 
@@ -16,8 +15,7 @@ _SETTINGS = 'settings'
 def training_conditions(runner: Runner) -> dict[str, Any]:
     """Return what the batches of a training, and the steps of its optimizer, depend on; as plain values."""
     loader = runner.train_dataloader
-    batches = loader.batch_sampler
-    sampler = getattr(batches, 'sampler', loader.sampler)
+    batches, sampler = loader.batch_sampler, sampler_of(runner)
     return dict(
         seed=runner.seed,
         ranks=runner.world_size,
@@ -27,9 +25,15 @@ def training_conditions(runner: Runner) -> dict[str, Any]:
         sampler=type(sampler).__name__,
         shuffle=getattr(sampler, 'shuffle', None),
         items=len(loader.dataset),
-        checksum_of_the_list_of_items=_checksum(loader.dataset),
+        checksum_of_the_list_of_items=checksum_of_items(loader.dataset),
         **{_SETTINGS: dict(_settings(runner.cfg))},
     )
+
+
+def sampler_of(runner: Runner) -> Any:
+    """Return the sampler of the training's items."""
+    loader = runner.train_dataloader
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
 
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -74,28 +78,6 @@ def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str
             'holds. To train with the new ones, set load_from without resume, in another work_dir'
         )
     return text
-
-
-def _checksum(dataset: Any) -> int | None:
-    """Return a checksum of the paths, labels and other entries of mmengine's data sets, or None for others."""
-    if hasattr(dataset, 'datasets'):
-        return zlib.crc32(pickle.dumps([_checksum(part) for part in dataset.datasets]))
-    if hasattr(dataset, 'dataset'):
-        return _checksum(dataset.dataset)
-    # mmengine keeps a list as the bytes of its pickled entries, unless it is told not to.
-    entries = getattr(dataset, 'data_bytes', None)
-    if entries is not None and len(entries):
-        return zlib.crc32(entries)
-    entries = getattr(dataset, 'data_list', None)
-    if entries is None:
-        return None
-    checksum = 0
-    try:
-        for entry in entries:
-            checksum = zlib.crc32(pickle.dumps(entry), checksum)
-    except Exception:  # an entry raises whatever it likes when it cannot be pickled
-        return None
-    return checksum
 
 
 def check_exact(runner: Runner) -> None:

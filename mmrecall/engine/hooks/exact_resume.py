@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from mmrecall.engine.early_stopping import early_stopping_states, restore_early_stopping
 from mmrecall.engine.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
-from mmrecall.engine.training_conditions import changed_conditions, check_exact, training_conditions
+from mmrecall.engine.training_conditions import changed_conditions, check_exact, sampler_of, training_conditions
+from mmrecall.engine.training_items import check_same_items
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'
@@ -35,7 +36,8 @@ class ExactResumeHook(Hook):
     Raises:
         ValueError: before training, if no seed is set, if the checkpoint to resume from has no state of the optimizer
             (those of ``save_best`` have none), if checkpoints fall between two steps of an optimizer that accumulates
-            gradients, or for a training loop, loader or hook that cannot be resumed exactly.
+            gradients, if the ranks have different lists of items, or for a training loop, loader or hook that cannot be
+            resumed exactly.
 
     Example:
         >>> default_hooks = dict(exact_resume=dict(type='mmrecall.ExactResumeHook'))
@@ -103,6 +105,7 @@ class ExactResumeHook(Hook):
         self._batches = seed_batches(loop.dataloader, runner.seed, runner.rank, endless)
         check_exact(runner)
         self._conditions = training_conditions(runner)
+        check_same_items(runner, sampler_of(runner), self._conditions['checksum_of_the_list_of_items'])
         if runner.iter > 0:
             self._warn_of_differences(runner)
             saved = self._saved or dict(validated=True)

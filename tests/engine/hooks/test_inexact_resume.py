@@ -1,13 +1,15 @@
 """Settings that would change a resumed training are refused, kept, or named."""
 
 import copy
+import os
 import re
 
 import numpy as np
 import pytest
+from commands import free_port
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from resumable_run import Noisy, Scores, build, logged, names
+from resumable_run import Noisy, Scores, build, finish, logged, names, start
 from torch.utils.data import ConcatDataset
 
 
@@ -108,6 +110,43 @@ def test_every_condition_of_the_batches_and_the_steps_is_compared(change, tmp_pa
     assert 'not what an uninterrupted one' not in logged(tmp_path)
     build(tmp_path, train_dataloader=again | loader, resume=True, **same, **options).train()
     assert re.search(f'not what an uninterrupted one would be: .*{warning}', logged(tmp_path))
+
+
+class ByRank(Listed):
+    """Of two ranks, each has its own list."""
+
+    def __init__(self, *lists, roots=('', '')):
+        self.lists, self.roots = lists, roots
+
+    def __len__(self):
+        return len(self.lists[0])
+
+    @property
+    def data_root(self):
+        return self.roots[int(os.environ['RANK'])]
+
+    @property
+    def data_list(self):
+        return [dict(img_path=self.data_root + name) for name in self.lists[int(os.environ['RANK'])]]
+
+    def get_data_info(self, index):
+        return self.data_list[index]
+
+
+def statuses_of_two_ranks(work, dataset, **settings):
+    loader = LOADER | dict(dataset=dataset, **settings)
+    return finish(start(work, ports=(free_port(),) * 2, iterations=2, train_dataloader=loader))
+
+
+def test_ranks_with_different_lists_of_equal_length_are_refused_together(tmp_path, capfd):
+    assert statuses_of_two_ranks(tmp_path, ByRank(NAMES, OTHER)) == [1, 1]
+    message = r'different lists of training items: 80 items with checksum \d+ on 0 \(.*; 80 items .* on 1 \('
+    assert len(re.findall(message, capfd.readouterr().err)) == 2
+
+
+def test_ranks_with_the_same_list_below_their_own_folders_train(tmp_path):
+    own = ByRank(NAMES, NAMES, roots=('/of_one_machine/', '/of_another/'))
+    assert statuses_of_two_ranks(tmp_path, own) == [0, 0]
 
 
 LOSSES = [dict(type='RecallLoss', alpha=0.3), dict(type='DiceLoss')]
