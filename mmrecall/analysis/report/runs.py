@@ -13,6 +13,7 @@ from mmrecall.analysis.report.configs import with_total_loss
 from mmrecall.analysis.report.logs import TIMESTAMP, Scalars, read_log, read_scalars, read_test_metrics
 from mmrecall.analysis.report.settings import plain_names, shown
 from mmrecall.datasets import LabelCounts
+from mmrecall.engine.earlier_runs import earlier_checkpoints
 from mmrecall.io import read_literals
 
 SEGMENTATION, CLASSIFICATION = 'segmentation', 'classification'
@@ -220,6 +221,11 @@ def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: l
                 problems.append(
                     f'{start}: a test of {log.checkpoint}, which is no checkpoint of this run; it is left out; test it '
                     'with the --work-dir of its own run'
+                )
+                continue
+            if log.checkpoint and Path(log.checkpoint).name in earlier_checkpoints(work_dir):
+                problems.append(
+                    f'{start}: a test of {log.checkpoint}, of an earlier training in this work dir; it is left out'
                 )
                 continue
             problems += log.problems
