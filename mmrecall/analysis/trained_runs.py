@@ -65,9 +65,7 @@ def _of_work_dir(work_dir: Path) -> tuple[Path, Path]:
     # The path in it is that of the training, after which the work dir may have been moved.
     name = Path(last.read_text(encoding='utf-8').strip()).name
     if name in earlier_checkpoints(work_dir):
-        raise FileNotFoundError(
-            f'the last training in {work_dir} has no checkpoint yet; {name} is of an earlier; {advice}'
-        )
+        raise FileNotFoundError(f'{last} names {name}, which is of an earlier training than the last there; {advice}')
     return configs[0], work_dir / name
 
 

@@ -37,7 +37,7 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_worki
 
     Raises:
         ValueError: the checkpoint that was named, or every one in the folder, is not intact or of an earlier training,
-            see `mmrecall.engine.earlier_runs`.
+            see `mmrecall.engine.earlier_runs`; or ``last_checkpoint`` holds an address.
     """
     given, (last, fault) = runner._load_from, read_note(runner.work_dir)
     named = given and (given == _named_by_flag() or _is_inside(given, (runner.work_dir, folder)))
@@ -50,9 +50,14 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_worki
                 'a file takes until the next checkpoint is written'
             )
         return given
-    if '://' in folder or (last and '://' in last):
+    if '://' in folder:
         return (named and last) or given or last
     note = Path(runner.work_dir, LAST_CHECKPOINT)
+    if last and '://' in last:
+        raise ValueError(
+            f'{note} holds the address {last}, from which nothing is fetched: this training writes its checkpoints to '
+            f'{folder}. Write the path of one of them to that file, or remove the file to take the newest'
+        )
     earlier = earlier_checkpoints(runner.work_dir)
     if last and Path(last).name in earlier:
         last, fault = None, 'names a checkpoint of an earlier training'

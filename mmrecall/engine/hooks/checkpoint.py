@@ -211,7 +211,8 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         no_longer_earlier(runner.work_dir, name)
         with atomic_write(Path(runner.work_dir, LAST_CHECKPOINT)) as partial:
-            partial.write_text(str(self.last_ckpt), encoding='utf-8')
+            # whatever the encoding of the locale
+            partial.write_bytes(os.fsencode(self.last_ckpt))
         if outdated is not None:
             self._remove(runner, self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
 

@@ -242,6 +242,12 @@ def test_a_lost_note_of_the_last_checkpoint_is_made_up_for(note, trained):
     assert runner.iter == 6
 
 
+def test_an_address_in_the_note_is_not_fetched(trained):
+    (trained / 'last_checkpoint').write_text('http://127.0.0.1:9/iter_6.pth')
+    with pytest.raises(ValueError, match=r'last_checkpoint holds the address http://127.*, from which nothing'):
+        resume(trained, iterations=9)
+
+
 def test_a_run_that_has_no_checkpoint_yet_begins(tmp_path):
     assert resume(tmp_path, iterations=3).iter == 3
 
