@@ -11,10 +11,11 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from mmrecall.engine.earlier_runs import no_longer_earlier, note_earlier
+from mmrecall.engine.fitting_weights import check_fitting
 from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume, read_note
-from mmrecall.engine.runner import between_steps, some_of
+from mmrecall.engine.runner import between_steps, some_of, unwrap_model
 from mmrecall.io import PARTIAL, atomic_write
 from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
@@ -59,6 +60,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Raises:
         ValueError: before a resume, if the checkpoint that was asked for, or every one there is, is not intact.
+        ValueError: before a training or a test, if no weight of its checkpoint is the model's; before a test or a
+            resume, also if a layer's weights have another shape.
         RuntimeError: before a training, if another run uses the work directory.
         OSError: a checkpoint cannot be written; those before it are still there.
         SystemExit: after the signal.
@@ -110,6 +113,14 @@ class AtomicCheckpointHook(CheckpointHook):
         # Some runners have loaded one before this call.
         if runner._resume and not getattr(runner, '_has_loaded', False):
             runner._load_from = run_on_rank_zero(choose, f'choosing a checkpoint in {self._folder}')
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that the weights are those of the model."""
+        # The strategy of a FlexibleRunner may split the weights.
+        if isinstance(runner, Runner):
+            trains = isinstance(runner._train_loop, BaseLoop)
+            name = str(runner._load_from or 'the checkpoint')
+            check_fitting(unwrap_model(runner), checkpoint, name, same_model=runner._resume or not trains)
 
     def after_run(self, runner: Runner) -> None:
         """Give the lock of the work directory back."""

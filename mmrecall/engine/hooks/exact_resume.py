@@ -9,6 +9,8 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from torch.utils.data import DataLoader
 
 from mmrecall.engine.early_stopping import early_stopping_states, restore_early_stopping
+from mmrecall.engine.fitting_weights import check_fitting
+from mmrecall.engine.runner import unwrap_model
 from mmrecall.engine.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
 from mmrecall.engine.training_conditions import changed_conditions, check_exact, sampler_of, training_conditions
 from mmrecall.engine.training_items import check_same_items
@@ -81,15 +83,20 @@ class ExactResumeHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read the conditions of the run that wrote the checkpoint."""
+        self._saved = checkpoint.get(_KEY)
         # A FlexibleRunner leaves the optimizer to its strategy, which may keep it in another file.
-        if isinstance(runner, Runner) and runner._resume and 'optimizer' not in checkpoint:
+        if not isinstance(runner, Runner) or not runner._resume:
+            return
+        name = runner._load_from or 'the last checkpoint'
+        # EMAHook, which comes later, fails without a word on the model.
+        check_fitting(unwrap_model(runner), checkpoint, name, same_model=True)
+        if 'optimizer' not in checkpoint:
             raise ValueError(
-                f'{runner._load_from or "the last checkpoint"} has no state of the optimizer and the schedules, which '
+                f'{name} has no state of the optimizer and the schedules, which '
                 'would begin anew (checkpoints of save_best and of save_optimizer=False have none). Resume from a '
                 'checkpoint of the interval (--resume without a file takes the newest), set load_from without resume '
                 'to fine-tune its weights, or leave ExactResumeHook out'
             )
-        self._saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:
         """Seed the batches of the loader, and let it begin at the right one."""

@@ -13,10 +13,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from commands import free_port
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from resumable_run import Scores, build, finish, logged, names, start
+from resumable_run import Count, Network, Noisy, Scores, build, finish, logged, names, start
 
 from mmrecall.engine.resume import check_intact, newest_intact
+from mmrecall.losses import RecallLoss
 from mmrecall.rank_zero import _DONE, _WORKING
 
 
@@ -332,6 +334,43 @@ def test_a_resume_of_a_training_without_a_checkpoint_does_not_go_on_with_an_earl
 def test_two_ranks_that_begin_anew_note_the_checkpoints_once(trained):
     assert finish(start(trained, ports=(free_port(),) * 2, iterations=3)) == [0, 0]
     assert (trained / 'earlier_checkpoints').read_text() == 'iter_6.pth\n'
+
+
+def test_a_checkpoint_without_a_weight_of_the_model_is_refused(tmp_path):
+    torch.save(dict(state_dict={'encoder.weight': torch.ones(2)}), tmp_path / 'other.pth')
+    with pytest.raises(
+        ValueError, match=r'other\.pth has no weight of this model: it holds encoder\.weight; .*layers\.0'
+    ):
+        build(tmp_path / 'work', iterations=3, load_from=str(tmp_path / 'other.pth')).train()
+
+
+def with_classes(number):
+    model = Network()
+    model.layers[4] = torch.nn.Linear(8, number)
+    model.loss_module = RecallLoss(alpha=0.3, num_classes=number)
+    return model
+
+
+ANOTHER = r'iter_3\.pth is of another model: layers\.4\.weight has shape \(3, 8\) there and \(4, 8\) in the model'
+
+
+def test_another_number_of_classes_at_a_resume_or_a_test_is_named(tmp_path):
+    build(tmp_path, iterations=3).train()
+    with pytest.raises(ValueError, match=ANOTHER):
+        build(tmp_path, iterations=6, model=with_classes(4), resume=True).train()
+    last = str(tmp_path / 'iter_3.pth')
+    loader = dict(batch_size=10, dataset=Noisy(), collate_fn=dict(type='default_collate'))
+    loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    tested = dict(test_dataloader=loader, test_cfg=dict(), test_evaluator=Evaluator(Count()))
+    with pytest.raises(ValueError, match=ANOTHER):
+        build(tmp_path, iterations=3, model=with_classes(4), load_from=last, **tested).test()
+    build(tmp_path, iterations=3, load_from=last, **tested).test()
+
+
+def test_a_training_may_begin_with_the_weights_of_another_number_of_classes(tmp_path):
+    build(tmp_path / 'first', iterations=3).train()
+    last = str(tmp_path / 'first' / 'iter_3.pth')
+    build(tmp_path / 'second', iterations=3, model=with_classes(4), load_from=last).train()
 
 
 def test_a_smaller_number_of_checkpoints_to_keep_is_logged(trained):
