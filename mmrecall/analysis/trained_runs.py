@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmrecall.analysis.display import short_names
+from mmrecall.engine.earlier_runs import earlier_checkpoints
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
 
 
@@ -62,7 +63,10 @@ def _of_work_dir(work_dir: Path) -> tuple[Path, Path]:
     if not last.is_file():
         raise FileNotFoundError(f'{last} is missing, in which mmengine names the newest checkpoint; {advice}')
     # The path in it is that of the training, after which the work dir may have been moved.
-    return configs[0], work_dir / Path(last.read_text().strip()).name
+    name = Path(last.read_text(encoding='utf-8').strip()).name
+    if name in earlier_checkpoints(work_dir):
+        raise FileNotFoundError(f'{last} names {name}, which is of an earlier training than the last there; {advice}')
+    return configs[0], work_dir / name
 
 
 def _config_and_checkpoint(config: str, checkpoint: str | None) -> tuple[Path, Path]:

@@ -4,11 +4,13 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from mmengine.runner import Runner
 
+from mmrecall.engine.earlier_runs import EARLIER, earlier_checkpoints
+from mmrecall.engine.runner import some_of
 from mmrecall.io import check_intact
 
 LAST_CHECKPOINT = 'last_checkpoint'
@@ -34,9 +36,10 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_worki
         still_working: see `mmrecall.io.check_intact`.
 
     Raises:
-        ValueError: the checkpoint that was named, or every one in the folder, is not intact.
+        ValueError: the checkpoint that was named, or every one in the folder, is not intact or of an earlier training,
+            see `mmrecall.engine.earlier_runs`; or ``last_checkpoint`` holds an address.
     """
-    given, (last, fault) = runner._load_from, _read_note(runner.work_dir)
+    given, (last, fault) = runner._load_from, read_note(runner.work_dir)
     named = given and (given == _named_by_flag() or _is_inside(given, (runner.work_dir, folder)))
     if named and not _is_requeued(runner.work_dir):
         if '://' not in given:
@@ -47,13 +50,28 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_worki
                 'a file takes until the next checkpoint is written'
             )
         return given
-    if '://' in folder or (last and '://' in last):
+    if '://' in folder:
         return (named and last) or given or last
     note = Path(runner.work_dir, LAST_CHECKPOINT)
-    if not last and not note.exists() and not _checkpoints(folder, template):
-        return given
+    if last and '://' in last:
+        raise ValueError(
+            f'{note} holds the address {last}, from which nothing is fetched: this training writes its checkpoints to '
+            f'{folder}. Write the path of one of them to that file, or remove the file to take the newest'
+        )
+    earlier = earlier_checkpoints(runner.work_dir)
+    if last and Path(last).name in earlier:
+        last, fault = None, 'names a checkpoint of an earlier training'
+    if not last and not _checkpoints(folder, template, earlier):
+        if earlier:
+            raise ValueError(
+                f'{runner.work_dir} has no checkpoint of the training that began anew; of an earlier one are '
+                f'{some_of(sorted(earlier))}. To go on from one of them, name it: --resume FILE or load_from=FILE; to '
+                f'begin anew, leave --resume out. (If they are of one training, remove the file {EARLIER})'
+            )
+        if not note.exists():
+            return given
     newest = Path(folder, Path(last).name) if last else None
-    path, broken = newest_intact(folder, newest, template, still_working)
+    path, broken = newest_intact(folder, newest, template, still_working, earlier)
     for reason in [*([f'{note} {fault}'] if fault else []), *broken]:
         runner.logger.warning(f'{reason}; resuming from {path} instead')
     if named:
@@ -90,7 +108,7 @@ def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
     return any(Path(folder).resolve() in Path(path).resolve().parents for folder in folders)
 
 
-def _read_note(work_dir: str) -> tuple[str | None, str | None]:
+def read_note(work_dir: str) -> tuple[str | None, str | None]:
     """Return the path in the file ``last_checkpoint``, or None and what is wrong with that file."""
     try:
         text = Path(work_dir, LAST_CHECKPOINT).read_text(encoding='utf-8').strip()
@@ -105,7 +123,11 @@ def _read_note(work_dir: str) -> tuple[str | None, str | None]:
 
 
 def newest_intact(
-    folder: str | Path, last: str | Path | None, template: str, still_working: Callable[[], object] = lambda: None
+    folder: str | Path,
+    last: str | Path | None,
+    template: str,
+    still_working: Callable[[], object] = lambda: None,
+    earlier: Collection[str] = (),
 ) -> tuple[Path, list[str]]:
     """Return the newest intact checkpoint, and one sentence for each newer one that says what is wrong with it.
 
@@ -115,11 +137,12 @@ def newest_intact(
             runs. None if the note is lost.
         template: name of a checkpoint with ``{}`` for its number, ``'iter_{}.pth'``.
         still_working: see `mmrecall.io.check_intact`.
+        earlier: names of checkpoints to leave alone, because an earlier training wrote them.
 
     Raises:
         ValueError: no checkpoint is intact; names all.
     """
-    candidates = _checkpoints(folder, template)
+    candidates = _checkpoints(folder, template, earlier)
     if last is not None:
         candidates = [path for path in candidates if _numbers(path) < _numbers(Path(last))]
     candidates = [*([] if last is None else [Path(last)]), *sorted(candidates, key=_numbers, reverse=True)]
@@ -137,10 +160,10 @@ def newest_intact(
     )
 
 
-def _checkpoints(folder: str | Path, template: str) -> list[Path]:
-    """Return the files in a folder whose names fit the template; there need be no folder yet."""
+def _checkpoints(folder: str | Path, template: str, earlier: Collection[str]) -> list[Path]:
+    """Return the files in a folder whose names fit the template, but those; there need be no folder yet."""
     pattern = re.compile(re.escape(template).replace(r'\{\}', r'\d+(_iter_\d+)?'))
-    return [path for path in Path(folder).glob('*') if pattern.fullmatch(path.name)]
+    return [path for path in Path(folder).glob('*') if pattern.fullmatch(path.name) and path.name not in earlier]
 
 
 def _numbers(path: Path) -> list[int]:

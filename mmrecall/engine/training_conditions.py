@@ -1,21 +1,21 @@
 """The conditions that a resumed training must share with the one that wrote its checkpoint."""
 
-import pickle
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmrecall.engine.runner import accumulated_steps
+from mmrecall.engine.runner import accumulated_steps, some_of
+from mmrecall.engine.training_items import checksum_of_items
+
+_SETTINGS = 'settings'
 
 
 def training_conditions(runner: Runner) -> dict[str, Any]:
-    """Return the numbers and names on which the batches of a training, and the steps of its optimizer, depend."""
+    """Return what the batches of a training, and the steps of its optimizer, depend on; as plain values."""
     loader = runner.train_dataloader
-    batches = loader.batch_sampler
-    sampler = getattr(batches, 'sampler', loader.sampler)
+    batches, sampler = loader.batch_sampler, sampler_of(runner)
     return dict(
         seed=runner.seed,
         ranks=runner.world_size,
@@ -25,8 +25,38 @@ def training_conditions(runner: Runner) -> dict[str, Any]:
         sampler=type(sampler).__name__,
         shuffle=getattr(sampler, 'shuffle', None),
         items=len(loader.dataset),
-        checksum_of_the_list_of_items=_checksum(loader.dataset),
+        checksum_of_the_list_of_items=checksum_of_items(loader.dataset),
+        **{_SETTINGS: dict(_settings(runner.cfg))},
     )
+
+
+def sampler_of(runner: Runner) -> Any:
+    """Return the sampler of the training's items."""
+    loader = runner.train_dataloader
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of the optimizer, of its schedules and of the losses, by their dotted names."""
+    for part in ('optim_wrapper', 'param_scheduler'):
+        yield from _plain(config.get(part), part)
+    for key, value in _plain(config.get('model'), 'model'):
+        if any(name.startswith('loss') for name in key.split('.')):
+            yield key, value
+
+
+def _plain(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested dicts and lists; of a class or a function its name, of another object its class."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _plain(part, f'{key}.{name}')
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            yield from _plain(part, f'{key}.{number}')
+    elif value is None or isinstance(value, (bool, int, float, str)):
+        yield key, value
+    else:
+        yield key, getattr(value, '__qualname__', type(value).__qualname__)
 
 
 def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -36,31 +66,18 @@ def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str
         >>> changed_conditions(dict(seed=0, batch_size=64), dict(seed=0, batch_size=79, items=10))
         'batch_size was 64, is 79'
     """
-    return ', '.join(
-        f'{key} was {before[key]}, is {value}' for key, value in now.items() if key in before and before[key] != value
-    )
-
-
-def _checksum(dataset: Any) -> int | None:
-    """Return a checksum of the paths, labels and other entries of mmengine's data sets, or None for others."""
-    if hasattr(dataset, 'datasets'):
-        return zlib.crc32(pickle.dumps([_checksum(part) for part in dataset.datasets]))
-    if hasattr(dataset, 'dataset'):
-        return _checksum(dataset.dataset)
-    # mmengine keeps a list as the bytes of its pickled entries, unless it is told not to.
-    entries = getattr(dataset, 'data_bytes', None)
-    if entries is not None and len(entries):
-        return zlib.crc32(entries)
-    entries = getattr(dataset, 'data_list', None)
-    if entries is None:
-        return None
-    checksum = 0
-    try:
-        for entry in entries:
-            checksum = zlib.crc32(pickle.dumps(entry), checksum)
-    except Exception:  # an entry raises whatever it likes when it cannot be pickled
-        return None
-    return checksum
+    pairs = [(key, before[key], value) for key, value in now.items() if key in before and key != _SETTINGS]
+    old, new = before.get(_SETTINGS), now.get(_SETTINGS, {})
+    if old is not None:
+        pairs += [(key, old.get(key), new.get(key)) for key in {**old, **new}]
+    changes = [(key, f'{key} was {was}, is {value}') for key, was, value in pairs if was != value]
+    text = some_of([change for _, change in changes])
+    if any(key.startswith(('optim_wrapper.', 'param_scheduler.')) for key, _ in changes):
+        text += (
+            '; the optimizer and its schedules go on with the learning rate and the other settings that the checkpoint '
+            'holds. To train with the new ones, set load_from without resume, in another work_dir'
+        )
+    return text
 
 
 def check_exact(runner: Runner) -> None:

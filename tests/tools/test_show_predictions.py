@@ -129,6 +129,15 @@ def test_runs_are_work_dirs_and_pairs_in_their_order(repository, work_dirs):
     assert names == ['iter_1', 'iter_2']
 
 
+def test_the_checkpoint_of_an_earlier_training_is_not_that_of_a_work_dir(tmp_path):
+    (tmp_path / 'config.py').touch()
+    # what `AtomicCheckpointHook` writes when a training begins anew
+    for name in ('last_checkpoint', 'earlier_checkpoints'):
+        (tmp_path / name).write_text('iter_6.pth')
+    with pytest.raises(FileNotFoundError, match=r'names iter_6\.pth, which is of an earlier training'):
+        find_runs([str(tmp_path)])
+
+
 def test_checkpoints_of_one_name_are_told_apart_by_their_folders(repository):
     config = str(repository / CONFIG.format('focal'))
     words = [config, 'a/iter_1.pth', config, 'b/iter_1.pth']

@@ -71,7 +71,7 @@ def train_and_test(training: Training, test_arguments: list[object], console: Co
     options = ['--cfg-options', f'train_cfg.max_{training.unit}s={training.length}', *training.options]
     # mmengine writes the name of a checkpoint to this file once the checkpoint is complete
     last = training.work_dir / 'last_checkpoint'
-    if not last.exists() or Path(last.read_text()).name != training.checkpoint.name:
+    if not last.exists() or Path(last.read_text(encoding='utf-8')).name != training.checkpoint.name:
         fresh, started = not last.exists(), time.monotonic()
         _run('train.py', *arguments, '--resume', *options, log=training.work_dir / 'train.txt')
         if fresh:

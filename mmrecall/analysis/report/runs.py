@@ -15,6 +15,7 @@ from mmrecall.analysis.report.logs import Log, Scalars, read_log, read_scalars, 
 from mmrecall.analysis.report.settings import plain_names, shown
 from mmrecall.analysis.report.starts import Start, in_order, starts
 from mmrecall.datasets import LabelCounts
+from mmrecall.engine.earlier_runs import earlier_checkpoints
 from mmrecall.io import read_literals
 
 SEGMENTATION, CLASSIFICATION = 'segmentation', 'classification'
@@ -247,6 +248,11 @@ def _read_test(work_dir: Path, config: dict[str, Any], trained: str, problems: l
                 problems.append(
                     f'{start}: a test of {log.checkpoint}, which is no checkpoint of this run; it is left out; test it '
                     'with the --work-dir of its own run'
+                )
+                continue
+            if log.checkpoint and Path(log.checkpoint).name in earlier_checkpoints(work_dir):
+                problems.append(
+                    f'{start}: a test of {log.checkpoint}, of an earlier training in this work dir; it is left out'
                 )
                 continue
             problems += log.problems

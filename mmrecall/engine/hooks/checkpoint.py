@@ -10,10 +10,12 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
+from mmrecall.engine.earlier_runs import no_longer_earlier, note_earlier
+from mmrecall.engine.fitting_weights import check_fitting
 from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
-from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume
-from mmrecall.engine.runner import between_steps
+from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume, read_note
+from mmrecall.engine.runner import between_steps, some_of, unwrap_model
 from mmrecall.io import PARTIAL, atomic_write
 from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
@@ -48,6 +50,9 @@ class AtomicCheckpointHook(CheckpointHook):
     interval, and every rank ends with exit status 75 (EX_TEMPFAIL: call again). While gradients are accumulated that
     waits for the optimizer's step, and while a model is validated for the end of that.
 
+    A training that begins anew in a work directory with checkpoints warns of them, and notes their names in the file
+    ``earlier_checkpoints``: a later resume takes none of them, until the training has written its own by that name.
+
     A training has the lock of its work directory; see `mmrecall.engine.folder_lock.lock_folder`.
 
     Args:
@@ -55,6 +60,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Raises:
         ValueError: before a resume, if the checkpoint that was asked for, or every one there is, is not intact.
+        ValueError: before a training or a test, if no weight of its checkpoint is the model's; before a test or a
+            resume, also if a layer's weights have another shape.
         RuntimeError: before a training, if another run uses the work directory.
         OSError: a checkpoint cannot be written; those before it are still there.
         SystemExit: after the signal.
@@ -107,6 +114,14 @@ class AtomicCheckpointHook(CheckpointHook):
         if runner._resume and not getattr(runner, '_has_loaded', False):
             runner._load_from = run_on_rank_zero(choose, f'choosing a checkpoint in {self._folder}')
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that the weights are those of the model."""
+        # The strategy of a FlexibleRunner may split the weights.
+        if isinstance(runner, Runner):
+            trains = isinstance(runner._train_loop, BaseLoop)
+            name = str(runner._load_from or 'the checkpoint')
+            check_fitting(unwrap_model(runner), checkpoint, name, same_model=runner._resume or not trains)
+
     def after_run(self, runner: Runner) -> None:
         """Give the lock of the work directory back."""
         if is_main_process():
@@ -130,6 +145,18 @@ class AtomicCheckpointHook(CheckpointHook):
                 for name in ('*.pth', LAST_CHECKPOINT):
                     for path in Path(folder).glob(f'{name}*{PARTIAL}'):
                         self._remove(runner, str(path))
+        if not runner._resume and not runner.iter and '://' not in self._folder:
+            run_on_rank_zero(lambda still_working: self._warn_of_earlier(runner), f'listing {self._folder}')
+
+    def _warn_of_earlier(self, runner: Runner) -> None:
+        last, _ = read_note(runner.work_dir)
+        earlier = note_earlier(runner.work_dir, self._folder, last and os.path.basename(last))
+        if earlier:
+            runner.logger.warning(
+                f'{self._folder} has checkpoints of an earlier training: {some_of(earlier)}. This one begins anew, '
+                'replaces those of the same names and leaves the others, of which a resume will take none. To go on '
+                'with the earlier training, set --resume; otherwise remove them, or set another work_dir'
+            )
 
     def _here(self, path: str | None) -> str | None:
         """Return the file of the same name in the folder of the checkpoints, or None if there is none."""
@@ -193,8 +220,10 @@ class AtomicCheckpointHook(CheckpointHook):
         self._last_step = step
         if not is_main_process():
             return
+        no_longer_earlier(runner.work_dir, name)
         with atomic_write(Path(runner.work_dir, LAST_CHECKPOINT)) as partial:
-            partial.write_text(str(self.last_ckpt))
+            # whatever the encoding of the locale
+            partial.write_bytes(os.fsencode(self.last_ckpt))
         if outdated is not None:
             self._remove(runner, self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
 
@@ -210,6 +239,8 @@ class AtomicCheckpointHook(CheckpointHook):
         self._set_best_paths([new or old for new, old in zip(now, before, strict=True)])
         if is_main_process():
             for new, old in zip(now, before, strict=True):
+                if new:
+                    no_longer_earlier(runner.work_dir, os.path.basename(new))
                 if new and old and new != old:
                     self._remove(runner, old)
 

@@ -9,8 +9,11 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from torch.utils.data import DataLoader
 
 from mmrecall.engine.early_stopping import early_stopping_states, restore_early_stopping
+from mmrecall.engine.fitting_weights import check_fitting
+from mmrecall.engine.runner import unwrap_model
 from mmrecall.engine.seeded_batches import STEP, SeededBatches, seed_batches, set_seed
-from mmrecall.engine.training_conditions import changed_conditions, check_exact, training_conditions
+from mmrecall.engine.training_conditions import changed_conditions, check_exact, sampler_of, training_conditions
+from mmrecall.engine.training_items import check_same_items
 from mmrecall.registry import HOOKS, register
 
 _KEY = 'exact_resume'
@@ -30,11 +33,13 @@ class ExactResumeHook(Hook):
     A validation that belongs to the checkpoint, but came after it, is done again, and a schedule that depends on it
     moves. mmengine leaves it out. The patience of an `EarlyStoppingHook` is kept.
 
-    A resume with other ranks, batches, data, accumulation or another seed goes on, with a warning.
+    A resume with other ranks, batches, data, accumulation, optimizer, schedule, loss or seed goes on, with a warning.
 
     Raises:
-        ValueError: before training, if no seed is set, if checkpoints fall between two steps of an optimizer that
-            accumulates gradients, or for a training loop, loader or hook that cannot be resumed exactly.
+        ValueError: before training, if no seed is set, if the checkpoint to resume from has no state of the optimizer
+            (those of ``save_best`` have none), if checkpoints fall between two steps of an optimizer that accumulates
+            gradients, if the ranks have different lists of items, or for a training loop, loader or hook that cannot be
+            resumed exactly.
 
     Example:
         >>> default_hooks = dict(exact_resume=dict(type='mmrecall.ExactResumeHook'))
@@ -79,6 +84,19 @@ class ExactResumeHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read the conditions of the run that wrote the checkpoint."""
         self._saved = checkpoint.get(_KEY)
+        # A FlexibleRunner leaves the optimizer to its strategy, which may keep it in another file.
+        if not isinstance(runner, Runner) or not runner._resume:
+            return
+        name = runner._load_from or 'the last checkpoint'
+        # EMAHook, which comes later, fails without a word on the model.
+        check_fitting(unwrap_model(runner), checkpoint, name, same_model=True)
+        if 'optimizer' not in checkpoint:
+            raise ValueError(
+                f'{name} has no state of the optimizer and the schedules, which '
+                'would begin anew (checkpoints of save_best and of save_optimizer=False have none). Resume from a '
+                'checkpoint of the interval (--resume without a file takes the newest), set load_from without resume '
+                'to fine-tune its weights, or leave ExactResumeHook out'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Seed the batches of the loader, and let it begin at the right one."""
@@ -94,6 +112,7 @@ class ExactResumeHook(Hook):
         self._batches = seed_batches(loop.dataloader, runner.seed, runner.rank, endless)
         check_exact(runner)
         self._conditions = training_conditions(runner)
+        check_same_items(runner, sampler_of(runner), self._conditions['checksum_of_the_list_of_items'])
         if runner.iter > 0:
             self._warn_of_differences(runner)
             saved = self._saved or dict(validated=True)
@@ -152,13 +171,14 @@ class ExactResumeHook(Hook):
 
     def _warn_of_differences(self, runner: Runner) -> None:
         if self._saved is None:
-            differences = 'the checkpoint was written without ExactResumeHook'
+            differences = ['the checkpoint was written without ExactResumeHook']
         else:
-            differences = changed_conditions(self._saved, self._conditions)
+            differences = [changed_conditions(self._saved, self._conditions)]
             if len(self._saved.get('early_stopping', ())) != len(early_stopping_states(runner)):
-                differences += ', '[: len(differences)] + 'the checkpoint lacks the patience of EarlyStoppingHook'
-        if differences:
-            runner.logger.warning(f'The resumed training is not what an uninterrupted one would be: {differences}')
+                differences.insert(0, 'the checkpoint lacks the patience of EarlyStoppingHook')
+        if any(differences):
+            text = ', '.join(filter(None, differences))
+            runner.logger.warning(f'The resumed training is not what an uninterrupted one would be: {text}')
 
 
 class _AtLast(Hook):

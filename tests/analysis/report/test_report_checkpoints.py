@@ -11,6 +11,20 @@ from mmrecall.analysis.report.checkpoints import is_of_run
 from mmrecall.analysis.report.runs import read_run
 
 
+def test_a_test_of_an_earlier_trainings_checkpoint_in_the_work_dir_is_left_out(tmp_path):
+    start = Start(tmp_path / 'ce', segmentation_config())
+    start.train(10)
+    metrics, _ = log_table(seed=1)
+    start.validate(10, metrics)
+    # what `AtomicCheckpointHook` writes when a training begins anew
+    (tmp_path / 'ce' / 'earlier_checkpoints').write_text('iter_40.pth\n')
+    write_test(tmp_path / 'ce', seed=2, checkpoint=tmp_path / 'ce' / 'iter_40.pth')
+    run = read_run(tmp_path / 'ce')
+    assert [one.source for one in run.results] == ['validation']
+    (problem,) = run.problems
+    assert 'iter_40.pth, of an earlier training in this work dir; it is left out' in problem
+
+
 def test_a_test_of_another_runs_checkpoint_is_named_and_the_validation_counts(tmp_path):
     start = Start(tmp_path / 'ce', segmentation_config() | dict(work_dir='work_dirs/ce'))
     start.train(10)

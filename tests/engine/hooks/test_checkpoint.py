@@ -4,6 +4,8 @@ import errno
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,14 @@ def test_two_runs_with_one_folder_for_their_checkpoints_are_told_apart(tmp_path)
         assert finish(start(tmp_path / 'work', iterations=6, checkpoint=settings)) == [1]
     finally:
         unlock_folder(tmp_path / 'large' / 'work')
+
+
+def test_a_work_directory_with_accents_is_trained_in_whatever_the_locale(tmp_path):
+    script = 'import sys, pathlib, resumable_run as r; r.build(pathlib.Path(sys.argv[1]), iterations=3).train()'
+    ascii_locale = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0', PYTHONPATH=os.pathsep.join(sys.path))
+    work = tmp_path / 'é'
+    subprocess.run([sys.executable, '-c', script, work], env=os.environ | ascii_locale, check=True)
+    assert (work / 'last_checkpoint').read_bytes() == f'{work}/iter_3.pth'.encode()
 
 
 def test_another_librarys_handler_of_the_signal_is_called_too():

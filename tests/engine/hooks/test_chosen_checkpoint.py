@@ -12,10 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from resumable_run import Scores, build, logged, names
+from commands import free_port
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from resumable_run import Count, Network, Noisy, Scores, build, finish, logged, names, start
 
-from mmrecall.engine.ranks import _DONE, _WORKING
 from mmrecall.engine.resume import check_intact, newest_intact
+from mmrecall.losses import RecallLoss
+from mmrecall.rank_zero import _DONE, _WORKING
 
 
 def resume(work, **settings):
@@ -240,6 +244,12 @@ def test_a_lost_note_of_the_last_checkpoint_is_made_up_for(note, trained):
     assert runner.iter == 6
 
 
+def test_an_address_in_the_note_is_not_fetched(trained):
+    (trained / 'last_checkpoint').write_text('http://127.0.0.1:9/iter_6.pth')
+    with pytest.raises(ValueError, match=r'last_checkpoint holds the address http://127.*, from which nothing'):
+        resume(trained, iterations=9)
+
+
 def test_a_run_that_has_no_checkpoint_yet_begins(tmp_path):
     assert resume(tmp_path, iterations=3).iter == 3
 
@@ -258,11 +268,109 @@ def test_the_other_ranks_hear_of_rank_zero_while_it_checks_a_checkpoint(trained,
     torch.save(dict(weight=torch.ones(3 * 2**18)), trained / 'iter_3.pth')
     (trained / 'iter_6.pth').unlink()
     sent, clock = [], itertools.count(step=7)
-    monkeypatch.setattr('mmrecall.engine.ranks._broadcast_state', sent.append)
-    monkeypatch.setattr('mmrecall.engine.ranks.time', SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr('mmrecall.rank_zero._broadcast_state', sent.append)
+    monkeypatch.setattr('mmrecall.rank_zero.time', SimpleNamespace(monotonic=lambda: next(clock)))
     assert resumed_iteration(trained, monkeypatch, ['--resume']) == 3
     assert sent == [*[_WORKING] * (len(sent) - 1), _DONE]
     assert len(sent) > 3
+
+
+EARLIER = 'has checkpoints of an earlier training: (.*)\\. This one begins anew'
+
+
+def test_a_training_that_begins_anew_warns_of_the_checkpoints_there(original):
+    build(original, iterations=3, checkpoint=BEST, hooks=[]).train()
+    assert re.findall(EARLIER, logged(original)) == ['best_accuracy_iter_3.pth, iter_3.pth, iter_6.pth']
+    assert (original / 'earlier_checkpoints').read_text().split() == ['best_accuracy_iter_3.pth', 'iter_6.pth']
+
+
+def test_a_training_that_goes_on_warns_of_no_earlier_one(trained):
+    resume(trained, iterations=9)
+    assert not re.findall(EARLIER, logged(trained))
+    assert not (trained / 'earlier_checkpoints').exists()
+
+
+def begin_anew(work, killed_at, **settings):
+    """A training of 12 iterations that is killed in one of them."""
+
+    class Killed(Exception):
+        """In that iteration."""
+
+    class Kill(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter + 1 == killed_at:
+                raise Killed
+
+    runner = build(work, iterations=12, **settings)
+    runner.register_hook(Kill())
+    with pytest.raises(Killed):
+        runner.train()
+
+
+def test_a_resume_takes_no_checkpoint_of_an_earlier_training(trained):
+    # The earlier training has 3 and 6, and this one 4.
+    begin_anew(trained, 4, checkpoint=dict(by_epoch=False, interval=4))
+    runner = build(trained, iterations=12, resume=True)
+    runner.call_hook('before_run')
+    assert runner._load_from == str(trained / 'iter_4.pth')
+    # The note is lost, as is the training's only checkpoint: none of the others is taken for it.
+    (trained / 'last_checkpoint').unlink()
+    (trained / 'iter_4.pth').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'iter_4\.pth is empty'):
+        resume(trained, iterations=12)
+
+
+def test_a_resume_of_a_training_without_a_checkpoint_does_not_go_on_with_an_earlier_one(trained):
+    begin_anew(trained, 2)
+    with pytest.raises(ValueError, match=r'of an earlier one are iter_3\.pth, iter_6\.pth\. .* name it'):
+        resume(trained, iterations=12)
+    assert resume(trained, iterations=9, load_from=str(trained / 'iter_6.pth')).iter == 9
+    # Its checkpoint at 9 is the newest now.
+    assert resume(trained, iterations=12).iter == 12
+
+
+def test_two_ranks_that_begin_anew_note_the_checkpoints_once(trained):
+    assert finish(start(trained, ports=(free_port(),) * 2, iterations=3)) == [0, 0]
+    assert (trained / 'earlier_checkpoints').read_text() == 'iter_6.pth\n'
+
+
+def test_a_checkpoint_without_a_weight_of_the_model_is_refused(tmp_path):
+    torch.save(dict(state_dict={'encoder.weight': torch.ones(2)}), tmp_path / 'other.pth')
+    with pytest.raises(
+        ValueError, match=r'other\.pth has no weight of this model: it holds encoder\.weight; .*layers\.0'
+    ):
+        build(tmp_path / 'work', iterations=3, load_from=str(tmp_path / 'other.pth')).train()
+
+
+def with_classes(number):
+    model = Network()
+    model.layers[4] = torch.nn.Linear(8, number)
+    model.loss_module = RecallLoss(alpha=0.3, num_classes=number)
+    return model
+
+
+ANOTHER = r'iter_3\.pth is of another model: layers\.4\.weight has shape \(3, 8\) there and \(4, 8\) in the model'
+
+
+def test_another_number_of_classes_at_a_resume_or_a_test_is_named(tmp_path):
+    build(tmp_path, iterations=3).train()
+    with pytest.raises(ValueError, match=ANOTHER):
+        build(tmp_path, iterations=6, model=with_classes(4), resume=True).train()
+    last = str(tmp_path / 'iter_3.pth')
+    loader = dict(batch_size=10, dataset=Noisy(), collate_fn=dict(type='default_collate'))
+    loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
+    tested = dict(test_dataloader=loader, test_cfg=dict(), test_evaluator=Evaluator(Count()))
+    with pytest.raises(ValueError, match=ANOTHER):
+        build(tmp_path, iterations=3, model=with_classes(4), load_from=last, **tested).test()
+    build(tmp_path, iterations=3, load_from=last, **tested).test()
+
+
+def test_a_training_may_begin_with_the_weights_of_another_number_of_classes(tmp_path):
+    build(tmp_path / 'first', iterations=3).train()
+    last = str(tmp_path / 'first' / 'iter_3.pth')
+    build(tmp_path / 'second', iterations=3, model=with_classes(4), load_from=last).train()
 
 
 def test_a_smaller_number_of_checkpoints_to_keep_is_logged(trained):

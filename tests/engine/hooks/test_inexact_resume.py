@@ -1,11 +1,15 @@
 """Settings that would change a resumed training are refused, kept, or named."""
 
+import copy
+import os
 import re
 
 import numpy as np
 import pytest
+from commands import free_port
+from mmengine.config import Config
 from mmengine.hooks import Hook
-from resumable_run import Noisy, build, logged, names
+from resumable_run import Noisy, Scores, build, finish, logged, names, start
 from torch.utils.data import ConcatDataset
 
 
@@ -108,10 +112,107 @@ def test_every_condition_of_the_batches_and_the_steps_is_compared(change, tmp_pa
     assert re.search(f'not what an uninterrupted one would be: .*{warning}', logged(tmp_path))
 
 
+class ByRank(Listed):
+    """Of two ranks, each has its own list."""
+
+    def __init__(self, *lists, roots=('', '')):
+        self.lists, self.roots = lists, roots
+
+    def __len__(self):
+        return len(self.lists[0])
+
+    @property
+    def data_root(self):
+        return self.roots[int(os.environ['RANK'])]
+
+    @property
+    def data_list(self):
+        return [dict(img_path=self.data_root + name) for name in self.lists[int(os.environ['RANK'])]]
+
+    def get_data_info(self, index):
+        return self.data_list[index]
+
+
+def statuses_of_two_ranks(work, dataset, **settings):
+    loader = LOADER | dict(dataset=dataset, **settings)
+    return finish(start(work, ports=(free_port(),) * 2, iterations=2, train_dataloader=loader))
+
+
+def test_ranks_with_different_lists_of_equal_length_are_refused_together(tmp_path, capfd):
+    assert statuses_of_two_ranks(tmp_path, ByRank(NAMES, OTHER)) == [1, 1]
+    message = r'different lists of training items: 80 items with checksum \d+ on 0 \(.*; 80 items .* on 1 \('
+    assert len(re.findall(message, capfd.readouterr().err)) == 2
+
+
+def test_ranks_with_the_same_list_below_their_own_folders_train(tmp_path):
+    own = ByRank(NAMES, NAMES, roots=('/of_one_machine/', '/of_another/'))
+    assert statuses_of_two_ranks(tmp_path, own) == [0, 0]
+
+
+LOSSES = [dict(type='RecallLoss', alpha=0.3), dict(type='DiceLoss')]
+CONFIG = dict(
+    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+    param_scheduler=[dict(type='MultiStepLR', milestones=[2, 3], by_epoch=False)],
+    model=dict(decode_head=dict(num_classes=3, loss_decode=LOSSES)),
+)
+SETTINGS = {
+    'learning rate': ('optim_wrapper.optimizer.lr', 0.1, 'optim_wrapper.optimizer.lr was 0.01, is 0.1'),
+    'new option': ('optim_wrapper.optimizer.weight_decay', 0.1, 'weight_decay was None, is 0.1'),
+    'schedule': ('param_scheduler.0.milestones', [2, 4], 'param_scheduler.0.milestones.1 was 3, is 4'),
+    'loss': ('model.decode_head.loss_decode.0.alpha', 0.5, 'loss_decode.0.alpha was 0.3, is 0.5'),
+    'fewer losses': (
+        'model.decode_head.loss_decode',
+        LOSSES[:1],
+        'was DiceLoss',
+    ),
+}
+
+
+@pytest.mark.parametrize('change', SETTINGS)
+def test_another_optimizer_schedule_or_loss_at_a_resume_is_named(change, tmp_path):
+    def go_on(config, **settings):
+        parts = dict(optim_wrapper=config['optim_wrapper'], param_scheduler=config['param_scheduler'])
+        build(tmp_path, iterations=3, cfg=config, **copy.deepcopy(parts), **settings).train()
+        return re.findall('not what an uninterrupted one would be: (.*)', logged(tmp_path))
+
+    go_on(CONFIG)
+    assert not go_on(copy.deepcopy(CONFIG), resume=True)
+    key, value, warning = SETTINGS[change]
+    config = Config(copy.deepcopy(CONFIG))
+    config.merge_from_dict({key: value})
+    (found,) = go_on(config.to_dict(), resume=True)
+    assert warning in found
+    assert ('go on with the learning rate' in found) == ('loss' not in change)
+
+
 def test_a_checkpoint_of_a_run_without_the_hook_is_resumed_with_a_warning(tmp_path):
     build(tmp_path, iterations=3, hooks=[]).train()
     build(tmp_path, iterations=6, resume=True).train()
     assert 'the checkpoint was written without ExactResumeHook' in logged(tmp_path)
+
+
+BEST = dict(by_epoch=False, interval=3, save_best='accuracy', rule='greater')
+
+
+def test_a_best_checkpoint_without_the_optimizer_is_not_resumed_from(tmp_path):
+    hooks = [dict(type='mmrecall.ExactResumeHook'), Scores({4: 0.5})]
+    build(tmp_path, iterations=6, checkpoint=BEST, hooks=hooks).train()
+    best = str(tmp_path / 'best_accuracy_iter_4.pth')
+    resuming = dict(iterations=9, checkpoint=BEST, hooks=hooks[:1])
+    with pytest.raises(ValueError, match=rf'{best} has no state of the optimizer .* set load_from without resume'):
+        build(tmp_path, resume=True, load_from=best, **resuming).train()
+    # The note does not name it, and without the note the highest number of the interval counts.
+    (tmp_path / 'last_checkpoint').unlink()
+    runner = build(tmp_path, resume=True, **resuming)
+    runner.train()
+    assert runner._load_from == str(tmp_path / 'iter_6.pth')
+
+
+def test_the_weights_of_a_best_checkpoint_can_be_fine_tuned(tmp_path):
+    hooks = [dict(type='mmrecall.ExactResumeHook'), Scores({4: 0.5})]
+    build(tmp_path / 'first', iterations=6, checkpoint=BEST, hooks=hooks).train()
+    best = str(tmp_path / 'first' / 'best_accuracy_iter_4.pth')
+    build(tmp_path / 'second', iterations=3, load_from=best).train()
 
 
 STOPPING = dict(epochs=8, sampler='DefaultSampler', validation=True, train_cfg=dict(by_epoch=True, max_epochs=8))
