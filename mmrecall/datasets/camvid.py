@@ -57,6 +57,10 @@ class CamVidDataset(ReadableImages, BaseSegDataset):
         """Return the map from old to new labels; unlabelled pixels are always ignored."""
         return {**(super().get_label_map(new_classes) or {}), _UNLABELLED: _IGNORED}
 
+    def get_data_info(self, idx: int) -> dict:
+        """Return the paths of image and label, and ``palette``, which labels with palettes are compared with."""
+        return dict(super().get_data_info(idx), palette=self._metainfo['palette'])
+
     def load_data_list(self) -> list[dict]:
         """Return the pairs of image and label, sorted by name."""
         folder = Path(self.data_prefix['img_path'])

@@ -48,11 +48,11 @@ class _LoadIds(BaseTransform):
         except Exception as error:
             raise unreadable_image(path, error) from error
         _check_size(image.size, results)
-        results['gt_seg_map'] = self._classes(self._decode(image, content, path), results)
+        results['gt_seg_map'] = self._classes(self._decode(image, content, results), results)
         results['seg_fields'].append('gt_seg_map')
         return results
 
-    def _decode(self, image: Image.Image, content: bytes, path: str) -> Array:
+    def _decode(self, image: Image.Image, content: bytes, results: dict) -> Array:
         """Return the ids in the file, (H, W), from the Pillow image, which is not decoded yet, or the content."""
         raise NotImplementedError
 
@@ -67,21 +67,24 @@ class LoadCheckedAnnotations(_LoadIds):
 
     mmseg accepts most invalid files: it reads an RGB label as three channels, keeps the last eight bits of 16, resizes
     a label that differs from its image in size, and does not name a file that Pillow cannot read. Needs
-    ``seg_map_path``, ``label_map`` and ``reduce_zero_label``; adds ``gt_seg_map``, uint8 (H, W).
+    ``seg_map_path``, ``label_map`` and ``reduce_zero_label``; adds ``gt_seg_map``, uint8 (H, W). The index of a palette
+    is the label, as in Pascal VOC; with ``palette``, the colours of the classes, it is compared with these.
 
     Args:
         num_classes: number of classes C; labels are 0 to C - 1, or 255 (ignored).
 
     Raises:
         FileNotFoundError: the label is missing.
-        ValueError: the file is not an image, is truncated, has several channels or another size than its image, or
-            holds a label that is neither a class nor ignored; or the image is turned by its EXIF data. Names the file.
+        ValueError: the file is not an image, is truncated, has several channels, white pixels of 1 bit, a palette
+            with labels in the colours of others or another size than its image, or holds a label that is neither a
+            class nor ignored; or the image is turned by its EXIF data. Names the file.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
 
-    def _decode(self, image: Image.Image, content: bytes, path: str) -> Array:
+    def _decode(self, image: Image.Image, content: bytes, results: dict) -> Array:
+        path = results['seg_map_path']
         if image.mode not in _GREY:
             raise ValueError(
                 f'{path} is a picture of mode {image.mode}; expected one number per pixel; set seg_map_path to the '
@@ -93,7 +96,40 @@ class LoadCheckedAnnotations(_LoadIds):
             raise unreadable_image(path, error) from error
         if ids.dtype not in (np.uint8, np.bool_) and (ids.min() < 0 or ids.max() > _IGNORED):
             raise ValueError(f'{path} has the label {ids.max()}; expected 0 to {_IGNORED}')
+        if image.mode == '1' and ids.any():
+            raise ValueError(
+                f'{path} has 1 bit per pixel; expected 8, because Pillow reads the white pixels as 1 and OpenCV as '
+                f'{_IGNORED}; save it in mode L, with the labels as values'
+            )
+        if image.mode == 'P':
+            self._check_palette(image, ids, results)
         return ids.astype(np.uint8, copy=False)
+
+    def _check_palette(self, image: Image.Image, ids: Array, results: dict) -> None:
+        """Check that no index of a palette, which is the label, has the colour of another label."""
+        lookup = _lookup(results.get('label_map'), results['reduce_zero_label']).tolist()
+        colours = [tuple(colour) for colour in np.reshape(image.getpalette(), (-1, 3)).tolist()]
+        in_file = np.flatnonzero(np.bincount(ids.ravel())).tolist()
+        used = [index for index in in_file if index < len(colours) and lookup[index] < self.num_classes]
+        if len({colours[index] for index in used}) < len(used):
+            # without a colour for every label, the colours do not tell them apart
+            return
+        labels_of_greys = {(grey,) * 3: label for grey, label in enumerate(lookup)}
+        classes = {tuple(colour): label for label, colour in enumerate(results.get('palette', ()))}
+        # unlabelled pixels are black in many data sets
+        for labels in (labels_of_greys, {(0, 0, 0): _IGNORED, **classes}):
+            found = [labels.get(colour) for colour in colours]
+            # other colours are there to be looked at, such as Pascal VOC's, and say nothing of labels
+            if any(label is None or self.num_classes <= label < _IGNORED for label in found):
+                continue
+            for index in used:
+                # a mask in black and white has the labels 0 and 1
+                if found[index] != lookup[index] and (found[index] != _IGNORED or index > 1):
+                    raise ValueError(
+                        f'{results["seg_map_path"]} has a palette whose index {index}, the label {lookup[index]}, is '
+                        f'{colours[index]}, the colour of the label {found[index]}; expected labels as indices; save '
+                        'it in mode L, with the labels as values'
+                    )
 
     def _classes(self, ids: Array, results: dict) -> Array:
         lookup = _lookup(results.get('label_map'), results['reduce_zero_label'])
@@ -130,7 +166,8 @@ class LoadSynthiaAnnotations(_LoadIds):
             an id above 15; or the image is turned by its EXIF data. Names the file.
     """
 
-    def _decode(self, image: Image.Image, content: bytes, path: str) -> Array:
+    def _decode(self, image: Image.Image, content: bytes, results: dict) -> Array:
+        path = results['seg_map_path']
         try:
             label = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error as error:

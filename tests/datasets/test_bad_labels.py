@@ -33,18 +33,83 @@ def test_labels_are_those_that_mmseg_reads(label_map, reduce_zero_label, tmp_pat
     assert found['seg_fields'] == ['gt_seg_map']
 
 
-@pytest.mark.parametrize('mode', ['L', 'P', '1', 'I;16'])
+@pytest.mark.parametrize('mode', ['L', 'P', 'I;16'])
 def test_grey_and_palette_files_hold_ids(mode, tmp_path):
     ids = np.array([[0, 1], [1, 0]], np.uint8)
     if mode == 'P':
         image = Image.fromarray(ids, 'P')
         image.putpalette([9, 9, 9, 200, 0, 0])
     else:
-        image = Image.fromarray(ids.astype(dict(L=np.uint8).get(mode, np.uint16 if mode == 'I;16' else bool)))
+        image = Image.fromarray(ids.astype(np.uint8 if mode == 'L' else np.uint16))
     assert image.mode == mode
     image.save(tmp_path / 'label.png')
     found = LoadCheckedAnnotations(2)(item(tmp_path / 'label.png'))['gt_seg_map']
     np.testing.assert_array_equal(found, ids)
+
+
+def load(image, path, num_classes=11, palette=(), **options):
+    image.save(path)
+    return LoadCheckedAnnotations(num_classes)(item(path, palette=palette, **options))['gt_seg_map']
+
+
+def test_white_pixels_of_one_bit_are_refused_and_black_ones_are_zeros(tmp_path):
+    path = tmp_path / 'label.png'
+    assert not load(Image.new('1', (4, 3)), path).any()
+    cv2.imwrite(str(path), np.eye(3, dtype=np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    # two readers of the same file
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).max() == 255
+    assert np.asarray(Image.open(path)).astype(np.uint8).max() == 1
+    with pytest.raises(ValueError, match=rf'{path} has 1 bit per pixel; expected 8'):
+        LoadCheckedAnnotations(2)(item(path))
+
+
+CAMVID = CamVidDataset.METAINFO['palette']
+
+
+def pascal_voc(index):
+    """Return colour ``index`` of Pascal VOC: bits 0, 3, 6 of the index are the highest ones of red, and so on."""
+    return [sum((index >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
+
+
+@pytest.mark.parametrize(
+    'colours',
+    [
+        [pascal_voc(index) for index in range(256)], [pascal_voc(index) for index in range(11)], CAMVID,
+        [[index] * 3 for index in range(256)], [[20 * index] * 3 for index in range(11)],
+        [[0, 0, 0], [255, 255, 255]], [[128, 0, 0]] * 11,
+    ],
+    ids=['VOC', 'beginning of VOC', 'the data set', 'identity', 'greys to look at', 'black and white', 'one colour'],
+)  # fmt: skip
+def test_the_index_of_a_palette_is_the_label(colours, tmp_path):
+    ids = np.arange(min(len(colours), 11), dtype=np.uint8)[None]
+    image = Image.fromarray(ids).convert('P')
+    image.putpalette(np.ravel(colours).tolist())
+    found = load(image, tmp_path / 'label.png', palette=CAMVID)
+    np.testing.assert_array_equal(found, ids)
+
+
+@pytest.mark.parametrize('ids', [[3, 7, 10], [0, 1, 255], [5, 0], [11, 0, 2]])
+@pytest.mark.parametrize('kind', ['greys', 'colours'])
+def test_a_palette_that_a_program_has_sorted_is_refused(kind, ids, tmp_path):
+    array = np.repeat(np.array(ids, np.uint8), 9).reshape(-1, 9)
+    if kind == 'colours':
+        array = np.array([*CAMVID, *[[0, 0, 0]] * 245], np.uint8)[array]
+    image = Image.fromarray(array).quantize(8)
+    assert image.mode == 'P'
+    with pytest.raises(
+        ValueError,
+        match=r'label\.png has a palette whose index \d, the label \d+, is \(.*, the colour of the label \d+;',
+    ):
+        load(image, tmp_path / 'label.png', palette=CAMVID, label_map={11: 255})
+
+
+def test_labels_that_the_data_set_shifts_are_compared_after_it(tmp_path):
+    image = Image.fromarray(np.arange(12, dtype=np.uint8)[None]).convert('P')
+    image.putpalette([0, 0, 0, *np.ravel(CAMVID).tolist()])
+    found = load(image, tmp_path / 'label.png', palette=CAMVID, reduce_zero_label=True)
+    assert found.tolist() == [[255, *range(11)]]
+    with pytest.raises(ValueError, match=r'index 1, the label 1, is \(128, 128, 128\), the colour of the label 0;'):
+        load(image, tmp_path / 'label.png', palette=CAMVID, label_map={11: 255})
 
 
 def truncate(path):
@@ -59,6 +124,10 @@ BAD = {
     'RGBA': (lambda path: cv2.imwrite(str(path), np.zeros((3, 4, 4), np.uint8)), 'a picture of mode RGBA'),
     'another size': (lambda path: cv2.imwrite(str(path), LABEL.T), r'has 3x4 pixels, but its image .*\.jpg has 4x3'),
     '16 bits': (lambda path: cv2.imwrite(str(path), LABEL.astype(np.uint16) + 256), 'the label 267; expected 0 to 255'),
+    'sorted palette': (
+        lambda path: Image.fromarray(np.array(CAMVID, np.uint8)[LABEL % 11]).quantize(16).save(path),
+        r'has a palette whose index \d+, the label \d+, is .*, the colour of the label',
+    ),
     'id out of range': (
         lambda path: cv2.imwrite(str(path), LABEL + 1),
         r'has the label 12 \(1 pixels\), but classes are 0 to 10 and ignore_index is 255; correct the file',
