@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmrecall.engine.runner import some_of
+from mmrecall.datasets.class_order import some_of
 
 # the parameters of layers; position embeddings are resized by the models that load them
 _OF_LAYERS = ('.weight', '.bias')

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
+from mmrecall.datasets.class_order import some_of
 from mmrecall.engine.earlier_runs import EARLIER, earlier_checkpoints
-from mmrecall.engine.runner import some_of
 from mmrecall.io import check_intact
 
 LAST_CHECKPOINT = 'last_checkpoint'

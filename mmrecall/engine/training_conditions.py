@@ -6,7 +6,8 @@ from typing import Any
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmrecall.engine.runner import accumulated_steps, some_of
+from mmrecall.datasets.class_order import some_of
+from mmrecall.engine.runner import accumulated_steps
 from mmrecall.engine.training_items import checksum_of_items
 
 _SETTINGS = 'settings'
