@@ -10,12 +10,13 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
+from mmrecall.datasets.class_order import some_of
 from mmrecall.engine.earlier_runs import no_longer_earlier, note_earlier
 from mmrecall.engine.fitting_weights import check_fitting
 from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume, read_note
-from mmrecall.engine.runner import between_steps, some_of, unwrap_model
+from mmrecall.engine.runner import between_steps, unwrap_model
 from mmrecall.io import PARTIAL, atomic_write
 from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
