@@ -8,6 +8,7 @@ from commands import run
 FILES = (
     'demo',
     'lint',
+    'mmdet',
     'mmcv',
     'onedl-packages',
     'openmmlab',
@@ -43,7 +44,7 @@ def test_the_file_with_hashes_has_the_packages_of_the_one_without(name, reposito
 
 def test_environments_are_installed_by_their_hashes(repository):
     lines = [line for line in (repository / 'Makefile').read_text().splitlines() if 'pip install' in line]
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert [line for line in lines if '--require-hashes' not in line and '--editable .' not in line] == []
 
 

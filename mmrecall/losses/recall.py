@@ -42,6 +42,8 @@ class RecallLoss(BaseLoss):
             too (the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the sum of the
             class weights over the valid samples.
         classes: the class names in order, for factors by name.
+        no_object_weight: weight of one class more, the last, whatever its recall: the background of detection, "no
+            object" of Mask2Former. The logits then have C + 1 channels; all other options are those of the C classes.
         common: those of `BaseLoss`.
 
     Raises:
@@ -74,14 +76,19 @@ class RecallLoss(BaseLoss):
         class_weight: ClassWeight | None = None,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,
+        no_object_weight: float | None = None,
         loss_name: str = 'loss_recall',
         **common: Any,
     ) -> None:
         super().__init__(number_of_names(classes, num_classes), loss_name=loss_name, **common)
         check_choice('normalizer', normalizer, NORMALIZERS)
-        self._factors = FixedClassWeights(class_factors(class_weight), classes=classes)
+        self._factors = FixedClassWeights(
+            class_factors(class_weight), classes=classes, no_object_weight=no_object_weight
+        )
         if self.num_classes is None:
             self.num_classes = self._factors.num_classes
+        if self.num_classes is not None and no_object_weight is not None:
+            self.num_classes += 1
         self._check_alpha(alpha, metric, fn_floor)
         check_weighting(metric, fn_floor, tversky_weights)
         self.alpha = alpha
@@ -91,6 +98,8 @@ class RecallLoss(BaseLoss):
         self.class_weight = class_weight
         self.normalizer = normalizer
         self.classes = classes
+        self.no_object_weight = no_object_weight
+        self._has_factors = class_weight is not None or no_object_weight is not None
         self._moved = False
         self.register_buffer('recall', torch.zeros(self.num_classes, dtype=torch.float32) if alpha < 1 else None)
         if self.num_classes is not None:
@@ -114,7 +123,7 @@ class RecallLoss(BaseLoss):
         For a running recall the third count is that of the samples which make a class present: all of the class, or of
         soft labels those in which it has the largest share.
         """
-        if self.class_weight is not None:
+        if self._has_factors:
             # raises for factors of another number of classes before the all-reduce
             self._factors.get(batch.logits.shape[1], batch.logits.device)
         sums = weighted.update(batch, self.normalizer, hits=True, predictions=self.metric != 'recall')
@@ -147,7 +156,11 @@ class RecallLoss(BaseLoss):
         return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
 
     def _with_factors(self, weights: Tensor) -> Tensor:
-        return weights if self.class_weight is None else weights * self._factors.get(len(weights), weights.device)
+        if not self._has_factors:
+            return weights
+        if self.no_object_weight is not None:
+            weights = torch.cat([weights[:-1], torch.ones_like(weights[-1:])])
+        return weights * self._factors.get(len(weights), weights.device)
 
     def _batch_weights(self, statistics: ClassStatistics) -> Tensor:
         return recall_weights(statistics, self.metric, self.fn_floor, self.tversky_weights)

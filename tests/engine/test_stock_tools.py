@@ -22,12 +22,12 @@ def test_a_config_that_is_not_there_is_named():
 
 def test_a_config_without_a_toolbox_is_named(tmp_path):
     config = tmp_path / 'config.py'
-    config.write_text("default_scope = 'mmdet'\n")
-    with pytest.raises(SystemExit, match="default_scope is 'mmdet'"):
+    config.write_text("default_scope = 'mmagic'\n")
+    with pytest.raises(SystemExit, match="default_scope is 'mmagic'"):
         run_stock_tool('train', ['--resume', str(config)])
 
 
-@pytest.mark.parametrize('toolbox', ['mmseg', 'mmpretrain'])
+@pytest.mark.parametrize('toolbox', ['mmseg', 'mmpretrain', 'mmdet'])
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_the_stock_tools_are_found(toolbox, name):
     pytest.importorskip(toolbox)
@@ -36,8 +36,8 @@ def test_the_stock_tools_are_found(toolbox, name):
 
 def test_a_value_that_looks_like_a_config_is_not_taken_for_it(tmp_path):
     config = tmp_path / 'config.py'
-    config.write_text("default_scope = 'mmdet'\n")
-    with pytest.raises(SystemExit, match="default_scope is 'mmdet'"):
+    config.write_text("default_scope = 'mmagic'\n")
+    with pytest.raises(SystemExit, match="default_scope is 'mmagic'"):
         run_stock_tool('test', ['--out', 'nowhere.json', str(config)])
 
 
