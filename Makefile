@@ -39,7 +39,7 @@ test-mmdet: $(ONEDL)/mmdet/.ready
 
 $(ONEDL)/mmdet/.ready: requirements/mmdet.txt $(ONEDL)/.ready
 	rm -rf $(@D)
-	$(ONEDL)/bin/python -m pip install --quiet --no-deps --require-hashes --target $(@D) -r requirements/mmdet.txt
+	$(ONEDL)/bin/python -m pip install --quiet --no-deps --no-build-isolation --require-hashes --target $(@D) -r requirements/mmdet.txt
 	touch $@
 
 test-openmmlab: $(OPENMMLAB)/.ready

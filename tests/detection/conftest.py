@@ -1,4 +1,4 @@
-"""The heads of mmdet; ``make test-mmdet`` is a process of its own, because mmseg looks for mmdet when it is imported."""
+"""The heads of mmdet: `make test-mmdet` is a process of its own, because mmseg imports mmdet if it can."""
 
 from importlib.util import find_spec
 

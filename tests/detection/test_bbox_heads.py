@@ -4,8 +4,10 @@ import math
 
 import oracle
 import pytest
+import synthetic_data
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 
 from mmrecall.losses import RecallLoss, WeightedCrossEntropyLoss
 
@@ -23,7 +25,7 @@ def head_of(loss, **options):
     pytest.importorskip('mmdet.models')
     torch.manual_seed(0)
     with mmdet_registry.MODELS.switch_scope_and_registry('mmdet') as registry:
-        return registry.build(dict(type='Shared2FCBBoxHead', loss_cls=loss, **SHAPE, **options)).double()
+        return registry.build(dict(type='Shared2FCBBoxHead', loss_cls=loss, **{**SHAPE, **options})).double()
 
 
 def regions(number=40):
@@ -147,6 +149,20 @@ def test_mmdets_seesaw_loss_is_two_cross_entropies_with_another_background():
     torch.testing.assert_close(losses['loss_cls_classes'], plain(*of_objects, avg_factor=divisor))
     probabilities = head.loss_cls.get_activation(scores)
     torch.testing.assert_close(probabilities[:, -1], F.softmax(scores[:, CLASSES:], 1)[:, 1])
+
+
+def test_the_configs_of_the_docs_train(repository, tmp_path, monkeypatch):
+    """The last snippet writes the counts that the second reads."""
+    section = (repository / 'docs' / 'heads.md').read_text(encoding='utf-8').partition('## MMDetection')[2]
+    recall, weighted, count = (block.partition('```')[0] for block in section.split('```python\n')[1:])
+    synthetic_data.lvis(tmp_path / 'data' / 'lvis_v1')
+    monkeypatch.chdir(tmp_path)
+    exec(count, {})
+    for snippet in (recall, weighted):
+        loss = Config.fromstring(snippet, '.py').loss_cls
+        assert loss.pop('_delete_')
+        losses, *_ = losses_of(loss, *regions(), num_classes=1203)
+        assert losses['loss_cls'] > 0
 
 
 def gradient(loss, scores, labels, weights):
