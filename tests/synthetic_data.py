@@ -91,9 +91,7 @@ def lvis(root, images=4, size=64):
     box = [16, 16, 32, 24]
     content = dict(images=[], annotations=[], categories=[])
     for label in range(1203):
-        content['categories'].append(
-            dict(id=1 + label, name=str(label), instance_count=len(range(label, images, 1203)))
-        )
+        content['categories'].append(dict(id=1 + label, name=str(label), instance_count=int(label < images)))
     for number in range(images):
         name = f'train2017/{number:012d}.jpg'
         cv2.imwrite(str(root / name), rng.integers(0, 256, (size, size, 3), np.uint8))

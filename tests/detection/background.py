@@ -34,12 +34,20 @@ LOSSES = {
     'recall, fixed': dict(type='mmrecall.RecallLoss', no_object_weight=1.0),
     'running': dict(type='mmrecall.RecallLoss', alpha=0.1, num_classes=CLASSES + 1),
     'running, fixed': dict(type='mmrecall.RecallLoss', alpha=0.1, num_classes=CLASSES, no_object_weight=1.0),
-    'weighted': dict(
+    'inverse frequency': dict(
         type='mmrecall.WeightedCrossEntropyLoss',
         class_weight='inverse_frequency',
         class_counts=COUNTS,
         # the weights are 0.03 to 4
         no_object_weight=0.01,
+    ),
+    'effective number': dict(
+        type='mmrecall.WeightedCrossEntropyLoss',
+        class_weight='effective_number',
+        beta=0.99,
+        class_counts=COUNTS,
+        # the weights are 0.2 to 3.6
+        no_object_weight=0.2,
     ),
     'adjusted': dict(type='mmrecall.LogitAdjustedLoss', class_counts=[*COUNTS, sum(COUNTS) / CLASSES]),
     'seesaw': dict(type='SeesawLoss', num_classes=CLASSES),

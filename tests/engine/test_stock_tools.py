@@ -7,7 +7,7 @@ from mmengine.registry import DATASETS
 
 from mmrecall.engine import run_stock_tool
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
-from mmrecall.upstream import read_config, stock_tool
+from mmrecall.upstream import missing, read_config, stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():
@@ -32,6 +32,10 @@ def test_a_config_without_a_toolbox_is_named(tmp_path):
 def test_the_stock_tools_are_found(toolbox, name):
     pytest.importorskip(toolbox)
     assert 'Runner' in stock_tool(toolbox, name).read_text()
+
+
+def test_without_mmdet_its_own_packages_are_named():
+    assert 'install its toolbox: pip install onedl-mmdetection' in missing('mmdet.no_such_module')
 
 
 def test_a_value_that_looks_like_a_config_is_not_taken_for_it(tmp_path):
