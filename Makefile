@@ -1,7 +1,8 @@
 # make demo                cross entropy against the recall loss on synthetic street scenes: a table and a picture
 # make demo-classification cross entropy against the decoupled network on long-tailed digits: two tables
-# make test                the suite on the maintained forks (onedl), in an environment of its own, then test-gpu-kernels
+# make test                the suite on the maintained forks (onedl), in an environment of its own, then the next two
 # make test-gpu-kernels    the kernels of GPUs, without one: Triton's interpreter takes a process of its own
+# make test-mmdet          the losses in the heads of mmdet, which takes a folder and a process of its own
 # make test-openmmlab      the suite on the stock packages; compiles mmcv the first time
 # make test-matrix         the suite on all that is tested: stock, and the forks on an older, this and a newer PyTorch
 # make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
@@ -17,7 +18,7 @@ NEWEST := test-onedl-torch-2.15
 # two processes; a file stays in one, because its tests share what they have set up; in the order of tests/conftest.py
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-classification test test-suite test-gpu-kernels test-openmmlab test-matrix lint format clean
+.PHONY: demo demo-classification test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix lint format clean
 
 demo: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/segmentation.py $(DEMO_ARGS)
@@ -25,13 +26,22 @@ demo: $(ONEDL)/.ready
 demo-classification: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/classification.py $(DEMO_ARGS)
 
-test: test-suite test-gpu-kernels
+test: test-suite test-gpu-kernels test-mmdet
 
 test-suite: $(ONEDL)/.ready
 	$(ONEDL)/bin/python -m pytest $(PYTEST_ARGS)
 
 test-gpu-kernels: $(ONEDL)/.ready
 	TRITON_INTERPRET=1 $(ONEDL)/bin/python -m pytest $(PYTEST_ARGS) tests/gpu_kernels
+
+# not in the environment itself: mmseg would import mmdet wherever it is imported
+test-mmdet: $(ONEDL)/mmdet/.ready
+	PYTHONPATH=$(CURDIR)/$(ONEDL)/mmdet $(ONEDL)/bin/python -m pytest tests/detection
+
+$(ONEDL)/mmdet/.ready: requirements/mmdet.txt $(ONEDL)/.ready
+	rm -rf $(@D)
+	$(ONEDL)/bin/python -m pip install --quiet --no-deps --no-build-isolation --require-hashes --target $(@D) -r requirements/mmdet.txt
+	touch $@
 
 test-openmmlab: $(OPENMMLAB)/.ready
 	$(OPENMMLAB)/bin/python -m pytest $(PYTEST_ARGS)

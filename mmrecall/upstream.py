@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-TOOLBOXES = ('mmseg', 'mmpretrain')
+TOOLBOXES = ('mmseg', 'mmpretrain', 'mmdet')
 
 _INSTALL = (
     'pip install "mmrecall[onedl]" (maintained forks) or "mmrecall[openmmlab]" (stock; mmcv first, see '
     'docs/installation.md)'
+)
+_INSTALL_MMDET = (
+    'pip install onedl-mmdetection (maintained forks) or mmdet (stock); both need an mmcv with compiled ops'
 )
 
 
@@ -20,7 +23,8 @@ def missing(module: str) -> str | None:
     # A broken toolbox raises errors of any type: AssertionError for a version of mmcv, RuntimeError for its operators.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f'{module} cannot be imported ({reason}); install its toolbox: {_INSTALL}'
+        install = _INSTALL_MMDET if module.partition('.')[0] == 'mmdet' else _INSTALL
+        return f'{module} cannot be imported ({reason}); install its toolbox: {install}'
     return None
 
 

@@ -1,5 +1,7 @@
 """Tiny synthetic data sets in the layouts of the real ones."""
 
+import json
+
 import cv2
 import numpy as np
 
@@ -79,3 +81,22 @@ def every_long_tail(root):
     long_tail(root / 'places365', [f'Places_LT_{split}.txt' for split in ('train', 'val', 'test')], 12)
     lists = [f'iNaturalist18_{split}.txt' for split in ('train', 'val')]
     long_tail(root / 'inaturalist2018', lists, 12, folder='train_val2018/Plantae/{label}')
+
+
+def lvis(root, images=4, size=64):
+    """Write the training split of LVIS v1, with its 1,203 categories: one box an image, of one class each."""
+    rng = np.random.default_rng(0)
+    for folder in ('annotations', 'train2017'):
+        (root / folder).mkdir(parents=True)
+    box = [16, 16, 32, 24]
+    content = dict(images=[], annotations=[], categories=[])
+    for label in range(1203):
+        content['categories'].append(dict(id=1 + label, name=str(label), instance_count=int(label < images)))
+    for number in range(images):
+        name = f'train2017/{number:012d}.jpg'
+        cv2.imwrite(str(root / name), rng.integers(0, 256, (size, size, 3), np.uint8))
+        url = f'http://images.cocodataset.org/{name}'
+        content['images'].append(dict(id=number, coco_url=url, height=size, width=size))
+        annotation = dict(id=1 + number, image_id=number, category_id=1 + number, bbox=box, area=box[2] * box[3])
+        content['annotations'].append(annotation)
+    (root / 'annotations' / 'lvis_v1_train.json').write_text(json.dumps(content))

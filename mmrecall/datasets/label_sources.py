@@ -81,9 +81,15 @@ class Source:
         return found._replace(ignored=int(not len(found.classes)))
 
     def _unit(self) -> str:
+        info = self.dataset.get_data_info(0)
+        if 'instances' in info:
+            raise ValueError(
+                f'got a {type(self.dataset).__name__}, whose items are lists of instances; expected labelled pixels or '
+                'images; set class_counts to a list or a file with one number per class'
+            )
         if self.loaders:
             return 'pixels'
-        if 'gt_label' in self.dataset.get_data_info(0):
+        if 'gt_label' in info:
             return 'images'
         raise ValueError(
             f"{type(self.dataset).__name__} has neither a loader of annotations nor a 'gt_label'; expected a transform "

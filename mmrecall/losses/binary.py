@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmrecall.functional.binary import num_class_weights, weights_by_label
-from mmrecall.functional.validation import check_flag, check_integer
+from mmrecall.functional.validation import check_flag, check_integer, check_number
 
 from .fixed_weights import FixedClassWeights, number_of_names
 
@@ -38,3 +39,26 @@ def class_weights(
     if not use_sigmoid:
         return fixed.get(num_channels, device, enabled)
     return weights_by_label(fixed.get(num_class_weights(num_channels), device, enabled), num_channels)
+
+
+def check_no_object_weight(weight: float | None, use_sigmoid: bool) -> None:
+    """Check the weight of one class more than the data have.
+
+    Raises:
+        TypeError, ValueError: no number of at least 0, or together with a sigmoid.
+    """
+    if weight is None:
+        return
+    check_number('no_object_weight', weight)
+    if use_sigmoid:
+        raise ValueError(
+            f'got no_object_weight={weight} together with use_sigmoid=True; "no object" is a class of a softmax: leave '
+            'one of them out'
+        )
+
+
+def weights_with_no_object(
+    fixed: FixedClassWeights, num_classes: int, device: torch.device, weight: float, enabled: bool = True
+) -> Tensor:
+    """Return the weights of the C classes and of one class more, (C + 1,); ``num_classes`` is C + 1."""
+    return F.pad(fixed.get(num_classes - 1, device, enabled), (0, 1), value=float(weight))

@@ -21,7 +21,7 @@ from mmrecall.functional.validation import (
 )
 
 from .base import BaseLoss
-from .binary import class_weights, number_of_channels
+from .binary import check_no_object_weight, class_weights, number_of_channels, weights_with_no_object
 from .fixed_weights import ClassWeight, FixedClassWeights, class_factors
 
 
@@ -54,6 +54,8 @@ class RecallLoss(BaseLoss):
             too (the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the sum of the
             class weights over the valid samples.
         classes: the class names in order, for factors by name.
+        no_object_weight: weight of one class more, the last, whatever its recall: the background of detection, "no
+            object" of Mask2Former. The logits then have C + 1 channels; all other options are those of the C classes.
         label_smoothing: see `WeightedCrossEntropyLoss`; it changes no recall.
         common: those of `BaseLoss`.
 
@@ -90,6 +92,7 @@ class RecallLoss(BaseLoss):
         class_weight: ClassWeight | None = None,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,
+        no_object_weight: float | None = None,
         label_smoothing: float = 0.0,
         loss_name: str = 'loss_recall',
         use_sigmoid: bool = False,
@@ -100,9 +103,12 @@ class RecallLoss(BaseLoss):
         check_label_smoothing(label_smoothing)
         self.label_smoothing = label_smoothing
         check_choice('normalizer', normalizer, NORMALIZERS)
+        check_no_object_weight(no_object_weight, use_sigmoid)
         self._factors = FixedClassWeights(class_factors(class_weight), classes=classes)
         if self.num_classes is None and not use_sigmoid:
             self.num_classes = self._factors.num_classes
+        if self.num_classes is not None and no_object_weight is not None:
+            self.num_classes += 1
         self._check_alpha(alpha, metric, fn_floor)
         check_weighting(metric, fn_floor, tversky_weights)
         self.alpha = alpha
@@ -112,6 +118,8 @@ class RecallLoss(BaseLoss):
         self.class_weight = class_weight
         self.normalizer = normalizer
         self.classes = classes
+        self.no_object_weight = no_object_weight
+        self._has_factors = class_weight is not None or no_object_weight is not None
         self._moved = False
         recall = None
         if alpha < 1:
@@ -120,7 +128,7 @@ class RecallLoss(BaseLoss):
         self.register_buffer('recall', recall)
         if self.num_classes is not None:
             # a wrong option is named here, not in the first step
-            class_weights(self._factors, self.num_classes, torch.device('cpu'), use_sigmoid)
+            self._factors_of(self.num_classes, torch.device('cpu'))
 
     def _check_alpha(self, alpha: float, metric: str, fn_floor: float) -> None:
         check_finite('alpha', alpha)
@@ -139,9 +147,9 @@ class RecallLoss(BaseLoss):
         For a running recall the third count is that of the samples which make a class present: all of the class, or of
         soft labels those in which it has the largest share.
         """
-        if self.class_weight is not None:
+        if self._has_factors:
             # raises for factors of another number of classes before the all-reduce
-            class_weights(self._factors, batch.logits.shape[1], batch.logits.device, self.use_sigmoid)
+            self._factors_of(batch.logits.shape[1], batch.logits.device)
         sums = weighted.update(batch, self.normalizer, hits=True, predictions=self.metric != 'recall')
         if self.recall is None:
             return sums
@@ -172,10 +180,16 @@ class RecallLoss(BaseLoss):
         return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
 
     def _with_factors(self, weights: Tensor) -> Tensor:
-        if self.class_weight is None:
+        if not self._has_factors:
             return weights
-        num_channels = len(weights) // 2 if self.use_sigmoid else len(weights)
-        return weights * class_weights(self._factors, num_channels, weights.device, self.use_sigmoid)
+        if self.no_object_weight is not None:
+            weights = torch.cat([weights[:-1], torch.ones_like(weights[-1:])])
+        return weights * self._factors_of(len(weights) // 2 if self.use_sigmoid else len(weights), weights.device)
+
+    def _factors_of(self, num_channels: int, device: torch.device) -> Tensor:
+        if self.no_object_weight is None:
+            return class_weights(self._factors, num_channels, device, self.use_sigmoid)
+        return weights_with_no_object(self._factors, num_channels, device, self.no_object_weight)
 
     def _batch_weights(self, statistics: ClassStatistics) -> Tensor:
         return recall_weights(statistics, self.metric, self.fn_floor, self.tversky_weights)

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmrecall.functional import weighted
 from mmrecall.functional.batch import Batch, Sums
-from mmrecall.functional.validation import NORMALIZERS, check_choice, check_label_smoothing, check_number
+from mmrecall.functional.validation import NORMALIZERS, check_choice, check_label_smoothing
 
+from .binary import check_no_object_weight, weights_with_no_object
 from .class_weighted import ClassWeightedLoss
 from .fixed_weights import ClassWeight
 
@@ -94,11 +94,10 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         use_sigmoid: bool = False,
         **common: Any,
     ) -> None:
-        if no_object_weight is not None:
-            check_number('no_object_weight', no_object_weight)
+        check_no_object_weight(no_object_weight, use_sigmoid)
         check_label_smoothing(label_smoothing)
         if use_sigmoid:
-            _check_sigmoid(class_counts, num_classes, no_object_weight)
+            _check_counts_of_sigmoid(class_counts, num_classes)
         super().__init__(
             class_weight,
             class_counts,
@@ -134,8 +133,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     def _weights_of_classes(self, num_classes: int, device: torch.device) -> Tensor:
         if self.no_object_weight is None:
             return super()._weights_of_classes(num_classes, device)
-        weights = super()._weights_of_classes(num_classes - 1, device)
-        return F.pad(weights, (0, 1), value=float(self.no_object_weight))
+        return weights_with_no_object(self._fixed_weights, num_classes, device, self.no_object_weight, self.reweighting)
 
     @classmethod
     def is_plain_config(cls, options: Mapping[str, Any]) -> bool:
@@ -153,12 +151,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         return f'class_weight={self.class_weight!r}, normalizer={self.normalizer!r}, sync={self.sync}'
 
 
-def _check_sigmoid(class_counts: object, num_classes: int | None, no_object_weight: float | None) -> None:
-    if no_object_weight is not None:
-        raise ValueError(
-            f'got no_object_weight={no_object_weight} together with use_sigmoid=True; "no object" is a class of a '
-            'softmax: leave one of them out'
-        )
+def _check_counts_of_sigmoid(class_counts: object, num_classes: int | None) -> None:
     if class_counts is not None and num_classes not in (None, 1):
         raise ValueError(
             f'got class_counts and num_classes={num_classes} together with use_sigmoid=True; expected counts of label '

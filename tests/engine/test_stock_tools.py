@@ -12,7 +12,7 @@ from mmrecall.config_files import read_config
 from mmrecall.engine import run_stock_tool
 from mmrecall.engine.folder_lock import LOCK, lock_folder, unlock_folder
 from mmrecall.engine.stock_tools import _cpu_wrapper_options, _launcher
-from mmrecall.upstream import stock_tool
+from mmrecall.upstream import missing, stock_tool
 
 
 def test_no_config_says_how_the_tool_is_used():
@@ -27,22 +27,26 @@ def test_a_config_that_is_not_there_is_named():
 
 def test_a_config_without_a_toolbox_is_named(tmp_path):
     config = tmp_path / 'config.py'
-    config.write_text("default_scope = 'mmdet'\n")
-    with pytest.raises(SystemExit, match="default_scope is 'mmdet'"):
+    config.write_text("default_scope = 'mmagic'\n")
+    with pytest.raises(SystemExit, match="default_scope is 'mmagic'"):
         run_stock_tool('train', ['--resume', str(config)])
 
 
-@pytest.mark.parametrize('toolbox', ['mmseg', 'mmpretrain'])
+@pytest.mark.parametrize('toolbox', ['mmseg', 'mmpretrain', 'mmdet'])
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_the_stock_tools_are_found(toolbox, name):
     pytest.importorskip(toolbox)
     assert 'Runner' in stock_tool(toolbox, name).read_text()
 
 
+def test_without_mmdet_its_own_packages_are_named():
+    assert 'install its toolbox: pip install onedl-mmdetection' in missing('mmdet.no_such_module')
+
+
 def test_a_value_that_looks_like_a_config_is_not_taken_for_it(tmp_path):
     config = tmp_path / 'config.py'
-    config.write_text("default_scope = 'mmdet'\n")
-    with pytest.raises(SystemExit, match="default_scope is 'mmdet'"):
+    config.write_text("default_scope = 'mmagic'\n")
+    with pytest.raises(SystemExit, match="default_scope is 'mmagic'"):
         run_stock_tool('test', ['--out', 'nowhere.json', str(config)])
 
 

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import oracle
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import random_batch
 from torch.utils.checkpoint import checkpoint
 
-from mmrecall.functional import recall_cross_entropy
+from mmrecall.functional import class_statistics, recall_cross_entropy
 from mmrecall.functional.batch import Sums
 from mmrecall.losses import RecallLoss
 from mmrecall.losses.distributed import LabelCheck
@@ -195,6 +196,35 @@ def test_class_weights_by_list_index_or_name_are_factors_on_top(class_weight, cl
     assert loss(logits, target).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ('options', 'factors'),
+    [
+        (dict(), [1.0, 1.0]),
+        (dict(num_classes=2), [1.0, 1.0]),
+        (dict(class_weight=[0.5, 3.0]), [0.5, 3.0]),
+        (dict(class_weight={'pole': 3.0}, classes=('road', 'pole')), [1.0, 3.0]),
+    ],
+)
+def test_no_object_is_a_class_more_whose_weight_is_fixed(options, factors):
+    logits, target = batch_with_recall([1, 0, 4], [1, 2, 0])
+    loss = RecallLoss(**options, no_object_weight=0.3)
+    # the recall of the last class is 1
+    weights = torch.tensor([0.5 * factors[0], 1.0 * factors[1], 0.3])
+    expected = F.cross_entropy(logits, target, weights, reduction='sum') / 8
+    torch.testing.assert_close(loss(logits, target), expected)
+    counts = class_statistics(logits, target)
+    torch.testing.assert_close(loss.class_weights(counts).float(), weights)
+
+
+def test_the_running_recall_of_no_object_moves_and_is_not_used():
+    logits, target = batch_with_recall([1, 0, 4], [1, 2, 0])
+    loss = RecallLoss(alpha=0.5, num_classes=2, no_object_weight=0.3)
+    value = loss(logits, target)
+    assert loss.recall.tolist() == [0.25, 0.0, 0.5]
+    expected = F.cross_entropy(logits, target, torch.tensor([0.75, 1.0, 0.3]), reduction='sum') / 8
+    torch.testing.assert_close(value, expected)
+
+
 def test_avg_factor_stands_in_for_the_number_of_all_samples_only():
     logits, target = batch_with_recall([1, 2, 1], [1, 1, 1])
     total = oracle.recall_loss(logits, target, reduction='sum')
@@ -217,6 +247,7 @@ def test_call_signature_of_both_codebases():
     ('options', 'message'),
     [
         (dict(alpha=0), 'alpha is 0'),
+        (dict(no_object_weight=-1), 'no_object_weight is -1'),
         (dict(alpha=1.5, num_classes=3), 'alpha is 1.5'),
         (dict(alpha=0.5), 'set num_classes'),
         (dict(alpha=0.5, num_classes=3, metric='iou'), 'averages the recall'),

@@ -120,13 +120,11 @@ def complete_query_heads(model: nn.Module) -> None:
 
 
 def _query_head_remedy(loss: BaseLoss, num_classes: int) -> str:
+    if getattr(loss, 'no_object_weight', None) is not None:
+        return f'no_object_weight adds one to num_classes and to a list of weights: give those of {num_classes} classes'
     if not isinstance(loss, WeightedCrossEntropyLoss):
         return f'set class_weight=[1.0] * {num_classes} + [0.1]'
-    if loss.no_object_weight is None:
-        return 'set no_object_weight=0.1'
-    return (
-        f'no_object_weight adds one to num_classes and to a list of weights, so give it those of {num_classes} classes'
-    )
+    return 'set no_object_weight=0.1'
 
 
 def losses_that_may_be_skipped(model: nn.Module) -> list[str]:

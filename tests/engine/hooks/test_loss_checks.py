@@ -265,6 +265,7 @@ def test_all_samples_are_all_queries():
         (WeightedCrossEntropyLoss('inverse_frequency', 'auto', num_classes=3), 'for 3 classes.*no_object_weight=0.1'),
         (WeightedCrossEntropyLoss(num_classes=4, no_object_weight=0.1), 'for 5 classes.*adds one.*those of 3 classes'),
         (SoftDiceLoss(class_weight=[1.0] * 3), r'for 3 classes; expected 4.*class_weight=\[1.0\] \* 3 \+ \[0.1\]'),
+        (RecallLoss(num_classes=4, no_object_weight=0.1), 'for 5 classes.*adds one.*those of 3 classes'),
         (RecallLoss(num_classes=3), r'for 3 classes; expected 4.*class_weight=\[1.0\] \* 3 \+ \[0.1\]'),
         (mmrecall.LDAMLoss(class_counts=[1, 2, 3]), 'LDAMLoss; expected RecallLoss or Weighted.*"no object".*has none'),
     ],

@@ -156,3 +156,51 @@ def test_margins_say_that_no_object_has_no_count(head):
     loss = dict(type='mmrecall.LDAMLoss', class_counts=[1] * 6, class_weight=WEIGHTS)
     with pytest.raises(ValueError, match='LDAMLoss; expected RecallLoss or WeightedCrossEntropyLoss'):
         losses_of(config_of(head, loss_cls=loss))
+
+
+def instance_losses(loss_cls):
+    """The losses of mmdet's own Mask2Former, for instances, on one image with two of them."""
+    mmdet = pytest.importorskip('mmdet')
+    structures = pytest.importorskip('mmdet.structures')
+    masks = pytest.importorskip('mmdet.structures.mask')
+    instances = pytest.importorskip('mmengine.structures')
+    config = Path(mmdet.__file__).parent / '.mim/configs/mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'
+    model = Config.fromfile(config).model
+    model.backbone.update(depth=18, init_cfg=None, frozen_stages=-1)
+    model.data_preprocessor = None
+    model.panoptic_head.update(in_channels=[64, 128, 256, 512], num_things_classes=CLASSES, num_queries=12)
+    model.panoptic_fusion_head.num_things_classes = CLASSES
+    model.train_cfg.num_points = 64
+    # not update, which would keep the options of the loss before
+    model.panoptic_head['loss_cls'] = loss_cls
+    torch.manual_seed(0)
+    with pytest.importorskip('mmdet.registry').MODELS.switch_scope_and_registry('mmdet') as registry:
+        model = registry.build(model).train()
+    complete_query_heads(model)
+    sample = structures.DetDataSample(metainfo=dict(img_shape=(64, 64), batch_input_shape=(64, 64)))
+    bitmaps = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    bitmaps[0, :32], bitmaps[1, 40:] = 1, 1
+    sample.gt_instances = instances.InstanceData(
+        labels=torch.tensor([1, 3]), masks=masks.BitmapMasks(bitmaps.numpy(), 64, 64)
+    )
+    return {name: value.item() for name, value in model.loss(torch.randn(1, 3, 64, 64), [sample]).items()}
+
+
+def test_mmdets_own_mask2former_takes_a_scheme_as_its_list_of_weights():
+    stock = dict(type='CrossEntropyLoss', class_weight=WEIGHTS, loss_weight=2.0)
+    scheme = dict(
+        type='mmrecall.WeightedCrossEntropyLoss',
+        class_weight='inverse_frequency',
+        class_counts=[7] * CLASSES,
+        no_object_weight=0.1,
+        loss_weight=2.0,
+    )
+    assert instance_losses(scheme) == pytest.approx(instance_losses(stock), rel=1e-4)
+
+
+def test_mmdets_own_mask2former_takes_a_fixed_weight_of_no_object():
+    loss = dict(type='mmrecall.RecallLoss', class_weight=[1.0] * CLASSES, num_classes=CLASSES)
+    fixed = instance_losses(dict(loss, no_object_weight=0.1))
+    with pytest.raises(ValueError, match='for 5 classes; expected 6'):
+        instance_losses(loss)
+    assert 0 < fixed['loss_cls'] < instance_losses(dict(loss, no_object_weight=1.0))['loss_cls']
