@@ -107,7 +107,7 @@ def test_what_could_run_code_or_read_files_is_refused_by_its_name(path):
             unpickled(f'c{module}\n{name}\n'.encode())
 
 
-@pytest.mark.parametrize(('module', 'name'), _KNOWN)
+@pytest.mark.parametrize(('module', 'name'), sorted(_KNOWN))
 def test_a_pickle_cannot_set_attributes_of_what_it_may_name(module, name):
     # the opcodes of: module.name, (None, {'mark': 1}), build
     for state in (b'(Nd\x8c\x04markK\x01st', b'}\x8c\x04markK\x01s'):
