@@ -101,7 +101,7 @@ def _read(path: str | Path) -> Config:
 
 
 def _mistake(error: Exception) -> str:
-    """Return the file, the line if it is known, and the kind of the mistake that mmengine has found."""
+    """Return the file, the line if it is known, and the kind of a mistake in a config."""
     file, line, reader, content = '', None, '', {}
     for frame, number in traceback.walk_tb(error.__traceback__):
         name, variables = frame.f_code.co_name, frame.f_locals

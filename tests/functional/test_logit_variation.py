@@ -22,7 +22,7 @@ def generator(seed=3):
 
 
 def noise(shape, sigma, counts, seed=3, dtype=torch.float32):
-    """What is added to the logits."""
+    """Return the noise that is added to the logits."""
     batch = Batch(torch.zeros(shape, dtype=dtype), torch.zeros(shape[0], *shape[2:], dtype=torch.long))
     return with_variation(batch, logit_variation_scales(torch.tensor(counts)), sigma, generator(seed)).logits
 
