@@ -19,9 +19,9 @@ from mmrecall.datasets import RareClassCrop, RareClassSampler, count_labels
 CROP = dict(type='mmrecall.RareClassCrop', crop_size=(12, 16), class_pixels=4)
 
 
-def crop_for(number, classes=3, **options):
+def crop_for(number, classes=3, class_pixels=4, **options):
     """Return a crop for one class, whatever the image."""
-    found = RareClassCrop(crop_size=(4, 6), **options)
+    found = RareClassCrop((4, 6), class_pixels, **options)
     found.set_classes(np.arange(classes)[None] == number, np.ones(classes))
     return found
 
@@ -62,7 +62,7 @@ def test_no_more_crops_are_drawn_than_max_attempts_and_the_last_is_taken(max_att
 
 
 def test_an_image_that_is_drawn_for_no_class_is_cropped_as_mmseg_does():
-    crop = RareClassCrop(crop_size=(4, 6))
+    crop = RareClassCrop(crop_size=(4, 6), class_pixels=4)
     crop.set_classes(np.zeros((1, 3), bool), np.ones(3))
     label = np.random.default_rng(0).integers(0, 3, (40, 60))
     np.random.seed(1)
@@ -119,8 +119,8 @@ def test_an_image_without_its_number_is_named():
     ('options', 'message'),
     [
         (dict(class_pixels=-1), 'got class_pixels=-1; expected a number of pixels, at least 0'),
-        (dict(class_pixels=192), 'expected fewer than the 192 pixels of a crop'),
-        (dict(max_attempts=0), 'got max_attempts=0; expected at least 1'),
+        (dict(class_pixels=16), 'expected fewer than the 16 pixels of a crop'),
+        (dict(class_pixels=4, max_attempts=0), 'got max_attempts=0; expected at least 1'),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
@@ -130,10 +130,10 @@ def test_options_out_of_range_are_refused(options, message):
 
 def test_both_spellings_of_the_type_build_it_and_it_can_be_pickled():
     for name in ('RareClassCrop', 'mmrecall.RareClassCrop'):
-        built = TRANSFORMS.build(dict(type=name, crop_size=(4, 6)))
+        built = TRANSFORMS.build(dict(type=name, crop_size=(4, 6), class_pixels=4))
         assert type(built) is RareClassCrop
         assert repr(pickle.loads(pickle.dumps(built))) == (
-            'RareClassCrop(crop_size=(4, 6), class_pixels=1500, max_attempts=10, cat_max_ratio=1.0)'
+            'RareClassCrop(crop_size=(4, 6), class_pixels=4, max_attempts=10, cat_max_ratio=1.0)'
         )
 
 
