@@ -258,7 +258,8 @@ def test_the_last_and_the_best_checkpoint_are_those_of_a_training_without_kills(
 def contents(path):
     """Return all of a checkpoint but times, seconds, folders and the history of the validations.
 
-    A validation after which no checkpoint was written before a kill is done again, so that its scores may stand twice.
+    In the one run that came to its end, that history differed in the best checkpoint. The cause is not known; a
+    validation that is done again after a kill may have written its scores twice.
     """
     checkpoint = torch.load(path, weights_only=False)
     state = {key: value for key, value in checkpoint.items() if key not in ('meta', 'message_hub')}
