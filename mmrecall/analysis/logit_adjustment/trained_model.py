@@ -69,10 +69,6 @@ class TrainedModel:
         """Number of scores, C."""
         return len(self._layer.bias)
 
-    def __len__(self) -> int:
-        """Return the number of batches of the validation data."""
-        return len(self._loader)
-
     def _find_layer(self) -> tuple[str, nn.Module]:
         names = list(_LAST_LAYERS[self.kind])
         if isinstance(getattr(self._model, 'decode_head', None), nn.ModuleList):
