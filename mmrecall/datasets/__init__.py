@@ -31,6 +31,7 @@ __all__ = [
 
 _SEGMENTATION = [
     'CamVidDataset',
+    'CamVidPedestrianDataset',
     'LoadCheckedAnnotations',
     'LoadSynthiaAnnotations',
     'RareClassCrop',
@@ -39,7 +40,7 @@ _SEGMENTATION = [
 _CLASSIFICATION = ['CIFAR100LT', 'CIFAR10LT', 'INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
 
 if missing('mmseg.datasets') is None:
-    from .camvid import CamVidDataset  # noqa: F401
+    from .camvid import CamVidDataset, CamVidPedestrianDataset  # noqa: F401
     from .rare_class_crop import RareClassCrop  # noqa: F401
     from .synthia import SynthiaSequenceDataset  # noqa: F401
     from .transforms import LoadCheckedAnnotations, LoadSynthiaAnnotations  # noqa: F401

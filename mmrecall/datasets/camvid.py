@@ -106,6 +106,26 @@ class CamVidDataset(ReadableImages, BaseSegDataset):
         return found.pop()
 
 
+@register(DATASETS)
+class CamVidPedestrianDataset(CamVidDataset):
+    """Pedestrians of CamVid against the rest, a task of two classes from the labels of `CamVidDataset`.
+
+    Label 1 is Pedestrian, 0 every other class; unlabelled pixels become 255 (ignored).
+    """
+
+    METAINFO = dict(classes=('Rest', 'Pedestrian'), palette=[[0, 0, 0], [64, 64, 0]])
+
+    @classmethod
+    def get_label_map(cls, new_classes: Any = None) -> dict[int, int]:
+        """Return the map from the labels of the files to the two classes."""
+        names = CamVidDataset.METAINFO['classes']
+        return {**{label: int(name == 'Pedestrian') for label, name in enumerate(names)}, _UNLABELLED: _IGNORED}
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return the paths of image and label, without a palette: the colours in a label file are of 11 classes."""
+        return dict(super().get_data_info(idx), palette=())
+
+
 def _check_links(folder: str | Path, above: tuple[str, ...]) -> None:
     """Check that no link below a folder is broken or leads to one of the folders above it.
 

@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip('mmseg.datasets')
-from mmrecall.datasets import CamVidDataset
+from mmrecall.datasets import CamVidDataset, CamVidPedestrianDataset
 
 PIPELINE = [dict(type='mmseg.LoadAnnotations')]
 
@@ -43,6 +44,23 @@ def test_png_images_are_found_as_well(layout):
 def test_a_part_of_the_classes_leaves_the_others_out(layout):
     data = camvid(layout, metainfo=dict(classes=('Car', 'Road')))
     assert data[0]['gt_seg_map'].flatten().tolist() == [255, 255, 255, 1, 255, 255, 255, 255, 0, 255, 255, 255]
+
+
+@pytest.mark.parametrize('mode', ['L', 'P'])
+def test_pedestrians_are_label_1_and_every_other_class_is_label_0(layout, mode):
+    colours = np.uint8(CamVidDataset.METAINFO['palette'] + [[0, 0, 0]])
+    for path in (layout / 'trainannot').iterdir():
+        image = Image.fromarray(np.asarray(Image.open(path)), mode='L')
+        if mode == 'P':
+            image.putpalette(colours.tobytes())
+        image.save(path)
+    data = CamVidPedestrianDataset(
+        data_root=str(layout),
+        data_prefix=dict(img_path='train', seg_map_path='trainannot'),
+        pipeline=[dict(type='mmrecall.LoadCheckedAnnotations', num_classes=2)],
+    )
+    assert data[0]['gt_seg_map'].flatten().tolist() == [0] * 9 + [1, 0, 255]
+    assert data.metainfo['classes'] == ('Rest', 'Pedestrian')
 
 
 def test_a_missing_label_is_named(layout):
