@@ -37,7 +37,7 @@ def test_an_image_has_the_tags_of_the_classes_with_a_hundredth_of_its_pixels(tmp
     data = MultiLabelDataset(ann_file='test_tags.json', data_root=str(tmp_path))
     assert [data.get_data_info(index)['gt_label'] for index in range(2)] == [[0, 3], [9, 10]]
     assert data.get_data_info(1)['img_path'] == f'{tmp_path}/test/0001.jpg'
-    assert data.CLASSES[9:] == ('Pedestrian', 'Bicyclist')
+    assert data.CLASSES[9:] == ['Pedestrian', 'Bicyclist']
     # training, validation, test
     assert [line.split()[-1] for line in output.splitlines() if line.split()[:1] in (['Road'], ['Tree'])] == ['1', '0']
     everything = json.loads((tmp_path / 'train_tags.json').read_text())['data_list']
