@@ -1,5 +1,6 @@
 """The two files that mmengine logs to, read: scalars.json and the text log."""
 
+import gzip
 import json
 import re
 from array import array
@@ -114,7 +115,9 @@ def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with open(path, encoding='utf-8', errors='replace') as file:
+    # Logs that are kept beside the docs are compressed.
+    opener = gzip.open if path.suffix == '.gz' else open
+    with opener(path, 'rt', encoding='utf-8', errors='replace') as file:
         yield from (line for line in file if line.strip())
 
 
