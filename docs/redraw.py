@@ -21,6 +21,7 @@ import argparse
 import gzip
 import re
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,14 +132,19 @@ def _last_evaluation(path: Path) -> dict[str, float]:
 
 def summary(values: pd.Series) -> str:
     """Return the mean over the seeds, and the standard deviation where there are several."""
-    mean = f'{values.mean():.1f}'
-    return mean if len(values) == 1 else f'{mean} ± {values.std():.1f}'
+    mean = _rounded(values.mean())
+    return f'{mean}' if len(values) == 1 else f'{mean} ± {_rounded(values.std())}'
 
 
 def difference(values: pd.Series, reference: pd.Series) -> str:
     """Return the mean difference over the seeds, and p of a paired t-test."""
     p = ttest_rel(values, reference).pvalue
-    return f'{(values - reference).mean():+.1f} ({p:{".2f" if p >= 0.01 else ".1g"}})'
+    return f'{_rounded((values - reference).mean()):+} ({p:{".2f" if p >= 0.01 else ".1g"}})'
+
+
+def _rounded(value: float) -> Decimal:
+    """Return a number with one decimal; halves go up, whatever the last bits of a mean are."""
+    return Decimal(f'{value:.6f}').quantize(Decimal('0.1'), ROUND_HALF_UP)
 
 
 def redrawn(text: str, page: str) -> str:
@@ -218,9 +224,7 @@ def pages() -> dict[Path, str]:
 
 def main() -> None:
     """Write what has changed."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     written = {path: redrawn(text, str(path.relative_to(ROOT))) for path, text in pages().items()}
     for path, text in {**written, FIGURE: draw_figure().svg}.items():
         if not path.exists() or path.read_text(encoding='utf-8') != text:

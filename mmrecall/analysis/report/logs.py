@@ -25,7 +25,8 @@ _QUANTITIES = {
     'would_be_focal_weight': 'hypothetical_focal_weight',
 }
 _TIMES = ('data_time', 'time', 'step', 'memory')
-_PREFIX = re.compile(r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
+# The console has no year, and what is kept of a training may be its output.
+_PREFIX = re.compile(r'(?:\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
 _ENVIRONMENT = re.compile(r' {4}(\S[^:]*): (.+)')
 _MOST_DIGITS = 18
 _RESUMED = re.compile(rf'resumed epoch: \d+, iter: (\d{{1,{_MOST_DIGITS}}})$')
