@@ -157,18 +157,24 @@ def redrawn(text: str, page: str) -> str:
     def fill(match: re.Match) -> str:
         differences, logs, without, table = match.groups()
         results = read_results(logs)
-        seeds = [tuple(found.index.get_level_values('seed')) for _, found in results.groupby('run')]
-        if len(set(seeds)) > 1:
-            raise ValueError(f'{page}: got runs with other seeds than others in docs/logs/{logs}; expected the same')
+        seeds: list[int] = []
 
-        def cell(run: str, metric: str) -> str:
-            if run not in results.index or metric not in results:
+        def values(run: str, metric: str) -> pd.Series:
+            if run not in results.index or metric not in results or results.loc[run, metric].isna().any():
                 raise ValueError(
                     f'{page}: got no {metric} of {run!r} in docs/logs/{logs}; train it, or add "without {run}" to the '
                     'comment above the table'
                 )
-            values = results.loc[run, metric]
-            return difference(values, results.loc[RUNS[REFERENCE], metric]) if differences else summary(values)
+            found = results.loc[run, metric]
+            own = list(found.index)
+            if seeds and own != seeds:
+                raise ValueError(f'{page}: got {run!r} with the seeds {own}; expected {seeds}, as other rows have')
+            seeds[:] = own
+            return found
+
+        def cell(run: str, metric: str) -> str:
+            found = values(run, metric)
+            return difference(found, values(RUNS[REFERENCE], metric)) if differences else summary(found)
 
         return match[0].removesuffix(table) + _filled(table, page, cell, (without or '').split())
 
@@ -199,7 +205,6 @@ def _run(label: str, page: str) -> str:
     return RUNS[name]
 
 
-@styled
 def draw_figure() -> Figure:
     """Draw figure 1 of the segmentation paper, mean accuracy against mean IoU, of the headline of the README."""
     results = read_results(FIGURE_LOGS).reset_index()
@@ -222,6 +227,8 @@ def pages() -> dict[Path, str]:
     return {path: path.read_text(encoding='utf-8') for pattern in PAGES for path in sorted(ROOT.glob(pattern))}
 
 
+# The style is that of drawing and of writing.
+@styled
 def main() -> None:
     """Write what has changed."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
