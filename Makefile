@@ -1,5 +1,6 @@
 # make demo                cross entropy against the recall loss on synthetic street scenes: a table and a picture
 # make demo-classification cross entropy against the decoupled network on long-tailed digits: two tables
+# make results             the tables and the figure of the docs, from the logs in docs/logs
 # make test                the suite on the maintained forks (onedl), in an environment of its own, then the next two
 # make test-gpu-kernels    the kernels of GPUs, without one: Triton's interpreter takes a process of its own
 # make test-mmdet          the losses in the heads of mmdet, which takes a folder and a process of its own
@@ -18,13 +19,16 @@ NEWEST := test-onedl-torch-2.15
 # two processes; a file stays in one, because its tests share what they have set up; in the order of tests/conftest.py
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-classification test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix lint format clean
+.PHONY: demo demo-classification results test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix lint format clean
 
 demo: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/segmentation.py $(DEMO_ARGS)
 
 demo-classification: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/classification.py $(DEMO_ARGS)
+
+results: $(ONEDL)/.ready
+	$(ONEDL)/bin/python docs/redraw.py
 
 test: test-suite test-gpu-kernels test-mmdet
 

@@ -1,5 +1,6 @@
 """The two files that mmengine logs to, read: scalars.json and the text log."""
 
+import gzip
 import json
 import re
 from array import array
@@ -24,7 +25,8 @@ _QUANTITIES = {
     'would_be_focal_weight': 'hypothetical_focal_weight',
 }
 _TIMES = ('data_time', 'time', 'step', 'memory')
-_PREFIX = re.compile(r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
+# The console has no year, and what is kept of a training may be its output.
+_PREFIX = re.compile(r'(?:\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
 _ENVIRONMENT = re.compile(r' {4}(\S[^:]*): (.+)')
 _MOST_DIGITS = 18
 _RESUMED = re.compile(rf'resumed epoch: \d+, iter: (\d{{1,{_MOST_DIGITS}}})$')
@@ -114,7 +116,9 @@ def read_scalars(path: Path, begin: int = 0) -> tuple[Scalars, list[str]]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with open(path, encoding='utf-8', errors='replace') as file:
+    # Logs that are kept beside the docs are compressed.
+    opener = gzip.open if path.suffix == '.gz' else open
+    with opener(path, 'rt', encoding='utf-8', errors='replace') as file:
         yield from (line for line in file if line.strip())
 
 
