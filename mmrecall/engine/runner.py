@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import torch
+from mmengine.dist import broadcast_object_list, get_world_size
+from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -12,6 +15,29 @@ from torch import nn
 def unwrap_model(runner: Runner) -> nn.Module:
     """Return the model without ``DistributedDataParallel`` or another wrapper around it."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def share_buffers(runner: Runner) -> None:
+    """Give all ranks the buffers of rank 0, those of averaged models too.
+
+    Without SyncBN the statistics of a batch normalisation differ between ranks, and a checkpoint has those of rank 0.
+    """
+    if get_world_size() == 1:
+        return
+    models = [unwrap_model(runner), *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))]
+    own = [_saved_buffers(model) for model in models]
+    shared = [[{name: buffer.cpu() for name, buffer in buffers.items()} for buffers in own]]
+    broadcast_object_list(shared)
+    with torch.no_grad():
+        for buffers, of_rank_zero in zip(own, shared[0], strict=True):
+            for name, buffer in buffers.items():
+                buffer.copy_(of_rank_zero[name])
+
+
+def _saved_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the buffers that are in a checkpoint of the model."""
+    saved = model.state_dict()
+    return {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
 def trained_classes(runner: Runner) -> Sequence[str] | None:

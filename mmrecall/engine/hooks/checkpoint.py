@@ -16,7 +16,7 @@ from mmrecall.engine.fitting_weights import check_fitting
 from mmrecall.engine.folder_lock import lock_folder, unlock_folder
 from mmrecall.engine.preemption import STOPPED, PreemptionSignal
 from mmrecall.engine.resume import LAST_CHECKPOINT, checkpoint_to_resume, read_note
-from mmrecall.engine.runner import between_steps, unwrap_model
+from mmrecall.engine.runner import between_steps, share_buffers, unwrap_model
 from mmrecall.io import PARTIAL, atomic_write
 from mmrecall.rank_zero import run_on_rank_zero
 from mmrecall.registry import HOOKS, register
@@ -53,6 +53,10 @@ class AtomicCheckpointHook(CheckpointHook):
 
     A training that begins anew in a work directory with checkpoints warns of them, and notes their names in the file
     ``earlier_checkpoints``: a later resume takes none of them, until the training has written its own by that name.
+
+    At every checkpoint all ranks take over the buffers of rank 0, such as the statistics of a batch normalisation
+    without SyncBN. These are in the checkpoint, so that a validation scores the model that was saved, and a resumed
+    training validates as an uninterrupted one does.
 
     A training has the lock of its work directory; see `mmrecall.engine.folder_lock.lock_folder`.
 
@@ -198,6 +202,9 @@ class AtomicCheckpointHook(CheckpointHook):
         raise SystemExit(STOPPED)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int | str, meta: dict) -> None:
+        if isinstance(runner, Runner):
+            # A resume gives all ranks what rank 0 saves.
+            share_buffers(runner)
         outdated = None
         # A step comes twice if its checkpoint is saved again after a validation. The deque of steps drops the oldest.
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:

@@ -66,7 +66,8 @@ class Network(BaseModel):
         self.loss_module = RecallLoss(alpha=0.3, num_classes=CLASSES)
 
     def forward(self, inputs, label, mode='tensor'):
-        inputs = inputs * (1 + 0.1 * np.random.randn())
+        if mode == 'loss':
+            inputs = inputs * (1 + 0.1 * np.random.randn())
         logits = self.layers(inputs)
         return dict(loss=self.loss_module(logits, label)) if mode == 'loss' else [logits]
 

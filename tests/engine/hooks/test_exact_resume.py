@@ -3,9 +3,11 @@
 import random
 import time
 
+import numpy as np
 import pytest
 import torch
 from commands import free_port
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from resumable_run import CLASSES, Network, Noisy, build, digest, finish, iteration, kill, start, wait_for
 from torch.utils.data import DataLoader, IterableDataset
@@ -114,6 +116,48 @@ def test_a_loss_that_adds_noise_to_the_logits_resumes_exactly(ranks, tmp_path):
     assert kill(killed)
     assert (tmp_path / 'killed' / 'last_checkpoint').read_text().endswith('iter_6.pth')
     assert resumed(tmp_path / 'killed', **settings()) == whole
+
+
+class Still(Noisy):
+    """Items without random numbers."""
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.randn(6, generator=torch.Generator().manual_seed(index)), label=index % CLASSES)
+
+
+class MeanLogit(BaseMetric):
+    """Depends on the statistics of the batch normalisation on all ranks."""
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples[0].double().mean(1).tolist()
+
+    def compute_metrics(self, results):
+        return dict(logit=np.mean(results))
+
+
+# a validation after every checkpoint, which a kill makes one that is done again, and one between two checkpoints
+@pytest.mark.parametrize('interval', [3, 4])
+def test_a_resumed_training_on_two_ranks_validates_as_an_uninterrupted_one(interval, tmp_path):
+    def settings():
+        train_cfg = dict(type='IterBasedTrainLoop', max_iters=12, val_interval=interval)
+        ports = (free_port(),) * 2
+        loader = dict(batch_size=10, dataset=Still(), collate_fn=dict(type='default_collate'))
+        loader['sampler'] = dict(type='DefaultSampler', shuffle=False)
+        validation = dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(MeanLogit()))
+        return dict(iterations=12, train_cfg=train_cfg, ports=ports, **validation)
+
+    def scores(work):
+        saved = torch.load(work / 'iter_12.pth', weights_only=False)
+        return saved['message_hub']['log_scalars']['val/logit'].data[0].tolist()
+
+    uninterrupted(tmp_path / 'whole', **settings())
+    killed = start(tmp_path / 'killed', slow=True, **settings())
+    wait_for(tmp_path / 'killed' / 'step_7', killed)
+    assert kill(killed)
+    assert (tmp_path / 'killed' / 'last_checkpoint').read_text().endswith('iter_6.pth')
+    resumed(tmp_path / 'killed', **settings())
+    assert len(scores(tmp_path / 'whole')) == 11 // interval
+    assert scores(tmp_path / 'killed') == scores(tmp_path / 'whole')
 
 
 class Endless(IterableDataset):
