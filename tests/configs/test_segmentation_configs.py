@@ -224,7 +224,6 @@ def what_was_trained(config):
 @pytest.mark.parametrize('path', LOGS, ids=lambda path: path.name)
 def test_the_runs_of_the_headline_are_those_of_the_configs(path):
     loss, seed = re.fullmatch(r'(.+)-(\d)\.log\.gz', path.name).groups()
-    loss = 'recall-ema0.1' if loss == 'recall-ema' else loss
     name = f'deeplabv3_r18-d16_1xb6-{loss}-3k_camvid-360x480.py'
     log = of_the_log(path)
     assert log.randomness.seed == int(seed)
