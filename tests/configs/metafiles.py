@@ -1,8 +1,8 @@
 """The model index, which the tools of OpenMMLab read: model-index.yml and the metafile.yml of every folder of configs.
 
-The collection of a metafile is written by hand. Its models come from the configs, and the results of a model from the
-logs in docs/logs, if it has any there. When a config or a log is added, record the config first, with
-test_resolved_configs.py beside this file, then write the index again:
+The collection of a metafile is written by hand. Its models come from the configs, and the results of a model, means over
+the seeds in %, from the logs in docs/logs, if it has any there (LOGS). When a config is added, record it first, with
+test_resolved_configs.py beside this file; then, or when a log is added, write the index again:
 
     python tests/configs/metafiles.py
 """
