@@ -1,8 +1,8 @@
 """The model index, which the tools of OpenMMLab read: model-index.yml and the metafile.yml of every folder of configs.
 
-The collection of a metafile is written by hand. Its models come from the configs, and the results of a model, means over
-the seeds in %, from the logs in docs/logs, if it has any there (LOGS). When a config is added, record it first, with
-test_resolved_configs.py beside this file; then, or when a log is added, write the index again:
+The collection of a metafile is written by hand. Its models come from the configs, and the results of a model (means over
+the seeds, in %) from its logs in docs/logs, if there are any (LOGS). A config that is added is recorded first, with
+test_resolved_configs.py beside this file. Then, and when a log is added, write the index again:
 
     python tests/configs/metafiles.py
 """
