@@ -1,6 +1,6 @@
 """The model index, which the tools of OpenMMLab read: model-index.yml and the metafile.yml of every folder of configs.
 
-The collection of a metafile is written by hand. Its models come from the configs, and a model's results (means over the
+The collection of a metafile is written by hand. Its models come from the configs, and a model's results (means over
 the seeds, in %) from its logs in docs/logs, if there are any (LOGS). A config that is added is recorded first, with
 test_resolved_configs.py beside this file. Then, and when a log is added, write the index again:
 
