@@ -1,6 +1,5 @@
 """Every segmentation config, on synthetic data in the layout of its data set."""
 
-import gzip
 import re
 from pathlib import Path
 
@@ -25,7 +24,6 @@ SETTINGS = ('1xb6-{}-90k_cityscapes-769x769', '1xb6-{}-100k_synthia-384x768', '1
 COMPARISONS = [f'deeplabv3_{net}-d16_{setting}.py' for net in ('r18', 'r101') for setting in SETTINGS]
 COMPARISONS.append('deeplabv3_r18-d16_1xb6-{}-3k_camvid-360x480.py')
 COMPARISONS.append('deeplabv3_r18w32-d16_1xb8-{}-1k_camvid-180x240.py')
-LOGS = sorted((CONFIGS.parent / 'docs/logs/camvid-360x480').glob('*.log.gz'))
 # one config of each
 NETWORKS = {re.match(r'(.+)_\d+xb', path.stem)[1]: path for path in COMPLETE}
 # images and sizes in the configs are all made smaller by this
@@ -198,33 +196,3 @@ def test_labels_of_the_test_keep_their_size(config, image, label, split, mmseg_s
     frame = next(iter(Runner.build_dataloader(small(CONFIGS / 'deeplabv3' / config)[f'{split}_dataloader'])))
     assert frame['inputs'][0].shape[1:] == image
     assert frame['data_samples'][0].gt_sem_seg.shape == label
-
-
-def of_the_log(path):
-    """Return the config that a log of a training begins with."""
-    text = gzip.decompress(path.read_bytes()).decode().split('mmengine - INFO - Config:\n')[1]
-    return Config.fromstring(re.split(r'\n\d\d/\d\d \d\d:\d\d:\d\d - mmengine', text)[0], '.py')
-
-
-def what_was_trained(config):
-    """Leave out of a config what changes no weight, and give losses one spelling."""
-    for key in ('default_hooks', 'launcher', 'loss', 'norm_cfg', 'randomness', 'work_dir'):
-        config.pop(key, None)
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        loader.pop('num_workers')
-        loader.dataset.pop('data_root')
-    loss = config.model.decode_head.loss_decode
-    loss.type = {'mmrecall.TopKCrossEntropyLoss': 'mmrecall.OHEMCrossEntropyLoss'}.get(loss.type, loss.type)
-    if 'class_weight' in loss:
-        # the default, which the runs were begun before
-        loss.setdefault('normalizer', 'weight')
-    return {key: value for key, value in config.to_dict().items() if key != 'data_root'}
-
-
-@pytest.mark.parametrize('path', LOGS, ids=lambda path: path.name)
-def test_the_runs_of_the_headline_are_those_of_the_configs(path):
-    loss, seed = re.fullmatch(r'(.+)-(\d)\.log\.gz', path.name).groups()
-    name = f'deeplabv3_r18-d16_1xb6-{loss}-3k_camvid-360x480.py'
-    log = of_the_log(path)
-    assert log.randomness.seed == int(seed)
-    assert what_was_trained(log) == what_was_trained(Config.fromfile(CONFIGS / 'deeplabv3' / name))
