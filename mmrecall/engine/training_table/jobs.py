@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -70,43 +70,60 @@ def train_runs(runs: Sequence[TableRun], jobs: int, gpus: Sequence[str]) -> Outc
         jobs: the most runs at a time.
         gpus: names of GPUs, over which the runs are spread evenly; without any, the runs share the cores.
     """
-    jobs = min(jobs, len(runs))
-    waiting, free = deque(runs), deque(range(jobs))
-    running: list[_Job] = []
-    failures: list[tuple[TableRun, str]] = []
-    display = Display(len(runs))
-
-    def conclude(run: TableRun, failure: str | None, outcome: str) -> None:
-        if failure is not None:
-            failures.append((run, failure))
-        display.end(run.name, failure or outcome)
-
-    with _noted_signals() as signals, display.shown():
+    queue = _Queue(runs, min(jobs, len(runs)), gpus)
+    with _noted_signals() as signals, queue.display.shown():
         try:
-            while (waiting or running) and not signals:
-                if waiting and free:
-                    run = waiting.popleft()
-                    try:
-                        _check_free(run.work_dir)
-                        if is_finished(run.work_dir, run.settings):
-                            conclude(run, None, 'finished before')
-                            continue
-                        running.append(_start(run, free[0], jobs, gpus))
-                    except (OSError, RuntimeError) as error:
-                        conclude(run, str(error), '')
-                        continue
-                    free.popleft()
-                    display.begin(run.name, f'output in {run.log}')
-                    continue
-                time.sleep(_PAUSE)
-                for job in [job for job in running if job.process.poll() is not None]:
-                    _kill([job])
-                    running.remove(job)
-                    free.append(job.slot)
-                    conclude(job.run, _failure(job), 'done')
+            while (queue.waiting or queue.running) and not signals:
+                if queue.waiting and queue.free:
+                    queue.begin_next()
+                else:
+                    time.sleep(_PAUSE)
+                    queue.collect_ended()
         finally:
-            _end(running, signals, display)
-    return Outcome(len(runs), failures, signals[0] if signals else None)
+            _end(queue.running, signals, queue.display)
+    return Outcome(len(runs), queue.failures, signals[0] if signals else None)
+
+
+class _Queue:
+    """Runs that wait, and those that are trained now."""
+
+    def __init__(self, runs: Sequence[TableRun], jobs: int, gpus: Sequence[str]) -> None:
+        self.waiting, self.free = deque(runs), deque(range(jobs))
+        self.running: list[_Job] = []
+        self.failures: list[tuple[TableRun, str]] = []
+        self.display = Display(len(runs))
+        self._environments = [_environment(slot, jobs, gpus) for slot in self.free]
+
+    def begin_next(self) -> None:
+        """Begin the next run, unless it is finished or cannot be begun."""
+        run = self.waiting.popleft()
+        try:
+            _check_free(run.work_dir)
+            if is_finished(run.work_dir, run.settings):
+                self.display.end(run.name, 'finished before')
+                return
+            self.running.append(_start(run, self.free[0], self._environments[self.free[0]]))
+        except (OSError, RuntimeError) as error:
+            self._fail(run, str(error))
+            return
+        self.free.popleft()
+        self.display.begin(run.name, f'output in {run.log}')
+
+    def collect_ended(self) -> None:
+        """Take the trainings that have ended from those that run."""
+        for job in [job for job in self.running if job.process.poll() is not None]:
+            _kill([job])
+            self.running.remove(job)
+            self.free.append(job.slot)
+            reason = _failure(job)
+            if reason is None:
+                self.display.end(job.run.name, 'done')
+            else:
+                self._fail(job.run, reason)
+
+    def _fail(self, run: TableRun, reason: str) -> None:
+        self.failures.append((run, reason))
+        self.display.end(run.name, reason)
 
 
 def _check_free(work_dir: Path) -> None:
@@ -119,7 +136,7 @@ def _check_free(work_dir: Path) -> None:
     unlock_folder(work_dir)
 
 
-def _start(run: TableRun, slot: int, jobs: int, gpus: Sequence[str]) -> _Job:
+def _start(run: TableRun, slot: int, environment: Mapping[str, str]) -> _Job:
     # Without a checkpoint, the train tool of mmpretrain would forget the load_from that the run begins with.
     command = [*run.command, *(['--resume'] if has_checkpoints(run.work_dir) else [])]
     with run.log.open('ab') as log:
@@ -128,7 +145,7 @@ def _start(run: TableRun, slot: int, jobs: int, gpus: Sequence[str]) -> _Job:
         begin = log.tell()
         process = subprocess.Popen(
             command,
-            env=_environment(slot, jobs, gpus),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

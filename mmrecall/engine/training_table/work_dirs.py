@@ -16,8 +16,8 @@ from mmrecall.io import read_checkpoint
 
 # the parts of a config that make a training another one
 _TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
-# but not these settings in them
-_FREE = {'data_root', 'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'val_interval'}
+# but not these settings in them; the train tool of mmpretrain adds some
+_FREE = {'num_workers', 'pin_memory', 'persistent_workers', 'collate_fn', 'data_root', 'val_interval'}
 
 
 def has_checkpoints(work_dir: Path) -> bool:
@@ -58,10 +58,10 @@ def check_owner(work_dir: Path, config: Config) -> None:
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for part in _TRAINING:
         for key, value in plain_settings(config.get(part), part):
-            name = key.rpartition('.')[2]
-            if name not in _FREE:
-                # A saved config has the path of a class, and perhaps a scope.
-                yield key, value.rpartition('.')[2] if name == 'type' and isinstance(value, str) else value
+            names = key.split('.')
+            if _FREE.isdisjoint(names):
+                # A saved config has the path of a class.
+                yield key, value.rpartition('.')[2] if names[-1] == 'type' and isinstance(value, str) else value
 
 
 def is_finished(work_dir: Path, config: Config) -> bool:
