@@ -111,17 +111,22 @@ def test_a_run_without_a_checkpoint_begins_without_resume(tmp_path):
     assert (runs[1].work_dir / 'words').read_text() == '--resume'
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_training_that_does_not_end_is_killed_with_its_workers(number, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, '_GRACE', 0.3)
+@pytest.mark.parametrize(
+    ('number', 'times', 'grace'),
+    [(signal.SIGINT, 1, 0.3), (signal.SIGTERM, 1, 0.3), (signal.SIGHUP, 1, 0.3), (signal.SIGINT, 2, 600)],
+)
+def test_a_training_that_does_not_end_is_killed_with_its_workers(number, times, grace, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, '_GRACE', grace)
     script = f"""
 import os, pathlib, signal, sys, time
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 worker = os.fork()
 if worker:
     (pathlib.Path(sys.argv[1]) / 'ids').write_text(f'{{os.getpid()}} {{worker}}')
-    os.kill({os.getpid()}, {int(number)})
-time.sleep(60)
+    for _ in range({times}):
+        os.kill({os.getpid()}, {int(number)})
+        time.sleep(0.3)
+time.sleep(600)
 """
     before = signal.getsignal(number)
     runs = table(tmp_path, [script, RUN], 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -30,12 +31,12 @@ class Display:
         with self._bars:
             yield
 
-    def begin(self, name: str, where: str) -> None:
-        """Show that a run is trained from now on."""
+    def begin(self, name: str, log: Path) -> None:
+        """Show that a run is trained from now on, whose output is in a file."""
         if self._console.is_terminal:
-            self._of_run[name] = self._bars.add_task(f'{name}, {where}', total=None)
+            self._of_run[name] = self._bars.add_task(name, total=None)
         else:
-            self.say(f'{name}: training, {where}')
+            self.say(f'{name}: training; output in {log}')
 
     def end(self, name: str, outcome: str) -> None:
         """Say how a run has ended, or why it was not begun."""

@@ -107,7 +107,7 @@ class _Queue:
             self._fail(run, str(error))
             return
         self.free.popleft()
-        self.display.begin(run.name, f'output in {run.log}')
+        self.display.begin(run.name, run.log)
 
     def collect_ended(self) -> None:
         """Take the trainings that have ended from those that run."""
