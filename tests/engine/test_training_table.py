@@ -196,7 +196,9 @@ def test_without_its_last_checkpoint_a_training_is_not_finished(fault, tmp_path)
     if fault == 'damaged':
         (work_dir / 'iter_4.pth').write_bytes((work_dir / 'iter_4.pth').read_bytes()[:-100])
     elif fault == 'missing':
-        (work_dir / 'iter_4.pth').unlink()
+        # the work dir is a copy, and the original has it
+        (work_dir / 'iter_4.pth').rename(tmp_path / 'iter_4.pth')
+        (work_dir / 'last_checkpoint').write_text(str(tmp_path / 'iter_4.pth'))
     else:
         (work_dir / 'earlier_checkpoints').write_text('iter_4.pth\n')
     assert not is_finished(work_dir, config)
@@ -229,6 +231,7 @@ def plan(folder, names, seeds=(0,), options=(), work='work'):
         (['a.py'], [0, 1, 0], [], 'got --seeds 0 2 times'),
         (['a.py'], [-1], [], 'got --seeds -1; expected numbers from 0'),
         (['a.py'], [0], ['modell.loss.alpha=2'], 'got --cfg-options modell.loss.alpha; .* did you mean model'),
+        (['a.py'], [0], ['default_hooks.checkpoint.out_dir=b'], "a.py: got default_hooks.checkpoint.out_dir='b'"),
         (['a.py'], [0], ['model.loss.alpha'], 'got --cfg-options model.loss.alpha; expected KEY=VALUE'),
         (['a.py'], [0], ['model.loss.alpha=[1,(2]'], 'got --cfg-options model.loss.alpha=.*; expected KEY=VALUE'),
     ],

@@ -216,7 +216,7 @@ def _end(running: Sequence[_Job], signals: Sequence[int], display: Display) -> N
         # The terminal may be gone.
         with suppress(OSError):
             if running:
-                display.say(f'{len(running)} trainings save and end; a second signal (Ctrl-C) ends them at once')
+                display.say('The trainings save and end; a second signal (Ctrl-C) ends them at once')
         deadline = time.monotonic() + _GRACE
         while any(job.process.poll() is None for job in running):
             if time.monotonic() > deadline or len(signals) > 1:
@@ -229,6 +229,7 @@ def _end(running: Sequence[_Job], signals: Sequence[int], display: Display) -> N
 def _kill(jobs: Sequence[_Job]) -> None:
     """Kill what is left of trainings: of those that have ended, workers that outlive them."""
     for job in jobs:
-        with suppress(ProcessLookupError):
+        # macOS refuses it for a group of which all have ended.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(job.process.pid, signal.SIGKILL)
         job.process.wait()

@@ -58,8 +58,9 @@ def plan_runs(
     Raises:
         FileNotFoundError: a config is missing.
         ImportError: a module that a config imports is missing.
-        ValueError: a config, a name of a config or a seed that is there twice, a config with a mistake or without a
-            toolbox, an option that nothing reads, or the work dir of a run that has checkpoints of another training.
+        ValueError: a config, a name of a config or a seed that is there twice; a config with a mistake, without a
+            toolbox, or with another folder for its checkpoints; an option that nothing reads; or the work dir of a run
+            has checkpoints of another training.
     """
     _check_different(configs, seeds)
     settings = _parsed(options)
@@ -67,6 +68,7 @@ def plan_runs(
     for path in configs:
         config = read_config(path, settings)
         toolbox_of(config)
+        _check_checkpoints_stay(config)
         for seed in seeds:
             work_dir = root.resolve() / path.stem / f'seed_{seed}'
             check_owner(work_dir, config)
@@ -91,6 +93,15 @@ def _check_different(configs: Sequence[Path], seeds: Sequence[int]) -> None:
         if other.resolve() == path.resolve():
             raise ValueError(f'got the config {path} twice; expected different configs')
         raise ValueError(f'got {other} and {path}, whose runs would share a folder; rename one, or train it by itself')
+
+
+def _check_checkpoints_stay(config: Config) -> None:
+    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    if hook.get('out_dir'):
+        raise ValueError(
+            f'{config.filename}: got default_hooks.checkpoint.out_dir={hook["out_dir"]!r}, where all configs would '
+            'share a folder for each seed; leave it out, so that checkpoints are written to the work dirs'
+        )
 
 
 def _parsed(options: Sequence[str]) -> dict[str, Any]:

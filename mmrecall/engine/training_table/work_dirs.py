@@ -69,21 +69,22 @@ def is_finished(work_dir: Path, config: Config) -> bool:
     last, _ = read_note(str(work_dir))
     if last is None or Path(last).name in earlier_checkpoints(work_dir):
         return False
-    # The work dir may have been moved; else the checkpoint hook has another ``out_dir``.
-    here = work_dir / Path(last).name
     try:
-        meta = read_checkpoint(here if here.is_file() else last).get('meta')
+        # The work dir may be a copy, of which the path in the note is the original.
+        meta = read_checkpoint(work_dir / Path(last).name).get('meta')
     # A resume takes the one before.
     except (FileNotFoundError, ValueError):
         return False
+    schedule = config.get('train_cfg') or {}
+    return _is_at_end(meta, schedule) and (not config.get('val_dataloader') or _validated(work_dir, meta))
+
+
+def _is_at_end(meta: Any, schedule: Mapping[str, Any]) -> bool:
+    """Return whether a checkpoint is the last of its schedule, by epochs or by iterations."""
     if not isinstance(meta, Mapping):
         return False
-    schedule = config.get('train_cfg') or {}
-    at_end = any(
-        isinstance(schedule.get(end), int) and meta.get(unit, -1) >= schedule[end]
-        for unit, end in (('epoch', 'max_epochs'), ('iter', 'max_iters'))
-    )
-    return at_end and (not config.get('val_dataloader') or _validated(work_dir, meta))
+    pairs = [(meta.get('epoch'), schedule.get('max_epochs')), (meta.get('iter'), schedule.get('max_iters'))]
+    return any(isinstance(now, int) and isinstance(end, int) and now >= end for now, end in pairs)
 
 
 def _validated(work_dir: Path, meta: Mapping[str, Any]) -> bool:
@@ -94,4 +95,6 @@ def _validated(work_dir: Path, meta: Mapping[str, Any]) -> bool:
         record = json.loads(lines[-1])
     except ValueError:
         return False
-    return 'iter' not in record and record.get('step') in (meta.get('epoch'), meta.get('iter'))
+    if not isinstance(record, dict) or 'iter' in record:
+        return False
+    return record.get('step') in (meta.get('epoch'), meta.get('iter'))
