@@ -22,9 +22,10 @@ from distributed import Ranks  # noqa: E402
 # the longest first: what is begun last is short, and no process waits long for the other
 LONG = (
     'test_demo_classification.py', 'test_demo.py', 'test_tools.py', 'test_exact_resume.py',
-    'test_classification_configs.py', 'test_stock_configs.py', 'test_show_predictions.py', 'test_benchmark_losses.py',
-    'test_sdn_to_classifier.py', 'test_benchmark_training.py', 'test_many_ranks.py', 'test_resumed_config.py',
-    'test_class_gradients.py', 'test_long_tail_list.py', 'test_ranks.py', 'test_engine_ranks.py', 'test_import.py',
+    'test_classification_configs.py', 'test_stock_configs.py', 'test_train_table.py', 'test_show_predictions.py',
+    'test_benchmark_losses.py', 'test_sdn_to_classifier.py', 'test_benchmark_training.py', 'test_many_ranks.py',
+    'test_resumed_config.py', 'test_class_gradients.py', 'test_long_tail_list.py', 'test_ranks.py',
+    'test_engine_ranks.py', 'test_import.py',
 )  # fmt: skip
 
 

@@ -48,12 +48,10 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     try:
         config = read_config(path)
         check_option_names(config, _option_names(arguments))
+        toolbox = toolbox_of(config)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    scope = config.get('default_scope')
-    if scope not in TOOLBOXES:
-        raise SystemExit(f'{path}: default_scope is {scope!r}; it must be one of {", ".join(map(repr, TOOLBOXES))}')
-    tool = stock_tool(scope, name)
+    tool = stock_tool(toolbox, name)
     if TRUST not in arguments:
         load_weights_only()
     arguments = [word for word in arguments if word != TRUST]
@@ -66,6 +64,19 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
     locking = _locking_before_config() if name == 'train' else nullcontext()
     with naming_unknown_types(config), checking_class_order(), locking:
         runpy.run_path(str(tool), run_name='__main__')
+
+
+def toolbox_of(config: Config) -> str:
+    """Return the toolbox of a config, by its ``default_scope``.
+
+    Raises:
+        ValueError: it is none of the toolboxes.
+    """
+    scope = config.get('default_scope')
+    if scope not in TOOLBOXES:
+        names = ', '.join(map(repr, TOOLBOXES))
+        raise ValueError(f'{config.filename}: default_scope is {scope!r}; it must be one of {names}')
+    return scope
 
 
 @contextmanager

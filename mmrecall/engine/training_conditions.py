@@ -40,20 +40,20 @@ def sampler_of(runner: Runner) -> Any:
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the settings of the optimizer, of its schedules and of the losses, by their dotted names."""
     for part in ('optim_wrapper', 'param_scheduler'):
-        yield from _plain(config.get(part), part)
-    for key, value in _plain(config.get('model'), 'model'):
+        yield from plain_settings(config.get(part), part)
+    for key, value in plain_settings(config.get('model'), 'model'):
         if any(name.startswith('loss') for name in key.split('.')):
             yield key, value
 
 
-def _plain(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def plain_settings(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield the values of nested dicts and lists; of a class or a function its name, of another object its class."""
     if isinstance(value, Mapping):
         for name, part in value.items():
-            yield from _plain(part, f'{key}.{name}')
+            yield from plain_settings(part, f'{key}.{name}')
     elif isinstance(value, (list, tuple)):
         for number, part in enumerate(value):
-            yield from _plain(part, f'{key}.{number}')
+            yield from plain_settings(part, f'{key}.{number}')
     elif value is None or isinstance(value, (bool, int, float, str)):
         yield key, value
     else:
