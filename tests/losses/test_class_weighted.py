@@ -126,6 +126,23 @@ def test_powers_and_bounds_that_are_none_are_named(options, error, message):
         counted(WeightedCrossEntropyLoss, 'enet', **options)
 
 
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        ('square_root', "nor a file; for weights 1 / sqrt(count) set class_weight='inverse_frequency' and power=0.5"),
+        ('inverse_sqrt', "set class_weight='inverse_frequency' and power=0.5"),
+        ('ENet', "nor a file; similar: 'enet'"),
+        ('Inverse-Frequency', "similar: 'inverse_frequency'"),
+        ('median', "similar: 'median_frequency'"),
+        ('weights.json', 'nor a file'),
+    ],
+)
+def test_a_misspelt_scheme_is_answered_with_the_one_that_is_meant(name, hint):
+    with pytest.raises(FileNotFoundError) as caught:
+        counted(WeightedCrossEntropyLoss, name)
+    assert str(caught.value).endswith(hint)
+
+
 @pytest.mark.parametrize('cls', REGION)
 def test_a_region_loss_takes_class_weights_in_every_spelling(cls, tmp_path):
     logits, target = random_batch((2, 4, 6), 0.2)

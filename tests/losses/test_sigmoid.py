@@ -480,11 +480,14 @@ def test_the_classes_whose_loss_is_not_finite_are_the_channels_or_the_labels_of_
             'class_weight has 3 entries for 2 classes',
         ),
         (
-            lambda: WeightedCrossEntropyLoss(
-                'inverse_frequency', class_counts=[1, 2, 3], use_sigmoid=True, num_classes=3
-            ),
+            lambda: WeightedCrossEntropyLoss('inverse_frequency', class_counts='auto', use_sigmoid=True, num_classes=3),
             ValueError,
-            'label 0 and label 1 of one channel',
+            r"class_counts='auto' and num_classes=3 .*expected two counts, .*For C channels set class_weight to C",
+        ),
+        (
+            lambda: WeightedCrossEntropyLoss('inverse_frequency', class_counts=[1, 2, 3], use_sigmoid=True),
+            ValueError,
+            r'class_counts=\[1, 2, 3\] .*expected two counts, \[samples of label 0, samples of label 1\]',
         ),
         (
             lambda: WeightedCrossEntropyLoss(use_sigmoid=True, no_object_weight=0.1),
