@@ -24,9 +24,9 @@ class RareClassCrop(RandomCrop):
 
     The sampler of the loader must be a `RareClassSampler`. Samplers give workers the numbers of images alone, so the
     class is drawn here, by its probability given the image: P(c | image) is proportional to P(c) / n_c for the classes
-    of which the image holds ``min_pixels`` pixels, where P(c) is the probability of the class and n_c the number of
-    images that hold so many of it. Pairs of class and image are then as frequent as with the class of the sampler.
-    An image that is drawn for no class is cropped once.
+    of which the image holds more than ``min_pixels`` pixels, where P(c) is the probability of the class and n_c the
+    number of images that hold so many of it. Pairs of class and image are then as frequent as with the class of the
+    sampler. An image that is drawn for no class is cropped once.
 
     Needs ``img``, ``gt_seg_map``, ``seg_fields`` and mmengine's ``sample_idx``.
 

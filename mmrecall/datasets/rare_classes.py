@@ -63,8 +63,8 @@ def rare_class_probabilities(
 class RareClassSampler(ClassThenItemSampler):
     """Sampler with replacement that draws a class by `rare_class_probabilities`, then an image of it uniformly.
 
-    The images of a class are those with at least ``min_pixels`` pixels of it. A class that no image holds so many of is
-    left out, with a warning, and the others take its probability. Hoyer et al., "DAFormer", CVPR 2022.
+    The images of a class are those with more than ``min_pixels`` pixels of it. A class that no image holds so many of
+    is left out, with a warning, and the others take its probability. Hoyer et al., "DAFormer", CVPR 2022.
 
     The pixels are those of the label files, before any transform resizes or crops them. 3000 is for the 2048x1024 of
     Cityscapes: for images of H x W pixels, multiply it by H W / (2048 * 1024).
@@ -78,7 +78,7 @@ class RareClassSampler(ClassThenItemSampler):
 
     Args:
         dataset: a data set of mmseg, possibly in wrappers.
-        min_pixels: smallest number of pixels of the class in an image that is drawn for it.
+        min_pixels: number of pixels of the class that an image must exceed to be drawn for it.
         temperature: T of the probabilities.
         endless: whether the draws go on without end, for a training by iterations, as those of mmengine's
             `InfiniteSampler`. In a training by epochs, the first epoch would have no end.
@@ -87,12 +87,13 @@ class RareClassSampler(ClassThenItemSampler):
         seed: seed, the same on all ranks; by default the ranks agree on a random one.
 
     Raises:
-        ValueError: ``min_pixels`` below 1, a temperature that is not positive, a data set without labels of pixels, no
+        ValueError: ``min_pixels`` below 0, a temperature that is not positive, a data set without labels of pixels, no
             image with so many pixels of a class, or a label that cannot be counted.
         RuntimeError: on the other ranks, if counting failed on rank 0.
 
     Example:
-        >>> sampler = dict(type='mmrecall.RareClassSampler', min_pixels=3000, endless=True)
+        >>> from mmrecall.datasets import RareClassSampler
+        >>> sampler = dict(type=RareClassSampler, min_pixels=3000, endless=True)
     """
 
     def __init__(
@@ -104,8 +105,8 @@ class RareClassSampler(ClassThenItemSampler):
         image_counts: str | None = None,
         seed: int | None = None,
     ) -> None:
-        if min_pixels < 1:
-            raise ValueError(f'got min_pixels={min_pixels}; expected a number of pixels, at least 1')
+        if min_pixels < 0:
+            raise ValueError(f'got min_pixels={min_pixels}; expected a number of pixels, at least 0')
         if not 0 < temperature < math.inf:
             raise ValueError(f'got temperature={temperature}; expected a number above 0')
         if image_counts is not None and not str(image_counts).endswith('.npz'):
@@ -117,7 +118,7 @@ class RareClassSampler(ClassThenItemSampler):
             lambda on_progress: read_or_count_images(dataset, image_counts, on_progress),
             'counting the classes of every image',
         )
-        enough = found.counts >= min_pixels
+        enough = found.counts > min_pixels
         rows = rows_of_items(sources)
         classes, held = np.nonzero(enough[rows].T)
         sizes = np.bincount(classes, minlength=len(found.classes))
@@ -148,7 +149,7 @@ def _check_held(found: ImageCounts, is_held: Array, min_pixels: int) -> None:
     if left_out:
         print_log(
             f'RareClassSampler leaves out {len(left_out)} of {len(most)} classes, because no image holds '
-            f'min_pixels={min_pixels} pixels of them: {", ".join(left_out)}',
+            f'more than min_pixels={min_pixels} pixels of them: {", ".join(left_out)}',
             logger='current',
             level=logging.WARNING,
         )

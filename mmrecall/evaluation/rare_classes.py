@@ -59,7 +59,8 @@ class RareClassIoU(IoUMetric):
             ``tools/analysis_tools/class_statistics.py`` writes.
         groups_by: unit of the numbers: ``'pixels'`` of the class, or ``'images'`` that hold it. A file of
             ``class_statistics.py`` has both.
-        thresholds: two increasing numbers: percentages of all counted pixels, or numbers of images.
+        thresholds: two increasing numbers: a class's share of all counted pixels in percent (0.5 is 0.5 %), not its
+            number of pixels; with ``groups_by='images'`` its number of images.
         kwargs: arguments of `IoUMetric`.
 
     Raises:

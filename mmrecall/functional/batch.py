@@ -145,6 +145,15 @@ def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
     return total * reciprocal(divisor).to(total.dtype)
 
 
+def mean_over_classes(losses: Tensor, weights: Tensor, is_counted: Tensor) -> Tensor:
+    """Return the mean of losses (..., C) over the classes that count, weighted by (C,); 0 with its graph for none."""
+    shares = torch.where(is_counted, weights, 0)
+    # relative to the largest, because float32 has no number for a weight of 1e-50, nor for a sum of 1e50
+    largest = shares.amax(dim=-1, keepdim=True)
+    shares = shares / largest.where(largest > 0, 1)
+    return divide_loss((shares.to(losses.dtype) * losses).sum(dim=-1), shares.sum(dim=-1))
+
+
 def reciprocal(divisor: Tensor) -> Tensor:
     """Return ``1 / divisor``, and 0 for a divisor of 0."""
     # a NaN goes on to the loss, where it is seen

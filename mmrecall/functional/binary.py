@@ -34,31 +34,40 @@ def label_shares(target: Tensor, ignore_index: int, dtype: torch.dtype) -> tuple
         valid = (target >= 0) & (target <= 1) & (target != ignore_index)
         positive = torch.where(valid, target, 0).to(dtype)
         return _as_float(valid, dtype) - positive, positive
+    # a CPU compares floats several times as fast as integers
+    labels = target.to(dtype)
     negative, positive = (
-        _as_float(target == label, dtype) if label != ignore_index else torch.zeros_like(target, dtype=dtype)
-        for label in (0, 1)
+        _indicator(torch.eq, labels, label) if label != ignore_index else torch.zeros_like(labels) for label in (0, 1)
     )
     return negative, positive
 
 
 @torch.no_grad()
-def count_entries(
-    batch: Batch, shares: tuple[Tensor, Tensor], total: Callable[[Tensor], Tensor] = sum_over_samples
-) -> ClassStatistics:
+def count_entries(batch: Batch, shares: tuple[Tensor, Tensor]) -> ClassStatistics:
     """Count the classes (channel, label), (2C,) each in `widest_float`.
 
-    An entry above 0 is predicted as label 1, others, ties too, as label 0. ``total`` sums over the samples of every
-    channel.
+    An entry above 0 is predicted as label 1, others, ties too, as label 0.
     """
-    is_positive = _as_float(batch.logits > 0, shares[0].dtype)
-    support = [total(share) for share in shares]
-    false_positives, hits = (total(share * is_positive) for share in shares)
+    return statistics_of_entries(*(sum_over_samples(one) for one in maps_to_count(batch, shares)))
+
+
+def maps_to_count(batch: Batch, shares: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the shares of both labels, and those of the entries that are predicted as label 1, (N, C, ...) each.
+
+    Without gradients.
+    """
+    is_positive = _indicator(torch.gt, full_precision(batch.logits), 0)
+    return *shares, shares[0] * is_positive, shares[1] * is_positive
+
+
+def statistics_of_entries(negative: Tensor, positive: Tensor, false_positives: Tensor, hits: Tensor) -> ClassStatistics:
+    """Return the statistics of the classes (channel, label), (2C,), of the sums of `maps_to_count`, (C,)."""
     predicted = false_positives + hits
     # the roundings of two sums of soft labels may differ
-    others = (support[0] - false_positives).clamp(min=0)
+    others = (negative - false_positives).clamp(min=0)
     return ClassStatistics(
-        support=by_class(*support),
-        predicted=by_class(support[0] + support[1] - predicted, predicted),
+        support=by_class(negative, positive),
+        predicted=by_class(negative + positive - predicted, predicted),
         true_positives=by_class(others, hits),
     )
 
@@ -115,10 +124,20 @@ def cross_entropy_terms(batch: Batch, shares: tuple[Tensor, Tensor]) -> tuple[Te
 
 
 def _as_float(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    if is_compiling() or torch._C._are_functorch_transforms_active():
-        return mask.to(dtype)
     # a CPU converts bytes several times as fast as booleans
-    return mask.view(torch.uint8).to(dtype)
+    return mask.to(dtype) if _is_traced() else mask.view(torch.uint8).to(dtype)
+
+
+def _indicator(compare: Callable[..., Tensor], values: Tensor, bound: int) -> Tensor:
+    """Return 1 where the comparison holds and 0 elsewhere, in the type of the values."""
+    if _is_traced():
+        return compare(values, bound).to(values.dtype)
+    # a CPU writes floats several times as fast as booleans
+    return compare(values, bound, out=torch.empty_like(values))
+
+
+def _is_traced() -> bool:
+    return is_compiling() or torch._C._are_functorch_transforms_active()
 
 
 def by_class(negative: Tensor, positive: Tensor) -> Tensor:

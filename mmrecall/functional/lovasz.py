@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .batch import Batch, Sums, divide_loss
+from .batch import Batch, Sums, divide_loss, mean_over_classes
 from .statistics import full_precision, labels_with_ignore_bin, widest_float
 from .validation import AVERAGED_CLASSES, check_choice, check_class_indices, check_flag, check_labels
 from .weighted import given_weights
@@ -81,13 +81,12 @@ def compute(sums: Sums, weights: Tensor, batch: Batch, per_image: bool) -> Tenso
     """Compute the mean over the classes and groups that count, with (C,) class weights."""
     losses: Tensor
     losses, is_counted = sums.losses
+    if batch.reduction == 'mean':
+        return divide_loss(mean_over_classes(losses, weights, is_counted).sum(), sums.num_samples)
     losses = weights.to(losses.dtype) * losses
-    if batch.reduction == 'none':
-        return losses if per_image else losses[0]
     if batch.reduction == 'sum':
         return losses.sum()
-    of_groups = divide_loss(losses.sum(dim=1), torch.where(is_counted, weights, 0).sum(dim=1))
-    return divide_loss(of_groups.sum(), sums.num_samples)
+    return losses if per_image else losses[0]
 
 
 def _group_by_class_losses(batch: Batch, per_image: bool, classes: str) -> tuple[Tensor, Tensor]:

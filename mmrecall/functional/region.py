@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .batch import Batch, Sums, divide_loss
+from .batch import Batch, Sums, mean_over_classes
 from .statistics import (
     full_precision,
     full_precision_of,
@@ -192,10 +192,10 @@ def _tversky_of_counts(
     index = torch.where(defined, (true_positives + smooth) / denominator.where(defined, 1), 1)
     # a batch without labels has no loss, not even for absent classes
     counted = (support > 0) if classes == 'present' else (support.sum() > 0).expand_as(support)
-    losses = weights * torch.where(counted, 1 - index, 0)
-    if reduction == 'none':
-        return losses
-    return losses.sum() if reduction == 'sum' else divide_loss(losses.sum(), torch.where(counted, weights, 0).sum())
+    losses = torch.where(counted, 1 - index, 0)
+    if reduction == 'mean':
+        return mean_over_classes(losses, weights, counted)
+    return weights * losses if reduction == 'none' else (weights * losses).sum()
 
 
 def check_region(tversky_weights: tuple[float, float], classes: str, smooth: float) -> None:

@@ -200,15 +200,15 @@ def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
     return numbers
 
 
-def read_file(argument: str, path: str, names: str) -> Any:
-    """Return the content of a .json, .yml, .yaml or .npy file.
+def read_file(argument: str, path: str, names: str, hint: str = '') -> Any:
+    """Return the content of a .json, .yml, .yaml or .npy file; without one, the message ends with the hint.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a file of another kind, or one that cannot be read.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{argument} is {path!r}, which is neither {names} nor a file')
+        raise FileNotFoundError(f'{argument} is {path!r}, which is neither {names} nor a file{hint}')
     try:
         if path.endswith('.npy'):
             return np.load(path, allow_pickle=False).tolist()

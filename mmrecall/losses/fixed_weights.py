@@ -1,6 +1,7 @@
 """Class weights as a config gives them: a scheme, a list, a dict by class index or name, or a file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import torch
@@ -180,7 +181,7 @@ def resolve_class_weight(
     if not isinstance(class_weight, str):
         return class_weight
     if class_weight not in SCHEMES:
-        return _read_class_weight(class_weight, f'one of {_NAMES}')
+        return _read_class_weight(class_weight, f'one of {_NAMES}', _scheme_hint(class_weight))
     if not has_counts:
         raise ValueError(
             f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
@@ -235,8 +236,15 @@ def _check_kind(class_weight: object) -> None:
         one_number_per_class('class_weight', class_weight)
 
 
-def _read_class_weight(path: str, names: str) -> ClassWeight:
-    content = read_file('class_weight', path, names)
+def _scheme_hint(name: str) -> str:
+    if 'sqrt' in name.lower() or 'square' in name.lower():
+        return "; for weights 1 / sqrt(count) set class_weight='inverse_frequency' and power=0.5"
+    similar = get_close_matches(name.lower().replace('-', '_'), SCHEMES, n=1, cutoff=0.5)
+    return f'; similar: {similar[0]!r}' if similar else ''
+
+
+def _read_class_weight(path: str, names: str, hint: str = '') -> ClassWeight:
+    content = read_file('class_weight', path, names, hint)
     if isinstance(content, Mapping):
         # the keys of JSON are strings
         content = {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}

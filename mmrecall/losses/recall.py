@@ -78,7 +78,7 @@ class RecallLoss(BaseLoss):
 
     takes_low_resolution = True
     has_sigmoid = True
-    variants = ({}, dict(alpha=0.9), dict(metric='precision'))
+    variants = ({}, dict(alpha=0.9), dict(metric='precision'), dict(use_sigmoid=True))
     # checkpointed; equal on all ranks without a broadcast, because every rank moves it by the global counts
     recall: Tensor | None
 

@@ -118,6 +118,7 @@ class SoftDiceLoss(SoftTverskyLoss):
     """
 
     fixed_options = ('tversky_weights',)
+    variants = ({}, dict(class_weight='inverse_frequency'))
 
     def __init__(self, loss_name: str = 'loss_dice', **options: Any) -> None:
         refuse_fixed_options(type(self), options)

@@ -152,9 +152,11 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
 
 
 def _check_counts_of_sigmoid(class_counts: object, num_classes: int | None) -> None:
-    if class_counts is not None and num_classes not in (None, 1):
+    num_counts = len(class_counts) if isinstance(class_counts, (list, tuple)) else 2
+    if class_counts is not None and (num_classes not in (None, 1) or num_counts != 2):
         raise ValueError(
-            f'got class_counts and num_classes={num_classes} together with use_sigmoid=True; expected counts of label '
-            '0 and label 1 of one channel (num_classes=1): for several channels set class_weight to a list, the weight '
-            'of label 1 in every channel'
+            f'got class_counts={class_counts!r} and num_classes={num_classes} together with use_sigmoid=True; expected '
+            'two counts, [samples of label 0, samples of label 1] of one channel, and num_classes=1. For C channels '
+            'set class_weight to C numbers, the weights of label 1 beside label 0, such as samples of label 0 / '
+            'samples of label 1 in each channel, and leave class_counts out'
         )

@@ -51,7 +51,7 @@ def pixels(root):
 def pair_probabilities(counts, min_pixels, temperature):
     """Return the probability that class c and image i are drawn together, (N, C), from a loop over the formula."""
     share = [counts[:, c].sum() / counts.sum() for c in range(counts.shape[1])]
-    images = [[i for i in range(len(counts)) if counts[i, c] >= min_pixels] for c in range(counts.shape[1])]
+    images = [[i for i in range(len(counts)) if counts[i, c] > min_pixels] for c in range(counts.shape[1])]
     total = sum(np.exp((1 - share[c]) / temperature) for c in range(counts.shape[1]) if images[c])
     expected = np.zeros(counts.shape)
     for c in range(counts.shape[1]):

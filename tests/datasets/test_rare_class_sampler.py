@@ -20,7 +20,7 @@ from mmrecall.engine import ExactResumeHook
 
 CROP = dict(type='mmrecall.RareClassCrop', crop_size=(12, 16), class_pixels=4)
 # warm enough that every pair of class and image is drawn in a test
-OPTIONS = dict(min_pixels=8, temperature=0.3)
+OPTIONS = dict(min_pixels=7, temperature=0.3)
 
 
 @pytest.fixture(scope='module')
@@ -121,14 +121,14 @@ def test_items_of_wrapped_data_are_drawn_and_cropped_by_their_classes(case, root
 def test_classes_that_no_image_holds_enough_of_are_left_out_and_named(root, caplog):
     MMLogger.get_instance('rare classes').addHandler(caplog.handler)
     most = pixels(root).max(0)
-    found = sampler(root, min_pixels=int(most[3]) + 1)
+    found = sampler(root, min_pixels=int(most[3]))
     assert (
-        f'RareClassSampler leaves out 2 of 5 classes, because no image holds min_pixels={most[3] + 1} pixels of them: '
-        f'bird (at most {most[3]}), nowhere (at most 0)'
+        'RareClassSampler leaves out 2 of 5 classes, because no image holds more than '
+        f'min_pixels={most[3]} pixels of them: bird (at most {most[3]}), nowhere (at most 0)'
     ) in caplog.text
     assert found.probabilities[3:].tolist() == [0, 0]
     assert found.probabilities.sum() == pytest.approx(1)
-    expected = pair_probabilities(pixels(root), int(most[3]) + 1, 0.3)
+    expected = pair_probabilities(pixels(root), int(most[3]), 0.3)
     np.testing.assert_allclose(found.probabilities, expected.sum(0), rtol=1e-12)
 
 
@@ -139,7 +139,7 @@ def test_classes_that_no_image_holds_enough_of_are_left_out_and_named(root, capl
             dict(min_pixels=3000),
             r'got min_pixels=3000, but an image holds at most \d+ pixels of a class; set',
         ),
-        (dict(min_pixels=0), 'got min_pixels=0; expected a number of pixels, at least 1'),
+        (dict(min_pixels=-1), 'got min_pixels=-1; expected a number of pixels, at least 0'),
         (dict(temperature=0.0), r'got temperature=0\.0; expected a number above 0'),
         (dict(temperature=float('nan')), 'got temperature=nan'),
         (dict(temperature=float('inf')), 'got temperature=inf'),
@@ -150,9 +150,11 @@ def test_what_cannot_be_drawn_is_said(options, message, root):
         sampler(root, **options)
 
 
-def test_an_image_is_drawn_for_a_class_of_which_it_holds_exactly_enough(root):
+def test_an_image_is_drawn_for_a_class_of_which_it_holds_more_pixels_as_in_the_authors_code(root):
     most = int(pixels(root)[:, 3].max())
-    assert sampler(root, min_pixels=most).sizes[3] == (pixels(root)[:, 3] == most).sum() > 0
+    assert sampler(root, min_pixels=most - 1).sizes[3] == (pixels(root)[:, 3] == most).sum() > 0
+    assert sampler(root, min_pixels=most).sizes[3] == 0
+    assert sampler(root, min_pixels=0).sizes.tolist() == (pixels(root) > 0).sum(0).tolist()
 
 
 def test_images_with_one_label_are_refused(tmp_path):
@@ -169,7 +171,7 @@ def test_a_bad_label_is_named_before_the_training(tmp_path):
 
 def test_both_spellings_of_the_type_build_it(root):
     for name in ('RareClassSampler', 'mmrecall.RareClassSampler'):
-        built = DATA_SAMPLERS.build(dict(type=name, dataset=scenes(root), min_pixels=8, seed=3))
+        built = DATA_SAMPLERS.build(dict(type=name, dataset=scenes(root), min_pixels=7, seed=3))
         assert isinstance(built, RareClassSampler)
         assert len(built) == len(list(built)) == FRAMES
 
@@ -206,7 +208,7 @@ def test_ranks_share_one_drawing(world_size, endless, root):
 
 
 def draw_in_group(rank, world_size, root, file):
-    found = RareClassSampler(scenes(root), min_pixels=8, image_counts=str(file))
+    found = RareClassSampler(scenes(root), min_pixels=7, image_counts=str(file))
     return found.seed, list(found)
 
 
@@ -214,7 +216,7 @@ def test_ranks_of_a_group_agree_on_counts_and_seed_and_draw_what_one_process_dra
     (seed, first), (other_seed, second) = two_ranks.run(draw_in_group, root, tmp_path / 'counts.npz')
     assert seed == other_seed
     together = [index for pair in zip(first, second, strict=True) for index in pair]
-    assert together == list(RareClassSampler(scenes(root), min_pixels=8, seed=seed))
+    assert together == list(RareClassSampler(scenes(root), min_pixels=7, seed=seed))
     assert [path.name for path in tmp_path.iterdir()] == ['counts.npz']
 
 

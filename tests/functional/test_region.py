@@ -102,6 +102,20 @@ def test_equal_class_weights_are_none(function):
     torch.testing.assert_close(equal, function(logits, target))
 
 
+@pytest.mark.parametrize('scale', [1e-310, 6e-167, 1e-40, 1e39, 5e307])
+@pytest.mark.parametrize('function', WEIGHTED)
+def test_class_weights_of_any_size_are_their_shares_in_value_and_gradient(function, scale):
+    logits, target = random_batch((2, 4, 7), 0.2)
+    weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+    found = []
+    for factor in (scale, 1.0):
+        leaf = logits.float().requires_grad_()
+        loss = function(leaf, target, class_weight=factor * weights)
+        loss.backward()
+        found.append((loss, leaf.grad))
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize('function', WEIGHTED)
 def test_without_a_weight_above_zero_the_loss_is_zero_with_a_graph(function):
     logits, _ = random_batch((2, 4, 7), 0)

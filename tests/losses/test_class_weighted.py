@@ -25,6 +25,7 @@ from mmrecall.losses import (
     SoftTverskyLoss,
     WeightedCrossEntropyLoss,
 )
+from mmrecall.losses.fixed_weights import SCHEMES
 
 COUNTS = [700, 90, 40, 5]
 NAMES = ('road', 'car', 'pole', 'sign')
@@ -34,7 +35,8 @@ REGION = {
     SoftIoULoss: soft_iou_loss,
     LovaszSoftmaxLoss: lovasz_softmax_loss,
 }
-WEIGHTED = (*REGION, WeightedCrossEntropyLoss, LDAMLoss)
+# one of each way to reach the options, which Dice and IoU hand to Tversky
+WEIGHTED = (SoftTverskyLoss, LovaszSoftmaxLoss, WeightedCrossEntropyLoss, LDAMLoss)
 STATISTICS = ClassStatistics(*3 * [torch.ones(4, dtype=torch.long)])
 
 
@@ -58,15 +60,20 @@ def test_the_square_root_of_the_frequency_is_power_one_half(cls):
     assert weights.tolist() == pytest.approx([4 * root / sum(roots) for root in roots])
 
 
-@pytest.mark.parametrize('cls', WEIGHTED)
-def test_enet_is_a_scheme(cls):
+def test_enet_is_a_scheme():
     expected = [1 / math.log(1.02 + count / sum(COUNTS)) for count in COUNTS]
-    assert weights_of(counted(cls, 'enet')).tolist() == pytest.approx([4 * one / sum(expected) for one in expected])
+    weights = weights_of(counted(WeightedCrossEntropyLoss, 'enet'))
+    assert weights.tolist() == pytest.approx([4 * one / sum(expected) for one in expected])
 
 
-@pytest.mark.parametrize('cls', WEIGHTED)
-@pytest.mark.parametrize('scheme', ['inverse_frequency', 'median_frequency', 'effective_number', 'enet'])
-def test_every_scheme_takes_power_and_bounds(cls, scheme):
+@pytest.mark.parametrize(
+    ('cls', 'scheme'),
+    [
+        *((cls, 'enet') for cls in (*REGION, LDAMLoss)),
+        *((WeightedCrossEntropyLoss, scheme) for scheme in SCHEMES),
+    ],
+)
+def test_every_loss_and_scheme_takes_power_and_bounds(cls, scheme):
     plain = weights_of(counted(cls, scheme))
     found = weights_of(counted(cls, scheme, power=0.8, min_weight=0.2, max_weight=1.5))
     torch.testing.assert_close(found, tempered_weights(plain, 0.8, 0.2, 1.5))
@@ -81,16 +88,23 @@ def test_power_one_half_is_the_loss_with_those_weights():
     torch.testing.assert_close(loss(logits, target, ignore_index=255), expected)
 
 
-@pytest.mark.parametrize('cls', WEIGHTED)
+@pytest.mark.parametrize('cls', [SoftTverskyLoss, WeightedCrossEntropyLoss])
 def test_a_class_without_samples_weighs_nothing_or_the_smallest_weight(cls):
     options = dict(class_weight='inverse_frequency', class_counts=[90, 0, 10, 1], power=0.5)
     assert weights_of(cls(**options))[1] == 0
     assert weights_of(cls(**options, min_weight=0.3))[1] == 0.3
 
 
-@pytest.mark.parametrize('cls', WEIGHTED)
-@pytest.mark.parametrize('option', [dict(power=0.5), dict(min_weight=0.1), dict(max_weight=2.0)])
-@pytest.mark.parametrize('class_weight', [None, [1.0, 2.0, 3.0, 4.0], {0: 2.0}])
+@pytest.mark.parametrize(
+    ('cls', 'option', 'class_weight'),
+    [
+        (WeightedCrossEntropyLoss, dict(power=0.5), [1.0, 2.0, 3.0, 4.0]),
+        (WeightedCrossEntropyLoss, dict(min_weight=0.1), {0: 2.0}),
+        (WeightedCrossEntropyLoss, dict(max_weight=2.0), None),
+        (SoftTverskyLoss, dict(power=0.5), None),
+        (LDAMLoss, dict(power=0.5), None),
+    ],
+)
 def test_power_and_bounds_without_a_scheme_are_refused(cls, option, class_weight):
     counts = dict(class_counts=COUNTS) if cls is LDAMLoss else {}
     ((name, number),) = option.items()
@@ -98,7 +112,6 @@ def test_power_and_bounds_without_a_scheme_are_refused(cls, option, class_weight
         cls(class_weight=class_weight, **option, **counts)
 
 
-@pytest.mark.parametrize('cls', WEIGHTED)
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
@@ -108,9 +121,26 @@ def test_power_and_bounds_without_a_scheme_are_refused(cls, option, class_weight
         (dict(max_weight=-1), ValueError, 'max_weight is -1; it must be above 0'),
     ],
 )
-def test_powers_and_bounds_that_are_none_are_named(cls, options, error, message):
+def test_powers_and_bounds_that_are_none_are_named(options, error, message):
     with pytest.raises(error, match=message):
-        counted(cls, 'enet', **options)
+        counted(WeightedCrossEntropyLoss, 'enet', **options)
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        ('square_root', "nor a file; for weights 1 / sqrt(count) set class_weight='inverse_frequency' and power=0.5"),
+        ('inverse_sqrt', "set class_weight='inverse_frequency' and power=0.5"),
+        ('ENet', "nor a file; similar: 'enet'"),
+        ('Inverse-Frequency', "similar: 'inverse_frequency'"),
+        ('median', "similar: 'median_frequency'"),
+        ('weights.json', 'nor a file'),
+    ],
+)
+def test_a_misspelt_scheme_is_answered_with_the_one_that_is_meant(name, hint):
+    with pytest.raises(FileNotFoundError) as caught:
+        counted(WeightedCrossEntropyLoss, name)
+    assert str(caught.value).endswith(hint)
 
 
 @pytest.mark.parametrize('cls', REGION)
@@ -161,7 +191,7 @@ def test_reweighting_off_is_a_region_loss_without_weights(cls):
     assert weighted != value(cls())
 
 
-@pytest.mark.parametrize('cls', REGION)
+@pytest.mark.parametrize('cls', [SoftTverskyLoss, LovaszSoftmaxLoss])
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [

@@ -43,10 +43,21 @@ BINARY = {
 }
 
 
-@pytest.fixture(autouse=True, params=['blocks', 'plain steps'])
+# The two ways of the sums: a small batch goes by plain steps, as all do on a GPU, in a compiled model and where every
+# entry has a loss. What follows from the sums, and the focal loss, which does not take them, needs no second way.
+WAYS = ['blocks', 'plain steps']
+CASES = [
+    *((name, 'blocks') for name in FORMS if name != 'focal'),
+    ('smoothed recall', 'plain steps'),
+    ('focal', 'plain steps'),
+]
+both_ways = pytest.mark.parametrize('_way', WAYS, indirect=True)
+by_blocks = pytest.mark.usefixtures('fused_however_small')
+
+
+@pytest.fixture(autouse=True)
 def _way(request):
-    """The two ways of the sums; a small batch goes by plain steps, as all do on a GPU."""
-    if request.param == 'blocks':
+    if getattr(request, 'param', None) == 'blocks':
         request.getfixturevalue('fused_however_small')
 
 
@@ -75,7 +86,9 @@ def two_channels(logits):
 
 
 @pytest.mark.parametrize('soft', [False, True])
-@pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])
+@pytest.mark.parametrize(
+    ('reduction', '_way'), [('mean', 'blocks'), ('sum', 'plain steps'), ('none', 'plain steps')], indirect=['_way']
+)
 @pytest.mark.parametrize('name', BINARY)
 def test_one_channel_is_a_softmax_over_zero_and_its_logit(name, reduction, soft):
     cls, options = BINARY[name]
@@ -95,6 +108,7 @@ def test_one_channel_is_a_softmax_over_zero_and_its_logit(name, reduction, soft)
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@by_blocks
 @pytest.mark.parametrize('soft', [False, True])
 def test_the_running_recall_of_one_channel_is_that_of_two_classes(soft):
     single, double = RecallLoss(alpha=0.3, num_classes=1, use_sigmoid=True), RecallLoss(alpha=0.3, num_classes=2)
@@ -112,7 +126,7 @@ def test_the_running_recall_of_one_channel_is_that_of_two_classes(soft):
     assert single.recall.min() > 0
 
 
-@pytest.mark.parametrize('name', FORMS)
+@pytest.mark.parametrize(('name', '_way'), CASES, indirect=['_way'])
 def test_several_channels_are_problems_of_their_own(name):
     logits, target = batch()
     whole = make(name)
@@ -134,6 +148,7 @@ def test_several_channels_are_problems_of_their_own(name):
     torch.testing.assert_close(gradient, torch.cat([part for _, part in parts], dim=1))
 
 
+@both_ways
 @settings(max_examples=25)
 @given(
     shape=st.sampled_from([(1, 1), (7, 1), (6, 4), (2, 3, 5), (2, 1, 3, 4)]),
@@ -148,6 +163,7 @@ def test_the_recall_loss_is_a_loop_over_equation_5(shape, seed, ignored):
         assert found.item() == pytest.approx(expected)
 
 
+@by_blocks
 @pytest.mark.parametrize('normalizer', ['valid', 'all', 'weight'])
 def test_the_recall_loss_is_binary_cross_entropy_with_the_false_negative_rates_as_weights(normalizer):
     logits, target = batch()
@@ -170,6 +186,7 @@ def test_the_recall_loss_is_binary_cross_entropy_with_the_false_negative_rates_a
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@by_blocks
 @pytest.mark.parametrize('shape', [(6, 3), (2, 3, 4, 5)])
 def test_class_weights_are_the_pos_weight_of_pytorch(shape):
     logits, target = batch(shape, 0)
@@ -183,8 +200,7 @@ def test_class_weights_are_the_pos_weight_of_pytorch(shape):
     torch.testing.assert_close(plain, F.binary_cross_entropy_with_logits(logits, target.double()))
 
 
-@pytest.mark.parametrize('alpha', [None, 0.25, 0.9])
-@pytest.mark.parametrize('gamma', [0.0, 1.5, 2.0])
+@pytest.mark.parametrize(('gamma', 'alpha'), [(2.0, None), (2.0, 0.25), (1.5, 0.9), (0.0, 0.25)])
 def test_focal_loss_is_that_of_torchvision(gamma, alpha):
     logits, target = batch(ignored=0)
     loss = SoftmaxFocalLoss(gamma, alpha=alpha, use_sigmoid=True)
@@ -226,7 +242,7 @@ def test_smoothed_labels_are_soft_labels_with_the_recall_of_the_hard_ones():
     torch.testing.assert_close(hard.recall, smoothed.recall)
 
 
-@pytest.mark.parametrize('name', FORMS)
+@pytest.mark.parametrize(('name', '_way'), CASES, indirect=['_way'])
 class TestEveryForm:
     def test_an_ignored_entry_is_as_if_it_were_not_there(self, name):
         logits, target = batch((40, CHANNELS), 0)
@@ -241,16 +257,6 @@ class TestEveryForm:
             torch.testing.assert_close(found, expected)
             torch.testing.assert_close(gradient[~mask], expected_gradient)
             assert gradient[mask].abs().sum() == 0
-
-    @pytest.mark.parametrize('ignore_index', [-1, 0, 1])
-    def test_any_label_may_be_the_ignored_one(self, name, ignore_index):
-        logits, target = batch()
-        moved = torch.where(target == 255, ignore_index, target)
-        alone = torch.where(moved == ignore_index, 255, moved)
-        expected, _ = value_and_gradient(make(name), logits, alone)
-        for labels in (moved, moved.double()):
-            found, _ = value_and_gradient(make(name), logits, labels, ignore_index=ignore_index)
-            torch.testing.assert_close(found, expected)
 
     def test_all_ignored_or_empty_gives_zero_with_a_graph(self, name):
         for shape in ((3, CHANNELS), (2, CHANNELS, 4, 3), (0, CHANNELS), (2, CHANNELS, 0, 3)):
@@ -267,13 +273,6 @@ class TestEveryForm:
         found, flat_gradient = value_and_gradient(make(name), *flat)
         torch.testing.assert_close(dense, found)
         torch.testing.assert_close(gradient.movedim(1, -1).reshape(-1, CHANNELS), flat_gradient)
-
-    def test_the_reduction_none_has_a_value_for_every_label_and_the_sum_is_theirs(self, name):
-        logits, target = batch()
-        each = make(name, reduction='none')(logits, target, ignore_index=255)
-        assert each.shape == target.shape
-        assert each[target == 255].abs().sum() == 0
-        torch.testing.assert_close(each.sum(), make(name, reduction='sum')(logits, target, ignore_index=255))
 
     def test_a_sample_weight_scales_all_labels_of_its_sample(self, name):
         logits, target = batch()
@@ -311,23 +310,6 @@ class TestEveryForm:
         assert value.isfinite()
         assert gradient.isfinite().all()
 
-    def test_gradcheck_in_float64(self, name):
-        logits, target = batch((3, CHANNELS, 5))
-        loss = make(name).eval()
-        weight = torch.rand(3, 5, dtype=torch.float64)
-        function = lambda x: loss(x, target, weight=weight, ignore_index=255)  # noqa: E731
-        assert torch.autograd.gradcheck(function, logits.requires_grad_())
-        assert torch.autograd.gradgradcheck(function, logits)
-
-    def test_compiled_equals_eager(self, name):
-        logits, target = batch(dtype=torch.float32)
-        torch._dynamo.reset()
-        compiled = torch.compile(make(name), backend='aot_eager')
-        value, gradient = value_and_gradient(compiled, logits, target)
-        expected, expected_gradient = value_and_gradient(make(name), logits, target)
-        torch.testing.assert_close(value, expected)
-        torch.testing.assert_close(gradient, expected_gradient)
-
     def test_transforms_of_torch_func_are_loops(self, name):
         logits, target = batch((24, CHANNELS), 0)
         logits, target = logits.reshape(3, 8, CHANNELS), target.reshape(3, 8, CHANNELS)
@@ -337,45 +319,97 @@ class TestEveryForm:
         gradient = torch.func.grad(lambda x: loss(x, target[0]))(logits[0])
         torch.testing.assert_close(gradient, value_and_gradient(loss, logits[0], target[0])[1])
 
-    @pytest.mark.parametrize('clone', [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
-    def test_copies_and_checkpoints_give_the_same_loss(self, name, clone):
-        loss = make(name)
-        logits, target = batch()
-        loss(logits.requires_grad_(), target, ignore_index=255)
-        other, file = make(name), io.BytesIO()
-        torch.save(loss.state_dict(), file)
-        file.seek(0)
-        other.load_state_dict(torch.load(file, weights_only=True))
-        expected = copy.deepcopy(loss).eval()(logits, target, ignore_index=255)
-        for one in (clone(loss), other):
-            torch.testing.assert_close(one.eval()(logits, target, ignore_index=255), expected)
 
-    def test_logits_of_a_lower_resolution_are_interpolated(self, name):
-        _, target = batch((2, CHANNELS, 6, 8))
-        low = torch.randn(2, CHANNELS, 3, 4, dtype=torch.float64)
-        found, gradient = value_and_gradient(make(name), low, target, upsample='bilinear')
-        expected, expected_gradient = value_and_gradient(
-            lambda x, y, **call: make(name)(F.interpolate(x, (6, 8), mode='bilinear'), y, **call), low, target
-        )
+@both_ways
+@pytest.mark.parametrize('name', ['recall', 'focal'])
+@pytest.mark.parametrize('ignore_index', [-1, 0, 1])
+def test_any_label_may_be_the_ignored_one(name, ignore_index):
+    logits, target = batch()
+    moved = torch.where(target == 255, ignore_index, target)
+    alone = torch.where(moved == ignore_index, 255, moved)
+    expected, _ = value_and_gradient(make(name), logits, alone)
+    for labels in (moved, moved.double()):
+        found, _ = value_and_gradient(make(name), logits, labels, ignore_index=ignore_index)
         torch.testing.assert_close(found, expected)
-        torch.testing.assert_close(gradient, expected_gradient)
 
-    @pytest.mark.parametrize(
-        ('logits', 'target', 'error', 'message'),
-        [
-            (torch.zeros(2, 3), torch.tensor([0, 1]), ValueError, r'\(2, 3\); for class indices leave use_sigmoid out'),
-            (torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), ValueError, r'label 0 or 1 for every entry: \(2, 3, 4\)'),
-            (torch.zeros(2, 3), torch.tensor([[0, 1, 2], [0, 0, 1]]), ValueError, r'1 label.*outside \[0, 1\].*is 2,'),
-            (torch.zeros(2, 3), torch.tensor([[0, 1, -0.5], [0, 0, 1]]), ValueError, r'the first is -0\.5'),
-            (torch.zeros(2, 3), torch.full((2, 3), float('nan')), ValueError, 'holds 6 label.*the first is nan'),
-            (torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.complex64), TypeError, 'labels 0 and 1'),
-            (torch.zeros(2, 3).long(), torch.zeros(2, 3), TypeError, 'before the sigmoid'),
-            (torch.zeros(2, 0), torch.zeros(2, 0), ValueError, 'logits of shape .* have no channel'),
-        ],
+
+@pytest.mark.parametrize('name', FORMS)
+def test_the_reduction_none_has_a_value_for_every_label_and_the_sum_is_theirs(name):
+    logits, target = batch()
+    each = make(name, reduction='none')(logits, target, ignore_index=255)
+    assert each.shape == target.shape
+    assert each[target == 255].abs().sum() == 0
+    torch.testing.assert_close(each.sum(), make(name, reduction='sum')(logits, target, ignore_index=255))
+
+
+@pytest.mark.parametrize(
+    ('name', '_way'), [*(('smoothed recall', way) for way in WAYS), ('focal', 'plain steps')], indirect=['_way']
+)
+def test_gradcheck_in_float64(name):
+    logits, target = batch((3, CHANNELS, 5))
+    loss = make(name).eval()
+    weight = torch.rand(3, 5, dtype=torch.float64)
+    function = lambda x: loss(x, target, weight=weight, ignore_index=255)  # noqa: E731
+    assert torch.autograd.gradcheck(function, logits.requires_grad_())
+    assert torch.autograd.gradgradcheck(function, logits)
+
+
+# the compiler takes the plain steps alone
+@pytest.mark.parametrize('name', ['smoothed recall', 'running recall', 'focal'])
+def test_compiled_equals_eager(name):
+    logits, target = batch(dtype=torch.float32)
+    torch._dynamo.reset()
+    compiled = torch.compile(make(name), backend='aot_eager')
+    value, gradient = value_and_gradient(compiled, logits, target)
+    expected, expected_gradient = value_and_gradient(make(name), logits, target)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize('name', FORMS)
+@pytest.mark.parametrize('clone', [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
+def test_copies_and_checkpoints_give_the_same_loss(name, clone):
+    loss = make(name)
+    logits, target = batch()
+    loss(logits.requires_grad_(), target, ignore_index=255)
+    other, file = make(name), io.BytesIO()
+    torch.save(loss.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    expected = copy.deepcopy(loss).eval()(logits, target, ignore_index=255)
+    for one in (clone(loss), other):
+        torch.testing.assert_close(one.eval()(logits, target, ignore_index=255), expected)
+
+
+@pytest.mark.parametrize('name', ['recall', 'running recall', 'focal'])
+def test_logits_of_a_lower_resolution_are_interpolated(name):
+    _, target = batch((2, CHANNELS, 6, 8))
+    low = torch.randn(2, CHANNELS, 3, 4, dtype=torch.float64)
+    found, gradient = value_and_gradient(make(name), low, target, upsample='bilinear')
+    expected, expected_gradient = value_and_gradient(
+        lambda x, y, **call: make(name)(F.interpolate(x, (6, 8), mode='bilinear'), y, **call), low, target
     )
-    def test_wrong_inputs_are_named(self, name, logits, target, error, message):
-        with pytest.raises(error, match=message):
-            make(name)(logits, target)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize('name', ['recall', 'focal'])
+@pytest.mark.parametrize(
+    ('logits', 'target', 'error', 'message'),
+    [
+        (torch.zeros(2, 3), torch.tensor([0, 1]), ValueError, r'\(2, 3\); for class indices leave use_sigmoid out'),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), ValueError, r'label 0 or 1 for every entry: \(2, 3, 4\)'),
+        (torch.zeros(2, 3), torch.tensor([[0, 1, 2], [0, 0, 1]]), ValueError, r'1 label.*outside \[0, 1\].*is 2,'),
+        (torch.zeros(2, 3), torch.tensor([[0, 1, -0.5], [0, 0, 1]]), ValueError, r'the first is -0\.5'),
+        (torch.zeros(2, 3), torch.full((2, 3), float('nan')), ValueError, 'holds 6 label.*the first is nan'),
+        (torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.complex64), TypeError, 'labels 0 and 1'),
+        (torch.zeros(2, 3).long(), torch.zeros(2, 3), TypeError, 'before the sigmoid'),
+        (torch.zeros(2, 0), torch.zeros(2, 0), ValueError, 'logits of shape .* have no channel'),
+    ],
+)
+def test_wrong_inputs_are_named(name, logits, target, error, message):
+    with pytest.raises(error, match=message):
+        make(name)(logits, target)
 
 
 @pytest.mark.parametrize(
@@ -446,11 +480,14 @@ def test_the_classes_whose_loss_is_not_finite_are_the_channels_or_the_labels_of_
             'class_weight has 3 entries for 2 classes',
         ),
         (
-            lambda: WeightedCrossEntropyLoss(
-                'inverse_frequency', class_counts=[1, 2, 3], use_sigmoid=True, num_classes=3
-            ),
+            lambda: WeightedCrossEntropyLoss('inverse_frequency', class_counts='auto', use_sigmoid=True, num_classes=3),
             ValueError,
-            'label 0 and label 1 of one channel',
+            r"class_counts='auto' and num_classes=3 .*expected two counts, .*For C channels set class_weight to C",
+        ),
+        (
+            lambda: WeightedCrossEntropyLoss('inverse_frequency', class_counts=[1, 2, 3], use_sigmoid=True),
+            ValueError,
+            r'class_counts=\[1, 2, 3\] .*expected two counts, \[samples of label 0, samples of label 1\]',
         ),
         (
             lambda: WeightedCrossEntropyLoss(use_sigmoid=True, no_object_weight=0.1),
@@ -494,8 +531,7 @@ def whole_batch(world_size):
     images, _ = batch((2 * world_size, 3, 25), seed=5)
     _, target = batch((2 * world_size, CHANNELS, 25), seed=6)
     target[0, :, 5:] = 255
-    if world_size > 2:
-        target[-2:] = 255
+    target[-2:] = 255
     return images, target
 
 
@@ -516,7 +552,6 @@ def ranks_train(rank, world_size, name, options):
     return train(DistributedDataParallel(model()), make(name, **options), images[part], target[part])
 
 
-@pytest.mark.parametrize('ranks', ['two_ranks', 'four_ranks'])
 @pytest.mark.parametrize(
     ('name', 'options'),
     [
@@ -527,12 +562,9 @@ def ranks_train(rank, world_size, name, options):
         ('focal', {}),
     ],
 )
-def test_ranks_equal_one_process_with_the_whole_batch(ranks, name, options, request):
-    if request.node.callspec.params['_way'] == 'blocks':
-        pytest.skip('the ranks are processes of their own')
-    ranks = request.getfixturevalue(ranks)
-    answers = ranks.run(ranks_train, name, options)
-    values, gradients, running = train(model(), make(name, **options), *whole_batch(ranks.world_size))
+def test_ranks_equal_one_process_with_the_whole_batch(four_ranks, name, options):
+    answers = four_ranks.run(ranks_train, name, options)
+    values, gradients, running = train(model(), make(name, **options), *whole_batch(four_ranks.world_size))
     assert torch.tensor([answer[0] for answer in answers]).mean(0).tolist() == pytest.approx(values)
     for _, rank_gradients, rank_running in answers:
         assert rank_gradients == pytest.approx(gradients)

@@ -23,7 +23,7 @@ from mmrecall.analysis.benchmark.baselines import (
 )
 from mmrecall.analysis.benchmark.cuda_graph import CannotCaptureError, graph_seconds
 from mmrecall.analysis.benchmark.figures import draw_loss_costs, draw_scaling
-from mmrecall.analysis.benchmark.inputs import SHAPES, LossInput, Shape, make_input, read_shapes
+from mmrecall.analysis.benchmark.inputs import SHAPES, LossInput, Shape, as_entries, make_input, read_shapes
 from mmrecall.analysis.benchmark.measure import copy_bandwidth, peak_bytes, roofline_seconds, seconds_of
 from mmrecall.analysis.benchmark.results import Measurement, Timing, measurement_markdown, table_rows
 from mmrecall.analysis.benchmark.scaling import find_scaling, fit_slope, scaling_markdown, scaling_shapes
@@ -93,6 +93,22 @@ def test_a_batch_is_mostly_right_has_a_tail_and_ignores_pixels_alone(shape):
     assert 0.5 < (given.logits.argmax(1) == given.target)[valid].double().mean() < 0.95
     assert given.counts[0] == 100 * given.counts[-1]
     assert (make_input(shape, torch.float32, 'cpu').logits == given.logits).all()
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 40, 24), (30, 7)])
+@pytest.mark.parametrize('num_channels', [None, 1])
+def test_the_labels_of_sigmoids_say_of_every_class_whether_it_is_the_one(shape, num_channels):
+    whole = make_input(shape, torch.float32, 'cpu')
+    given = as_entries(whole, num_channels)
+    for channel in range(num_channels or shape[1]):
+        label = given.target[:, channel]
+        ignored = whole.target == whole.ignore_index
+        assert torch.equal(label == whole.ignore_index, ignored)
+        assert torch.equal(label == 1, whole.target == channel)
+        assert torch.equal(given.logits[:, channel], whole.logits[:, channel])
+    assert given.logits.shape == given.target.shape
+    assert not given.low_resolution
+    assert as_entries(make_input((1, 4, 16, 16), torch.float32, 'cpu', stride=2), num_channels).low_resolution
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrecall import losses
-from mmrecall.analysis.benchmark.inputs import LossInput
+from mmrecall.analysis.benchmark.inputs import LossInput, as_entries
 from mmrecall.analysis.benchmark.measure import Step
 from mmrecall.functional.backends import reference
 from mmrecall.functional.batch import Batch
@@ -21,6 +21,7 @@ from mmrecall.functional.statistics import ClassStatistics
 from mmrecall.upstream import require
 
 REFERENCE = 'F.cross_entropy'
+SIGMOID_REFERENCE = 'F.binary_cross_entropy_with_logits'
 COPY = 'copy of the logits'
 NAIVE = 'naive recall'
 # Measured by default on a GPU: no loss that takes a hundred times as long as the others.
@@ -62,6 +63,7 @@ def all_candidates() -> list[Candidate]:
         Candidate(COPY, 'PyTorch', lambda given: given.logits.clone),
         Candidate(NAIVE, 'PyTorch', _steps(_with_ignored(naive_recall))),
         Candidate('plain recall', 'mmrecall', _steps(_with_ignored(plain_recall))),
+        *_of_sigmoids(Candidate(SIGMOID_REFERENCE, 'PyTorch', _steps(_binary_cross_entropy))),
         *_losses_of_this_package(),
         _module('mmseg', 'CrossEntropyLoss'),
         _module('mmseg', 'CrossEntropyLoss', avg_non_ignore=True),
@@ -116,12 +118,14 @@ def _losses_of_this_package() -> Iterator[Candidate]:
         if name != cls.__name__:  # A loss may have a second name.
             continue
         for options in cls.variants:
-            needed = dict(class_counts=COUNTS) if 'class_counts' in inspect.signature(cls).parameters else {}
+            needs_counts = 'class_weight' in options or 'class_counts' in inspect.signature(cls).parameters
+            needed = dict(class_counts=COUNTS) if needs_counts else {}
             if 'alpha' in options:
                 needed['num_classes'] = CLASSES
-            # A scheme of class weights is no part of the name, because every variant of such a loss has one.
-            shown = {key: value for key, value in options.items() if key != 'class_weight'}
-            yield _module('mmrecall', name, {**options, **needed}, **shown)
+            # An option of every variant is no part of the name.
+            shown = {key: value for key, value in options.items() if not all(key in one for one in cls.variants)}
+            found = _module('mmrecall', name, {**options, **needed}, **shown)
+            yield from _of_sigmoids(found) if options.get('use_sigmoid') else [found]
 
 
 def naive_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
@@ -142,6 +146,20 @@ def plain_recall(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     return torch.dot(weights.to(sums.losses.dtype), sums.losses) / sums.support.sum()
 
 
+def _of_sigmoids(candidate: Candidate) -> Iterator[Candidate]:
+    """Yield a loss of sigmoids for all channels, as in a multi-label task, and for one, as in a binary task."""
+    yield candidate._replace(make_step=lambda given: candidate.make_step(as_entries(given)))
+    yield candidate._replace(
+        name=f'{candidate.name}, one channel', make_step=lambda given: candidate.make_step(as_entries(given, 1))
+    )
+
+
+def _binary_cross_entropy(given: LossInput) -> Loss:
+    """Return PyTorch's loss of floats that are at hand; it can ignore none, and takes those for label 0."""
+    labels = (given.target == 1).to(given.logits.dtype)
+    return lambda logits, _: F.binary_cross_entropy_with_logits(logits, labels)
+
+
 def _with_ignored(function: Callable[..., Tensor]) -> Callable[[LossInput], Loss]:
     return lambda given: partial(function, ignore_index=given.ignore_index)
 
@@ -155,7 +173,7 @@ def _steps(build: Callable[[LossInput], Loss], upsamples: bool = False) -> Calla
     def make_step(given: LossInput) -> Step:
         loss = build(given)
         logits = given.logits.detach().requires_grad_()
-        size = given.target.shape[1:] if given.low_resolution and not upsamples else None
+        size = given.label_size if given.low_resolution and not upsamples else None
         # A head interpolates and calls its losses under autocast. A step of a full size is the loss alone.
         autocast = given.low_resolution and logits.dtype != torch.float32
 

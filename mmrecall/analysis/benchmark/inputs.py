@@ -46,7 +46,8 @@ class LossInput(NamedTuple):
     logits: Tensor
     """(N, C) or (N, C, h, w)."""
     target: Tensor
-    """(N,) or (N, H, W) int64; a tenth of the pixels is ignored, and no sample of a classifier."""
+    """(N,) or (N, H, W) int64; a tenth of the pixels is ignored, and no sample of a classifier. Of `as_entries` in the
+    shape of the logits."""
     counts: list[int]
     """Training samples of every class, for the losses that need them."""
 
@@ -58,7 +59,12 @@ class LossInput(NamedTuple):
     @property
     def low_resolution(self) -> bool:
         """Whether the logits have to be interpolated to the size of the labels."""
-        return self.logits.shape[2:] != self.target.shape[1:]
+        return self.logits.shape[2:] != self.label_size
+
+    @property
+    def label_size(self) -> torch.Size:
+        """Height and width of the labels, if they are pixels."""
+        return self.target.shape[self.target.ndim - self.logits.ndim + 2 :]
 
     @property
     def ignore_index(self) -> int:
@@ -115,6 +121,18 @@ def make_input(shape: tuple[int, ...], dtype: torch.dtype, device: str, stride: 
         ignored = torch.rand(target.shape, generator=generator) < _IGNORED_SHARE
         found.target.masked_fill_(ignored.to(device), found.ignore_index)
     return found
+
+
+def as_entries(given: LossInput, num_channels: int | None = None) -> LossInput:
+    """Return the input of a sigmoid: labels 0 and 1 of every channel, or of the first ``num_channels`` alone.
+
+    What is ignored is ignored in all channels.
+    """
+    logits = given.logits[:, :num_channels].contiguous()
+    target = given.target.unsqueeze(1)
+    classes = torch.arange(logits.shape[1], device=target.device).reshape(-1, *[1] * (target.ndim - 2))
+    labels = torch.where(target == given.ignore_index, given.ignore_index, (target == classes).long())
+    return given._replace(logits=logits, target=labels, counts=given.counts[:num_channels])
 
 
 def make_labels(shape: tuple[int, ...], shares: Tensor, generator: torch.Generator) -> Tensor:

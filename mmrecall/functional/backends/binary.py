@@ -6,7 +6,7 @@ requested anew. There the pass goes through blocks that stay in the cache. With 
 m_1 the factors of its two cross entropies, and g_0 and g_1 the incoming gradients of their sums:
 
     losses     =  m_0 (max(z, 0) + a)  and  m_1 (max(-z, 0) + a)      where a = log(1 + e^-|z|)
-    gradient   =  g_0 m_0 sigma(z) - g_1 m_1 sigma(-z)
+    gradient   =  g_0 m_0 sigma(z) - g_1 m_1 sigma(-z)  =  (g_0 m_0 + g_1 m_1) sigma(z) - g_1 m_1
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..batch import Batch
-from ..binary import by_class, count_entries, cross_entropy_terms, loss_factors, shares_of
+from ..binary import (
+    by_class,
+    count_entries,
+    cross_entropy_terms,
+    loss_factors,
+    maps_to_count,
+    shares_of,
+    statistics_of_entries,
+)
 from ..compiling import is_compiling
 from ..statistics import ClassSums, full_precision, full_precision_of, sum_over_samples
 from .differentiation import has_plain_gradient, is_plain_backward
+from .huge_pages import empty_like_in_huge_pages
 
 # Entries of a block.
 _BLOCK = 2**17
@@ -58,11 +67,6 @@ def _sum(terms: tuple[Tensor, Tensor]) -> Tensor:
     return by_class(*(sum_over_samples(term) for term in terms))
 
 
-def _sum_of_block(tensor: Tensor) -> Tensor:
-    # a block is too short for rounding: float32 counts it exactly
-    return tensor.sum(dim=(0, 2)).double()
-
-
 def _sums_of_blocks(batch: Batch) -> ClassSums:
     logits, target, ignore_index, weight = batch[:4]
     # (N, C, P), where P is 1 for (N, C) logits
@@ -78,23 +82,24 @@ def _sums_of_blocks(batch: Batch) -> ClassSums:
 class _BlockSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, weight: Tensor | None, *options: Any) -> tuple[Tensor, ...]:
-        totals = [logits.new_zeros(2 * logits.shape[1], dtype=torch.float64) for _ in range(4)]
+        totals = logits.new_zeros(6, logits.shape[1], dtype=torch.float64)
         for _, block in _blocks(logits, target, weight, *options):
             shares = shares_of(block)
             scores = full_precision(block.logits)
-            either = F.softplus(-scores.abs())
+            either = F.softplus(scores.abs().neg_())
             negative, positive = loss_factors(block, shares)
             terms = negative * scores.clamp(min=0).add_(either), positive * scores.neg().clamp_(min=0).add_(either)
-            support, predicted, true_positives = count_entries(block, shares, _sum_of_block)
-            assert predicted is not None
-            losses = by_class(*(_sum_of_block(term) for term in terms))
-            for total, one in zip(totals, (losses, support, predicted, true_positives), strict=True):
-                total += one
+            # a block is too short for rounding: float32 counts it exactly
+            totals += torch.stack([one.sum(dim=(0, 2)) for one in (*maps_to_count(block, shares), *terms)])
+        counts = statistics_of_entries(*totals[:4])
+        losses = by_class(*totals[4:]).to(full_precision_of(logits.dtype))
         ctx.save_for_backward(logits, target, weight)
         ctx.options = options
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*totals[1:])
-        return totals[0].to(full_precision_of(logits.dtype), copy=True), *totals[1:]
+        assert counts.predicted is not None
+        assert counts.true_positives is not None
+        ctx.mark_non_differentiable(counts.support, counts.predicted, counts.true_positives)
+        return losses, counts.support, counts.predicted, counts.true_positives
 
     @staticmethod
     def backward(ctx: Any, incoming: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -108,15 +113,13 @@ class _BlockSums(torch.autograd.Function):
                 batch = _batch(logits, target, weight, *ctx.options)
                 sums = _sum(cross_entropy_terms(batch, shares_of(batch))).to(incoming.dtype)
             return torch.autograd.grad(sums, logits, incoming, create_graph=create_graph)[0], *[None] * 4
-        gradient = torch.empty_like(logits)
+        gradient = empty_like_in_huge_pages(logits)
         by_label = incoming.reshape(-1, 2, 1).unbind(1)
         for at, block in _blocks(logits, target, weight, *ctx.options):
-            factors = loss_factors(block, shares_of(block))
-            negative, positive = (factor * one for factor, one in zip(factors, by_label, strict=True))
-            scores = full_precision(block.logits)
-            negative *= torch.sigmoid(scores)
-            positive *= torch.sigmoid(-scores)
-            gradient[at] = negative.sub_(positive)
+            negative, positive = loss_factors(block, shares_of(block))
+            positive = positive * by_label[1]
+            both = torch.addcmul(positive, negative, by_label[0])
+            gradient[at] = both.mul_(torch.sigmoid(full_precision(block.logits))).sub_(positive)
         return gradient, *[None] * 4
 
 
