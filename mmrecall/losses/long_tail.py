@@ -230,7 +230,7 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
 
 
 class BalancedLogitVariationLoss(_CountsCrossEntropy):
-    """Balanced logit variation: cross entropy of z_c + min(|delta|, 1) s_c, with delta from N(0, sigma) for each logit.
+    """Balanced logit variation: cross entropy of ``z_c + min(|delta|, 1) s_c``, delta from N(0, sigma) for each logit.
 
     Wang et al., CVPR 2023, with s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the
     noise of its logits in training, up to 1. A class without training samples has the scale 1. sigma = 0 is cross

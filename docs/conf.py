@@ -1,0 +1,74 @@
+"""Settings of the documentation site, which `make docs` builds.
+
+The source folder is the repository, so that the pages' relative links hold on the site as on GitHub; a link to a file
+that is no page, a config or a log, becomes a download.
+"""
+
+import contextlib
+import io
+import os
+import runpy
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+from docutils import nodes
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import mmrecall
+
+project = 'mmrecall'
+author = 'The mmrecall developers'
+release = mmrecall.__version__
+
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
+root_doc = 'docs/index'
+include_patterns = ['docs/**.md', 'README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'configs/*/README.md']
+# not searched
+exclude_patterns = ['.*', 'build', 'data', 'tests', 'work_dirs']
+
+# anchors as GitHub makes them; a link to one that is missing is a warning
+myst_heading_anchors = 6
+
+# `name` in a docstring is a link where it names something on the page, and code otherwise
+default_role = 'py:obj'
+autodoc_default_options = {'members': True, 'show-inheritance': True}
+autodoc_member_order = 'bysource'
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 100
+python_use_unqualified_type_names = True
+
+html_theme = 'furo'
+html_title = f'mmrecall {release}'
+html_static_path = ['_static']
+html_css_files = ['site.css']
+html_additional_pages = {'index': 'to_first_page.html'}
+templates_path = ['_templates']
+
+
+class CommandHelp(SphinxDirective):
+    """The text that a command, a path from the root of the repository, prints with ``--help``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Run the command in this process, where PyTorch is imported already."""
+        path = Path(self.env.srcdir) / self.arguments[0]
+        self.env.note_dependency(path)
+        with (
+            patch.object(sys, 'argv', [self.arguments[0], '--help']),
+            patch.dict(os.environ, COLUMNS='100'),
+            contextlib.redirect_stdout(io.StringIO()) as output,
+            contextlib.suppress(SystemExit),
+        ):
+            runpy.run_path(str(path), run_name='__main__')
+        text = output.getvalue()
+        return [nodes.literal_block(text, text, language='text')]
+
+
+def setup(app: Sphinx) -> None:
+    """Add the directive above; show Mermaid's diagrams as text, because its script would come from elsewhere."""
+    app.add_directive('command-help', CommandHelp)
+    app.add_lexer('mermaid', TextLexer)
