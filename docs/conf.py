@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 import mmrecall
 
 project = 'mmrecall'
-author = 'The mmrecall developers'
+author = copyright = 'The mmrecall developers'
 release = mmrecall.__version__
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
@@ -31,13 +31,17 @@ exclude_patterns = ['.*', 'build', 'data', 'tests', 'work_dirs']
 
 # anchors as GitHub makes them; a link to one that is missing is a warning
 myst_heading_anchors = 6
+# Markdown that GitHub knows nothing of: a line that begins with % would be left out
+myst_disable_syntax = ['myst_line_comment', 'myst_block_break', 'myst_target']
+# `--option` stays two hyphens
+smartquotes = False
 
 # `name` in a docstring is a link where it names something on the page, and code otherwise
 default_role = 'py:obj'
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 autodoc_member_order = 'bysource'
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 100
+python_maximum_signature_line_length = 120
 python_use_unqualified_type_names = True
 
 html_theme = 'furo'
@@ -68,7 +72,20 @@ class CommandHelp(SphinxDirective):
         return [nodes.literal_block(text, text, language='text')]
 
 
+def nearest_public(base: object) -> object:
+    """Return a base class, or for a private one the first public class that it derives from."""
+    if not isinstance(base, type):  # `NamedTuple` is a function
+        return base
+    return next(cls for cls in base.__mro__ if not cls.__name__.startswith('_'))
+
+
+def name_public_bases(app: Sphinx, name: str, cls: type, options: dict, bases: list[object]) -> None:
+    """Replace private bases in what a class is said to derive from."""
+    bases[:] = map(nearest_public, bases)
+
+
 def setup(app: Sphinx) -> None:
-    """Add the directive above; show Mermaid's diagrams as text, because its script would come from elsewhere."""
+    """Add what is above; show Mermaid's diagrams as text, because its script would come from elsewhere."""
+    app.connect('autodoc-process-bases', name_public_bases)
     app.add_directive('command-help', CommandHelp)
     app.add_lexer('mermaid', TextLexer)

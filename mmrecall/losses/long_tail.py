@@ -33,7 +33,7 @@ class LDAMLoss(ClassWeightedLoss):
         beta: as in `WeightedCrossEntropyLoss`.
         normalizer: as in `WeightedCrossEntropyLoss`.
         classes: the class names in order, for weights by name.
-        num_classes: C.
+        num_classes: C, the number of classes.
         common: ``power``, ``min_weight`` and ``max_weight`` as in `WeightedCrossEntropyLoss`, and those of `BaseLoss`.
 
     Raises:
@@ -166,7 +166,7 @@ class LogitAdjustedLoss(_CountsCrossEntropy):
             ``avg_factor`` stands in if it is passed; ``'weight'``, the number of valid samples (their label mass, if
             labels are soft).
         classes: the class names in order, compared with those of a file of class counts.
-        num_classes: C.
+        num_classes: C, the number of classes.
         common: those of `BaseLoss`.
 
     Raises:
@@ -245,7 +245,7 @@ class BalancedLogitVariationLoss(_CountsCrossEntropy):
         sigma: standard deviation of delta, at least 0. With 4, the authors', four of five draws are clamped to 1.
         normalizer: as in `LogitAdjustedLoss`.
         classes: the class names in order, compared with those of a file of class counts.
-        num_classes: C.
+        num_classes: C, the number of classes.
         common: those of `BaseLoss`.
 
     Raises:
