@@ -33,11 +33,10 @@ exclude_patterns = ['.*', 'build', 'data', 'tests', 'work_dirs']
 myst_heading_anchors = 6
 # Markdown that GitHub knows nothing of: a line that begins with % would be left out
 myst_disable_syntax = ['myst_line_comment', 'myst_block_break', 'myst_target']
-# `--option` stays two hyphens
-smartquotes = False
 
 # `name` in a docstring is a link where it names something on the page, and code otherwise
 default_role = 'py:obj'
+napoleon_custom_sections = ['Shape']
 autodoc_default_options = {'members': True, 'show-inheritance': True}
 autodoc_member_order = 'bysource'
 autodoc_preserve_defaults = True
@@ -69,7 +68,7 @@ class CommandHelp(SphinxDirective):
         ):
             runpy.run_path(str(path), run_name='__main__')
         text = output.getvalue()
-        return [nodes.literal_block(text, text, language='text')]
+        return [nodes.literal_block(text, text, language='text', classes=['command-help'])]
 
 
 def nearest_public(base: object) -> object:
