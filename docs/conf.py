@@ -14,7 +14,9 @@ from unittest.mock import patch
 
 from docutils import nodes
 from pygments.lexers.special import TextLexer
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 import mmrecall
@@ -34,7 +36,7 @@ myst_heading_anchors = 6
 # Markdown that GitHub knows nothing of: a line that begins with % would be left out
 myst_disable_syntax = ['myst_line_comment', 'myst_block_break', 'myst_target']
 
-# `name` in a docstring is a link where it names something on the page, and code otherwise
+# `name` in a docstring is a link where it names something of the reference, and code otherwise
 default_role = 'py:obj'
 napoleon_custom_sections = ['Shape']
 autodoc_default_options = {'members': True, 'show-inheritance': True}
@@ -83,8 +85,18 @@ def name_public_bases(app: Sphinx, name: str, cls: type, options: dict, bases: l
     bases[:] = map(nearest_public, bases)
 
 
+def find_class(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Node) -> nodes.Node | None:
+    """Find the class of a name such as `RecallLoss` or `mmrecall.RecallLoss` in whichever module it is documented."""
+    package, _, name = node['reftarget'].rpartition('.')
+    if node['refdomain'] != 'py' or package not in ('', 'mmrecall') or not name[:1].isupper():
+        return None
+    node['refspecific'] = True  # searches all modules
+    return env.get_domain('py').resolve_xref(env, node['refdoc'], app.builder, node['reftype'], name, node, text)
+
+
 def setup(app: Sphinx) -> None:
     """Add what is above; show Mermaid's diagrams as text, because its script would come from elsewhere."""
+    app.connect('missing-reference', find_class)
     app.connect('autodoc-process-bases', name_public_bases)
     app.add_directive('command-help', CommandHelp)
     app.add_lexer('mermaid', TextLexer)
