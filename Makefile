@@ -7,6 +7,8 @@
 # make test-openmmlab      the suite on the stock packages; compiles mmcv the first time
 # make test-matrix         the suite on all that is tested: stock, and the forks on an older, this and a newer PyTorch
 # make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
+# make docs                the documentation site in build/site, which opens from disk; a warning, such as a link to a
+#                          page or heading that is missing, is an error
 # make lint                ruff, mypy and import-linter
 # PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11; the newest PyTorch:
 #                          from 3.11); make clean first
@@ -19,7 +21,7 @@ NEWEST := test-onedl-torch-2.15
 # two processes; a file stays in one, because its tests share what they have set up; in the order of tests/conftest.py
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-classification results test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix lint format clean
+.PHONY: demo demo-classification results test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix docs lint format clean
 
 demo: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/segmentation.py $(DEMO_ARGS)
@@ -60,6 +62,17 @@ test-matrix: test test-openmmlab $(NEWEST) $(OLDEST)
 
 test-slurm: $(ONEDL)/.ready
 	$(ONEDL)/bin/python -m pytest -m slurm tests/slurm
+
+# the folder comes first on the path: MyST takes an older markdown-it-py than the environment has
+docs: $(ONEDL)/docs/.ready
+	rm -rf build/site
+	PYTHONPATH=$(CURDIR)/$(ONEDL)/docs $(ONEDL)/bin/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site
+	@echo "build/site/index.html"
+
+$(ONEDL)/docs/.ready: requirements/docs.txt $(ONEDL)/.ready
+	rm -rf $(@D)
+	$(ONEDL)/bin/python -m pip install --quiet --no-deps --require-hashes --target $(@D) -r requirements/docs.txt
+	touch $@
 
 lint: $(ONEDL)/.ready
 	$(ONEDL)/bin/ruff check .

@@ -39,7 +39,7 @@ def confusion_matrix(pairs: Iterable[tuple[Array, Array]], num_classes: int, ign
 
     Args:
         pairs: truth and prediction of each image, integer arrays of the same shape.
-        num_classes: C.
+        num_classes: C, the number of classes.
         ignore_index: pixels of this true class are left out.
 
     Raises:

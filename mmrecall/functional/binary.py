@@ -156,6 +156,6 @@ def weights_by_label(weights: Tensor, num_channels: int) -> Tensor:
     Args:
         weights: of one channel those of label 0 and label 1, (2,); of several those of their label 1, (C,), beside
             which label 0 weighs 1, as with ``pos_weight`` of `torch.nn.functional.binary_cross_entropy_with_logits`.
-        num_channels: C.
+        num_channels: C, the number of channels.
     """
     return weights if num_channels == 1 else by_class(torch.ones_like(weights), weights)

@@ -152,12 +152,12 @@ def balanced_logit_variation_loss(
     upsample: str | None = None,
     align_corners: bool = False,
 ) -> Tensor:
-    """Balanced logit variation: cross entropy of z_c + min(|delta|, 1) s_c, with delta from N(0, sigma) for each logit.
+    """Balanced logit variation: cross entropy of ``z_c + min(|delta|, 1) s_c``, delta from N(0, sigma) for each logit.
 
     Wang et al., CVPR 2023. s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the noise of
-    its logits, up to 1. With sigma = 4, theirs, |delta| is above 1 in four of five draws. sigma = 0 is cross entropy. A
-    class without training samples has the scale 1. Each call draws new noise, so this is the loss of a training step;
-    outside training take `weighted_cross_entropy`.
+    its logits, up to 1. With sigma = 4, theirs, ``|delta|`` is above 1 in four of five draws. sigma = 0 is cross
+    entropy. A class without training samples has the scale 1. Each call draws new noise, so this is the loss of a
+    training step; outside training take `weighted_cross_entropy`.
 
     The noise is drawn by ``torch.Tensor.normal_`` in float32, or in float64 if the logits are, in the memory format of
     the logits, and becomes the noisy logits in place: one more map of the size of the logits.

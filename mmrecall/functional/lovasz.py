@@ -27,7 +27,7 @@ def lovasz_softmax_loss(
 ) -> Tensor:
     """Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
 
-    Berman et al., CVPR 2018, equations 8 and 9 and algorithm 1: the errors |1[y_n = c] - p_n(c)| of class c, in
+    Berman et al., CVPR 2018, equations 8 and 9 and algorithm 1: the errors ``|1[y_n = c] - p_n(c)|`` of class c, in
     descending order, each times the growth of 1 - IoU when that sample becomes wrong too. With class weights w it is
     the weighted mean, sum of w_c l_c / sum of w_c over the classes that are averaged.
 

@@ -91,7 +91,7 @@ def lifted_structure_loss(features: Tensor, labels: Tensor, *, margin: float = 1
     """Lifted structure loss: every pair of one class against all images of other classes in the batch.
 
     Oh Song et al., "Deep metric learning via lifted structured feature embedding", CVPR 2016, equation 4:
-    1 / (2 |P|) · Σ over the pairs (i, j) of one class, P, of max(0, J_ij)², with
+    ``1 / (2 |P|)`` · Σ over the pairs (i, j) of one class, P, of max(0, J_ij)², with
     J_ij = log(Σ_k exp(margin - D_ik) + Σ_l exp(margin - D_jl)) + D_ij, where k and l are the images of other classes
     than i and j, and D is the Euclidean distance. 0 for a batch without such a pair, and for one of a single class.
 

@@ -157,7 +157,7 @@ def sum_and_count(
         bins: (N, ...) labels of `labels_with_ignore_bin`.
         losses: (N, ...) to sum, or None.
         is_hit: (N, ...) booleans to count, or None.
-        num_classes: C.
+        num_classes: C, the number of classes.
 
     Returns:
         (C,) int64 counts of samples and of hits, and (C,) sums in the dtype of the losses; None for what was None.

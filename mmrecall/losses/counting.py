@@ -36,7 +36,7 @@ def count_classes(
     Args:
         data: batches, or items, that are arrays or tensors of integer labels, or lists of integers; pairs
             (images, labels); or dicts with ``'labels'``. One array of all labels, too.
-        num_classes: C.
+        num_classes: C, the number of classes.
         ignore_index: label that is not counted.
         labels: where the labels are in batches of another form: the key of a dict, the index of a tuple, or a
             function of the batch.

@@ -33,7 +33,7 @@ class LDAMLoss(ClassWeightedLoss):
         beta: as in `WeightedCrossEntropyLoss`.
         normalizer: as in `WeightedCrossEntropyLoss`.
         classes: the class names in order, for weights by name.
-        num_classes: C.
+        num_classes: C, the number of classes.
         common: ``power``, ``min_weight`` and ``max_weight`` as in `WeightedCrossEntropyLoss`, and those of `BaseLoss`.
 
     Raises:
@@ -166,7 +166,7 @@ class LogitAdjustedLoss(_CountsCrossEntropy):
             ``avg_factor`` stands in if it is passed; ``'weight'``, the number of valid samples (their label mass, if
             labels are soft).
         classes: the class names in order, compared with those of a file of class counts.
-        num_classes: C.
+        num_classes: C, the number of classes.
         common: those of `BaseLoss`.
 
     Raises:
@@ -230,7 +230,7 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
 
 
 class BalancedLogitVariationLoss(_CountsCrossEntropy):
-    """Balanced logit variation: cross entropy of z_c + min(|delta|, 1) s_c, with delta from N(0, sigma) for each logit.
+    """Balanced logit variation: cross entropy of ``z_c + min(|delta|, 1) s_c``, delta from N(0, sigma) for each logit.
 
     Wang et al., CVPR 2023, with s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the
     noise of its logits in training, up to 1. A class without training samples has the scale 1. sigma = 0 is cross
@@ -245,7 +245,7 @@ class BalancedLogitVariationLoss(_CountsCrossEntropy):
         sigma: standard deviation of delta, at least 0. With 4, the authors', four of five draws are clamped to 1.
         normalizer: as in `LogitAdjustedLoss`.
         classes: the class names in order, compared with those of a file of class counts.
-        num_classes: C.
+        num_classes: C, the number of classes.
         common: those of `BaseLoss`.
 
     Raises:

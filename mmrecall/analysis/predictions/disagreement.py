@@ -73,7 +73,7 @@ class ComparedImage:
         path: path of its file.
         truth: (H, W) integer classes.
         predictions: (H, W) integer classes by each model.
-        num_classes: C.
+        num_classes: C, the number of classes.
         ignore_index: number in the truth of unlabelled pixels, which do not count.
 
     Example:

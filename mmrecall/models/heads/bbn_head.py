@@ -23,7 +23,7 @@ class BBNHead(LinearClsHead):
     For a `BBN` with `CumulativeLearningHook`. A loss is called twice a step, so a running recall moves twice.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: D, channels of one branch.
         options: ``loss``, ``topk``, ``cal_acc`` and ``init_cfg`` of mmpretrain's `LinearClsHead`. The accuracy is mixed
             as the loss is.

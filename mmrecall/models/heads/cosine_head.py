@@ -19,7 +19,7 @@ class CosineClsHead(LinearClsHead):
     while their order is right.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: channels of the features.
         init_cfg: by default, normal weights of about unit length, which has no effect on the logits but divides their
             gradient.

@@ -18,7 +18,7 @@ class FeatureLossClsHead(LinearClsHead):
     Prediction and checkpoint are those of a `LinearClsHead`.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: D, channels of the features.
         feature_loss: called with features (N, D) and class numbers (N,): ``dict(type='mmrecall.RangeLoss', …)`` or
             ``mmrecall.LiftedStructureLoss``.

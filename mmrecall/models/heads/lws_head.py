@@ -19,7 +19,7 @@ class LWSHead(LinearClsHead):
     and class-balanced sampling.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: D, channels of the features.
         options: ``loss``, ``topk``, ``cal_acc`` and ``init_cfg`` of mmpretrain's `LinearClsHead`.
 

@@ -24,7 +24,7 @@ class NearestClassMeanHead(ClsHead):
     predicted. The scores of `predict`, a softmax of these logits, are no probabilities; their order is right.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: D, channels of the features.
         distance: ``'cosine'`` or ``'euclidean'``.
         options: ``topk`` of mmpretrain's `ClsHead`.

@@ -30,7 +30,7 @@ class OLTRHead(ClsHead):
     hallucinator begins with the first stage's classifier. For the classifier `OLTR`.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: D, channels of the features.
         memory_loss_weight: of the memory's loss, at least 0; 0.01 in the authors' code. The pull on the centroids does
             not see it, as there.

@@ -27,7 +27,7 @@ class SDNHead(BaseModule):
     example, is ``feature_head=dict(loss=dict(type='CrossEntropyLoss'))``.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: channels of the features.
         feature_head: g; by default a `LinearClsHead` with ``mmrecall.RecallLoss(alpha=alpha)``.
         classifier_head: h; by default a `LinearClsHead` with ``mmrecall.WeightedCrossEntropyLoss('effective_number',

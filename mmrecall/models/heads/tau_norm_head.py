@@ -25,7 +25,7 @@ class TauNormHead(LinearClsHead):
     not be the test set, and the best is kept in the checkpoint.
 
     Args:
-        num_classes: C.
+        num_classes: C, the number of classes.
         in_channels: D, channels of the features.
         tau: at least 0, whatever a checkpoint says; by default the one that the loop chooses.
         options: of mmpretrain's `LinearClsHead`.

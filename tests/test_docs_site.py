@@ -1,0 +1,28 @@
+"""The API reference of the site; `make docs` checks its pages, links and anchors."""
+
+import importlib
+import re
+
+import pytest
+
+pytest.importorskip('mmseg.datasets')
+pytest.importorskip('mmpretrain.models')
+
+from mmrecall import registry
+
+
+def documented_names(module):
+    """Return the names of which autodoc makes entries."""
+    defined_here = [name for name, value in vars(module).items() if getattr(value, '__module__', '') == module.__name__]
+    return getattr(module, '__all__', defined_here)
+
+
+def test_the_api_reference_has_every_class_that_a_config_can_name(repository):
+    pages = ''.join(page.read_text(encoding='utf-8') for page in (repository / 'docs' / 'api').glob('*.md'))
+    modules = [importlib.import_module(name) for name in re.findall(r'automodule:: (\S+)', pages)]
+    documented = {name for module in modules for name in documented_names(module)}
+    registries = [one for one in vars(registry).values() if isinstance(one, registry.Registry)]
+    classes = {name: cls for one in registries for name, cls in one.module_dict.items()}
+    ours = {name for name, cls in classes.items() if cls.__module__.startswith('mmrecall.')}
+    assert ours
+    assert ours - documented == set()
