@@ -77,6 +77,12 @@ COLUMNS = {
     'pixel accuracy': Column('aAcc'),
     'IoU, rare': Column('mIoU_rare'),
     'accuracy, rare': Column('mAcc_rare'),
+    'IoU, pedestrians': Column('IoU Pedestrian'),
+    'recall, pedestrians': Column('Acc Pedestrian'),
+    'mean AP': Column('multi-label/mAP'),
+    'mean precision': Column('multi-label/precision'),
+    'mean recall': Column('multi-label/recall'),
+    'mean F1': Column('multi-label/f1-score'),
     'top-1': Column('shot/top1'),
     'top-5': Column('shot/top5'),
     'many': Column('shot/many'),
@@ -125,6 +131,9 @@ def _last_evaluation(path: Path) -> dict[str, float]:
         raise ValueError(f'{path}: got no evaluation; expected the log of a training that was evaluated at its end')
     metrics = {name: float(value) for name, value in re.findall(r'(\S+): ([\d.]+)', found[-1])}
     tables = read_log(path).tables
+    if tables:
+        by_class = tables[-1].stack()
+        metrics |= {f'{metric} {name}': value for (name, metric), value in by_class.items()}
     if tables and set(RARE) <= set(tables[-1].index):
         metrics |= tables[-1].loc[RARE, ['IoU', 'Acc']].mean().rename('m{}_rare'.format).to_dict()
     return metrics
