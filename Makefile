@@ -80,8 +80,8 @@ package-onedl: $(ONEDL)/.ready
 package-openmmlab: $(OPENMMLAB)/.ready
 	$(OPENMMLAB)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py mmcv mmsegmentation mmpretrain $(SHARED)
 
-# what both families need beside what they require: mmseg imports ftfy, the headless OpenCV is not the one they name
-SHARED := torchvision opencv-python-headless ftfy
+# what both families import beside what they require, and the headless OpenCV in place of the one that they name
+SHARED := torchvision opencv-python-headless ftfy setuptools
 
 .venv/package/.ready: requirements/build.txt requirements/package.txt
 	rm -rf $(@D)

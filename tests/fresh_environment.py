@@ -44,7 +44,7 @@ def new_environment(folder: Path, wheel: Path, packages: list[str]) -> Path:
     pip = [sys.executable, '-m', 'pip', '--isolated', 'install', '--quiet', '--no-index', '--no-deps']
     subprocess.run([*pip, '--target', there, wheel.resolve()], check=True)
     for name in {Path(file).parts[0] for package in installed(packages) for file in package.files}:
-        if name not in ('..', '__pycache__') and not (there / name).exists():
+        if name not in ('..', '__pycache__'):
             (there / name).symlink_to(here / name)
     return folder / 'bin' / 'python'
 

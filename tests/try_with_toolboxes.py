@@ -10,7 +10,7 @@ from mmengine.utils import get_installed_path
 import mmrecall
 
 PACKAGE = Path(get_installed_path('mmrecall'))
-assert PACKAGE == Path(mmrecall.__file__).parent
+assert Path(mmrecall.__file__).parent == PACKAGE
 assert PACKAGE.is_relative_to(sys.prefix), PACKAGE
 
 # Data, both trainings and their tests, a table and a picture: all with the configs and tools of the wheel.
