@@ -75,13 +75,10 @@ package: .venv/package/.ready $(ONEDL)/.ready
 	$(ONEDL)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_torch_alone.py torch numpy
 
 package-onedl: $(ONEDL)/.ready
-	$(ONEDL)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py onedl-mmcv onedl-mmsegmentation onedl-mmpretrain $(SHARED)
+	$(ONEDL)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py
 
 package-openmmlab: $(OPENMMLAB)/.ready
-	$(OPENMMLAB)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py mmcv mmsegmentation mmpretrain $(SHARED)
-
-# what both families import beside what they require, and the headless OpenCV in place of the one that they name
-SHARED := torchvision opencv-python-headless ftfy setuptools
+	$(OPENMMLAB)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py
 
 .venv/package/.ready: requirements/build.txt requirements/package.txt
 	rm -rf $(@D)

@@ -1,10 +1,10 @@
 """Run a script where a wheel is installed, as a user of it would: in an empty folder, with a new environment.
 
-The environment has the named packages of this interpreter's, and what they require, as links to save the gigabytes of
-PyTorch. What writes through a link changes this interpreter's own packages: pip is done before the first link is made,
-and the new environment has no pip. Environment and folder are removed at the end.
+The environment has the named packages of this interpreter's, and what they require, or else all of them, as links to
+save the gigabytes of PyTorch. What writes through a link changes this interpreter's own packages: pip is done before
+the first link is made, and the new environment has no pip. Environment and folder are removed at the end.
 
-Example: python tests/fresh_environment.py dist/mmrecall-0.2.0-py3-none-any.whl tests/try_with_torch_alone.py torch numpy
+Example: python tests/fresh_environment.py dist/*.whl tests/try_with_torch_alone.py torch numpy
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import venv
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -24,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('wheel', type=Path)
     parser.add_argument('script', type=Path)
-    parser.add_argument('packages', nargs='+')
+    parser.add_argument('packages', nargs='*')
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix='mmrecall-') as folder:
         python = new_environment(Path(folder) / 'environment', arguments.wheel, arguments.packages)
@@ -43,13 +43,19 @@ def new_environment(folder: Path, wheel: Path, packages: list[str]) -> Path:
     # --isolated: settings of the user could name places with other wheels; --no-deps: nothing but this one
     pip = [sys.executable, '-m', 'pip', '--isolated', 'install', '--quiet', '--no-index', '--no-deps']
     subprocess.run([*pip, '--target', there, wheel.resolve()], check=True)
-    for name in {Path(file).parts[0] for package in installed(packages) for file in package.files}:
+    for name in {Path(file).parts[0] for package in borrowed(packages) for file in package.files}:
         if name not in ('..', '__pycache__'):
             (there / name).symlink_to(here / name)
     return folder / 'bin' / 'python'
 
 
-def installed(names: list[str]) -> list[Distribution]:
+def borrowed(names: list[str]) -> list[Distribution]:
+    """Return the packages that are linked: never pip, nor this project as it is installed here."""
+    found = with_requirements(names) if names else distributions()
+    return [package for package in found if package.metadata['Name'] not in ('pip', 'mmrecall')]
+
+
+def with_requirements(names: list[str]) -> list[Distribution]:
     """Return packages and, as far as this environment has them, all that they require."""
     found = {name: distribution(name) for name in names}
     required = [requirement for package in found.values() for requirement in package.requires or ()]
