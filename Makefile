@@ -9,6 +9,9 @@
 # make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
 # make docs                the documentation site in build/site, which opens from disk; a warning, such as a link to a
 #                          page or heading that is missing, is an error
+# make package             wheel and sdist in dist/, checked; the wheel tried beside PyTorch and NumPy alone
+# make package-onedl       the wheel tried beside the maintained forks: the demo, with few scenes; after make package
+# make package-openmmlab   the same beside the stock packages
 # make lint                ruff, mypy and import-linter
 # PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11; the newest PyTorch:
 #                          from 3.11); make clean first
@@ -21,7 +24,8 @@ NEWEST := test-onedl-torch-2.15
 # two processes; a file stays in one, because its tests share what they have set up; in the order of tests/conftest.py
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-classification results test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix docs lint format clean
+.PHONY: demo demo-classification results test test-suite test-gpu-kernels test-mmdet test-openmmlab test-matrix test-slurm docs \
+  package package-onedl package-openmmlab lint format clean
 
 demo: $(ONEDL)/.ready
 	$(ONEDL)/bin/python tools/demo/segmentation.py $(DEMO_ARGS)
@@ -74,6 +78,27 @@ $(ONEDL)/docs/.ready: requirements/docs.txt $(ONEDL)/.ready
 	$(ONEDL)/bin/python -m pip install --quiet --no-deps --require-hashes --target $(@D) -r requirements/docs.txt
 	touch $@
 
+# The wheel is built from the sdist. Project links and an address of the authors do not exist yet.
+package: .venv/package/.ready $(ONEDL)/.ready
+	rm -rf dist
+	.venv/package/bin/python -m build --no-isolation .
+	.venv/package/bin/check-wheel-contents dist/*.whl
+	.venv/package/bin/twine check --strict dist/*
+	.venv/package/bin/pyroma --min=10 --skip-tests Url,AuthorEmail dist/*.tar.gz
+	$(ONEDL)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_torch_alone.py torch numpy
+
+package-onedl: $(ONEDL)/.ready
+	$(ONEDL)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py
+
+package-openmmlab: $(OPENMMLAB)/.ready
+	$(OPENMMLAB)/bin/python tests/fresh_environment.py dist/*.whl tests/try_with_toolboxes.py
+
+.venv/package/.ready: requirements/build.txt requirements/package.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/build.txt -r requirements/package.txt
+	touch $@
+
 lint: $(ONEDL)/.ready
 	$(ONEDL)/bin/ruff check .
 	$(ONEDL)/bin/ruff format --check .
@@ -101,17 +126,17 @@ define install_onedl
 	touch $@
 endef
 
-$(ONEDL)/.ready: requirements/onedl-packages.txt requirements/torch-2.12.txt requirements/demo.txt requirements/report.txt requirements/test.txt requirements/lint.txt pyproject.toml
+$(ONEDL)/.ready: requirements/build.txt requirements/onedl-packages.txt requirements/torch-2.12.txt requirements/demo.txt requirements/report.txt requirements/test.txt requirements/lint.txt pyproject.toml
 	$(install_onedl)
 
-.venv/onedl-torch-%/.ready: requirements/onedl-packages.txt requirements/torch-%.txt requirements/demo.txt requirements/report.txt requirements/test.txt pyproject.toml
+.venv/onedl-torch-%/.ready: requirements/build.txt requirements/onedl-packages.txt requirements/torch-%.txt requirements/demo.txt requirements/report.txt requirements/test.txt pyproject.toml
 	$(install_onedl)
 
-$(OPENMMLAB)/.ready: requirements/openmmlab.txt requirements/mmcv.txt requirements/demo.txt requirements/report.txt requirements/test.txt pyproject.toml
+$(OPENMMLAB)/.ready: requirements/build.txt requirements/openmmlab.txt requirements/mmcv.txt requirements/demo.txt requirements/report.txt requirements/test.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info[:2] <= (3, 11) or sys.exit("Python %d.%d: the stock packages need 3.10 or 3.11; call make with PYTHON=python3.11" % sys.version_info[:2])'
 	rm -rf $(OPENMMLAB)
 	$(PYTHON) -m venv $(OPENMMLAB)
-	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/openmmlab.txt -r requirements/demo.txt -r requirements/report.txt -r requirements/test.txt
+	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/build.txt -r requirements/openmmlab.txt -r requirements/demo.txt -r requirements/report.txt -r requirements/test.txt
 	@echo "mmcv is compiled now unless pip has it cached: about 8 minutes on two cores"
 	MMCV_WITH_OPS=1 FORCE_CUDA=0 $(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation --require-hashes -r requirements/mmcv.txt
 	$(OPENMMLAB)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .

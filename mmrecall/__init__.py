@@ -11,7 +11,7 @@ from . import functional, losses
 from .losses import *  # noqa: F403
 from .upstream import missing, require
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['functional', 'losses', *losses.__all__]
 
 _PARTS = ('registry', 'models', 'engine', 'datasets', 'evaluation')

@@ -6,6 +6,7 @@ import pytest
 from commands import run
 
 FILES = (
+    'build',
     'demo',
     'docs',
     'lint',
@@ -13,6 +14,7 @@ FILES = (
     'mmcv',
     'onedl-packages',
     'openmmlab',
+    'package',
     'report',
     'test',
     'torch-2.12',
