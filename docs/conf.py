@@ -29,7 +29,7 @@ extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 root_doc = 'docs/index'
 include_patterns = ['docs/**.md', 'README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'configs/*/README.md']
 # not searched
-exclude_patterns = ['.*', 'build', 'data', 'tests', 'work_dirs']
+exclude_patterns = ['.*', 'build', 'data', 'dist', 'mmrecall', 'tests', 'work_dirs']
 
 # anchors as GitHub makes them; a link to one that is missing is a warning
 myst_heading_anchors = 6
