@@ -35,6 +35,7 @@ COMMANDS = {
     'export': Command('write a decoupled network as a stock mmpretrain classifier', 'mmengine.config'),
     'tau-normalize': Command('τ-normalise the classifier of a trained network', None),
     'make-long-tail': Command('write the list of a long-tailed subset of a training set', 'mmengine.config'),
+    'demo': Command('compare cross entropy and the recall loss on synthetic street scenes', 'mmseg'),
     'configs': Command('list the configs of this package, show one, or copy one', None),
 }
 

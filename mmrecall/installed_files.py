@@ -1,4 +1,4 @@
-"""The configs and tools of this package: in the folder ``.mim`` of an installed wheel, or beside the package in a clone."""
+"""The configs and tools of this package: in the folder ``.mim`` of a wheel, or beside the package in a clone."""
 
 from pathlib import Path
 
@@ -17,5 +17,5 @@ def installed_folder(name: str) -> Path:
     for place in places:
         if (place / _MARK).is_file() and (place / name).is_dir():
             return place / name
-    looked = ' and '.join(str(place / name) for place in places)
+    looked = ' nor '.join(str(place / name) for place in places)
     raise FileNotFoundError(f'mmrecall is installed without its {name}: got neither {looked}; install its wheel again')

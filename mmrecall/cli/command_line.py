@@ -1,6 +1,7 @@
 """Command lines: a command is run with the words that were typed."""
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -28,7 +29,7 @@ def run_command(command: ModuleType, words: Sequence[str], typed: str, program: 
 
 def run_tool(command: ModuleType) -> None:
     """Run a command as a script of the folder ``tools``, with the words of this process."""
-    run_command(command, sys.argv[1:], f'python {sys.argv[0]}')
+    run_command(command, sys.argv[1:], f'python {os.path.relpath(sys.argv[0])}')
 
 
 def typed_command() -> str:

@@ -20,7 +20,9 @@ _BASES = '_base_'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    actions = parser.add_subparsers(title='actions', required=True, metavar='ACTION', dest='action')
+    actions = parser.add_subparsers(
+        title='actions', required=True, metavar='ACTION', dest='action', help='mmrecall configs ACTION --help says more'
+    )
     action = actions.add_parser('list', help='print the names of the configs')
     action.add_argument(
         'pattern', metavar='PATTERN', nargs='?', default='', help='a part of the names, in which * is any text'

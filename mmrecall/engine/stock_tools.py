@@ -22,9 +22,7 @@ from mmrecall.upstream import TOOLBOXES, stock_tool
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
-def run_stock_tool(
-    name: str, arguments: Sequence[str], description: str = '', program: str | None = None
-) -> None:
+def run_stock_tool(name: str, arguments: Sequence[str], description: str = '', program: str | None = None) -> None:
     """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
 
     Checkpoints are read by `load_weights_only`, unless ``--trust-checkpoints`` is an argument, which is this command's.

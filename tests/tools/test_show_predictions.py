@@ -24,6 +24,8 @@ from mmrecall.analysis.predictions.trained_segmentors import (
     find_images,
 )
 from mmrecall.analysis.trained_runs import TrainedRun, find_runs
+from mmrecall.cli import show_predictions
+from mmrecall.cli.command_line import run_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = 'tools/analysis_tools/show_predictions.py'
@@ -260,8 +262,6 @@ def test_images_are_found_by_the_ends_of_their_paths():
 
 
 def test_bad_arguments_are_named(work_dirs, monkeypatch):
-    from mmrecall.cli import show_predictions
-
     def output(*arguments):
         monkeypatch.setattr('sys.argv', [TOOL, *map(str, arguments)])
         with pytest.raises(SystemExit) as exited:
