@@ -37,6 +37,7 @@ COMMANDS = {
     'make-long-tail': Command('write the list of a long-tailed subset of a training set', 'mmengine.config'),
     'demo': Command('compare cross entropy and the recall loss on synthetic street scenes', 'mmseg'),
     'configs': Command('list the configs of this package, show one, or copy one', None),
+    'completion': Command('print the script with which bash completes this command', None),
 }
 
 
@@ -53,19 +54,27 @@ def main() -> None:
         parser.error('got no command; mmrecall --help lists them')
 
 
+def module_of(name: str) -> str | None:
+    """Return the name of the module of a command, or None for one that the tool of a toolbox is."""
+    return None if name in _STOCK else f'mmrecall.cli.{name.replace("-", "_")}'
+
+
 def _run(name: str, words: list[str]) -> None:
     typed, needs = f'mmrecall {name}', COMMANDS[name].needs
     reason = needs and import_module('mmrecall.upstream').missing(needs)
     if reason:
         raise SystemExit(f'{typed}: {reason}')
-    if name in _STOCK:
-        summary = COMMANDS[name].summary
-        example = f'{typed} {_CONFIG}{" CHECKPOINT" if name == "test" else ""}'
-        description = f'{summary[0].upper()}{summary[1:]}; all of its flags work.\n\nExample: {example}'
-        import_module('mmrecall.engine').run_stock_tool(name, words, description, typed)
-        return
-    command = import_module(f'mmrecall.cli.{name.replace("-", "_")}')
-    import_module('mmrecall.cli.command_line').run_command(command, words, typed, program=typed)
+    module = module_of(name)
+    if module:
+        import_module('mmrecall.cli.command_line').run_command(import_module(module), words, typed, program=typed)
+    else:
+        import_module('mmrecall.engine').run_stock_tool(name, words, _stock_description(name), typed)
+
+
+def _stock_description(name: str) -> str:
+    summary = COMMANDS[name].summary
+    example = f'mmrecall {name} {_CONFIG}{" CHECKPOINT" if name == "test" else ""}'
+    return f'{summary[0].upper()}{summary[1:]}; all of its flags work.\n\nExample: {example}'
 
 
 def _parser() -> argparse.ArgumentParser:

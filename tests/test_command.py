@@ -1,6 +1,7 @@
 """The command mmrecall, as a user calls it."""
 
 import argparse
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 
@@ -98,6 +99,35 @@ def test_an_unknown_command_and_none_are_errors_of_usage(command):
     assert (status, "invalid choice: 'trian'" in output) == (2, True)
     status, output = command()
     assert (status, 'got no command' in output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ('words', 'completed'),
+    [
+        (['compare'], ['compare-runs']),
+        (['configs', ''], ['list', 'show', 'copy']),
+        (['export', '--c'], ['--config']),
+        (['make-long-tail', 'a.py', '--ra'], ['--ratio']),
+        # those of train-table
+        (['train', '--se'], []),
+        # files, by readline
+        (['export', ''], []),
+    ],
+)
+def test_bash_completes_commands_actions_and_options(words, completed, script):
+    complete = f'source {script}; COMP_WORDS=(mmrecall "$@"); COMP_CWORD=$#; _mmrecall; echo "${{COMPREPLY[@]}}"'
+    assert run('bash', '-c', complete, 'bash', *words) == (0, ' '.join(completed) + '\n')
+
+
+@pytest.fixture(scope='module')
+def script(tmp_path_factory):
+    """The script that the command prints."""
+    pytest.importorskip('mmengine')
+    path = tmp_path_factory.mktemp('completion') / 'completion.bash'
+    with path.open('w') as file, redirect_stdout(file), pytest.MonkeyPatch.context() as patch:
+        patch.setattr('sys.argv', ['mmrecall', 'completion'])
+        main()
+    return path
 
 
 def test_the_package_can_be_run_as_the_command():
