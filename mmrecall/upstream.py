@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TOOLBOXES = ('mmseg', 'mmpretrain', 'mmdet')
+# mmdet is the stock package of what the fork calls onedl-mmdetection
+_PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain', 'mmdet')
+_FORKS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain', 'onedl-mmdetection')
 
 _INSTALL = (
     'pip install "mmrecall[onedl]" (maintained forks) or "mmrecall[openmmlab]" (stock; mmcv first, see '
@@ -37,6 +41,17 @@ def require(module: str) -> None:
     reason = missing(module)
     if reason is not None:
         raise ImportError(reason)
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of PyTorch, NumPy and the packages of both families that are installed, by their names."""
+    found = {}
+    for name in ('torch', 'numpy', *_PACKAGES, *_FORKS):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def stock_tool(toolbox: str, name: str) -> Path:

@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -10,6 +11,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+# whatever comes with the toolboxes, the tests or the report
+BEYOND_TORCH = (
+    'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'cv2', 'rich', 'yaml', 'addict', 'yapf', 'pandas', 'matplotlib',
+    'scipy', 'sklearn', 'PIL', 'torchvision', 'termcolor', 'pytest', 'hypothesis',
+)  # fmt: skip
+_BLOCK = """
+import sys
+class FinderWithoutThem:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition('.')[0] in {missing!r} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [FinderWithoutThem(finder) for finder in sys.meta_path]
+"""
 
 
 def run(*command, timeout=300, cwd=None, **environment):
@@ -34,6 +53,13 @@ def run(*command, timeout=300, cwd=None, **environment):
         timeout=timeout,
     )
     return finished.returncode, finished.stdout
+
+
+def python(code, *missing):
+    """Run code in a Python without some packages."""
+    status, output = run('python', '-c', _BLOCK.format(missing=set(missing)) + code)
+    assert status == 0, f'status {status}: {output}'
+    return output
 
 
 class Scripts:
@@ -81,6 +107,16 @@ class Scripts:
 
 _SCRIPTS = Scripts()
 atexit.register(_SCRIPTS.stop)
+
+
+def check_example(output, beginning):
+    """Check that a help has an example that calls the command, with configs that are there."""
+    found = re.search(r'^Example: (.*(?:\\\n.*)*)', output, re.MULTILINE)
+    assert found, output
+    assert beginning in found[1]
+    for word in re.findall(r'configs/\S+', found[1]):
+        status, listed = run('bash', '-O', 'failglob', '-c', f'ls -d {word}', cwd=_ROOT)
+        assert status == 0, listed
 
 
 def free_port():

@@ -3,33 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import run
-
-BLOCK = """
-import sys
-class FinderWithoutThem:
-    def __init__(self, finder):
-        self.finder = finder
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-    def find_spec(self, name, path=None, target=None):
-        return None if name.partition('.')[0] in {missing!r} else self.finder.find_spec(name, path, target)
-sys.meta_path[:] = [FinderWithoutThem(finder) for finder in sys.meta_path]
-"""
-
-
-def python(code, *missing):
-    """Run code in a Python without some packages."""
-    status, output = run('python', '-c', BLOCK.format(missing=set(missing)) + code)
-    assert status == 0, output
-    return output
-
-
-# whatever comes with the toolboxes, the tests or the report
-BEYOND_TORCH = (
-    'mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmdet', 'cv2', 'rich', 'yaml', 'addict', 'yapf', 'pandas', 'matplotlib',
-    'scipy', 'sklearn', 'PIL', 'torchvision', 'termcolor', 'pytest', 'hypothesis',
-)  # fmt: skip
+from commands import BEYOND_TORCH, python
 
 
 def test_every_loss_trains_with_torch_and_numpy_alone_and_what_needs_more_says_so():

@@ -1,1 +1,1 @@
-"""The computations and figures of the commands in ``tools/analysis_tools``, one folder per command."""
+"""The computations and figures of the commands in ``mmrecall.cli``, one folder per command."""

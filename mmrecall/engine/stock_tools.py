@@ -22,7 +22,7 @@ from mmrecall.upstream import TOOLBOXES, stock_tool
 CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
-def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -> None:
+def run_stock_tool(name: str, arguments: Sequence[str], description: str = '', program: str | None = None) -> None:
     """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
 
     Checkpoints are read by `load_weights_only`, unless ``--trust-checkpoints`` is an argument, which is this command's.
@@ -34,24 +34,27 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '') -
         name: ``'train'`` or ``'test'``.
         arguments: the command line without the program; the first config file in it is the config.
         description: printed below the usage for ``--help`` without a config; with one, the stock tool prints its help.
+        program: the command that was typed, for the usage; ``NAME.py`` by default.
 
     Raises:
         SystemExit: no config among the arguments, one with a mistake, or one without a toolbox's ``default_scope``; an
-            option of ``--cfg-options`` that nothing reads; or after ``--help``.
-        ImportError: the toolbox is not installed.
-        FileNotFoundError: the toolbox is installed without its tools.
+            option of ``--cfg-options`` that nothing reads; a toolbox that is not installed, or is without its tools; or
+            after ``--help``.
         ValueError: the config has a type that no registry has.
     """
     path = _config_path(arguments)
     if path is None:
-        _print_usage(name, arguments, description)
+        _print_usage(name, program or f'{name}.py', arguments, description)
     try:
         config = read_config(path)
         check_option_names(config, _option_names(arguments))
         toolbox = toolbox_of(config)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    tool = stock_tool(toolbox, name)
+    try:
+        tool = stock_tool(toolbox, name)
+    except (ImportError, FileNotFoundError) as error:
+        raise SystemExit(str(error)) from error
     if TRUST not in arguments:
         load_weights_only()
     arguments = [word for word in arguments if word != TRUST]
@@ -115,12 +118,12 @@ def _config_path(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _print_usage(name: str, arguments: Sequence[str], description: str) -> NoReturn:
+def _print_usage(name: str, program: str, arguments: Sequence[str], description: str) -> NoReturn:
     """Exit with the usage: as an answer if the arguments ask for help, as an error otherwise."""
     usage = (
-        f"usage: {name}.py CONFIG [arguments of the {name} tool of the config's toolbox]\n"
-        f'       {name}.py CONFIG --help lists them\n'
-        f'       {name}.py CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded'
+        f"usage: {program} CONFIG [arguments of the {name} tool of the config's toolbox]\n"
+        f'       {program} CONFIG --help lists them\n'
+        f'       {program} CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded'
     )
     if not {'-h', '--help'} & set(arguments):
         raise SystemExit(usage)

@@ -56,7 +56,7 @@ class RareClassIoU(IoUMetric):
     Args:
         class_counts: numbers of the training set: one per class; a dict of them by class name; or a file for
             `mmrecall.losses.read_class_counts` (.json, .yml, .yaml or .npy), which
-            ``tools/analysis_tools/class_statistics.py`` writes.
+            ``mmrecall class-statistics`` writes.
         groups_by: unit of the numbers: ``'pixels'`` of the class, or ``'images'`` that hold it. A file of
             ``class_statistics.py`` has both.
         thresholds: two increasing numbers: a class's share of all counted pixels in percent (0.5 is 0.5 %), not its
@@ -217,7 +217,7 @@ def _read_counts(class_counts: Counts | str, groups_by: str, classes: Sequence[s
         if class_counts == AUTOMATIC:
             raise ValueError(
                 "got class_counts='auto'; a metric does not see the training set; run "
-                'tools/analysis_tools/class_statistics.py and set class_counts to the file that it writes'
+                '`mmrecall class-statistics` and set class_counts to the file that it writes'
             )
         return read_class_counts(class_counts, classes, _FIELDS[groups_by]).counts
     if isinstance(class_counts, Mapping):

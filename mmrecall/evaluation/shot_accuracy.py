@@ -62,7 +62,7 @@ class ShotAccuracy(BaseMetric):
     Args:
         class_counts: training images: one number per class; the training set's list of "path label", the same file as
             its ``ann_file``; or a file for `mmrecall.losses.read_class_counts` (.json, .yml, .yaml or .npy),
-            which ``tools/analysis_tools/class_statistics.py`` writes.
+            which ``mmrecall class-statistics`` writes.
         topk: the values of K.
         many: classes with more training images are ``many``.
         few: classes with fewer training images are ``few``.
@@ -121,7 +121,7 @@ class ShotAccuracy(BaseMetric):
                 names,
                 'the tested data set',
                 classes,
-                'set class_counts to a file that tools/analysis_tools/class_statistics.py writes for these classes',
+                'set class_counts to a file that `mmrecall class-statistics` writes for these classes',
                 lambda message: print_log(f'ShotAccuracy: {message}', logger='current', level=logging.WARNING),
             )
         self._dataset_meta = dataset_meta

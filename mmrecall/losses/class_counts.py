@@ -122,7 +122,7 @@ class ClassCounts(nn.Module):
             raise ValueError(
                 f"class_counts='{AUTOMATIC}', but the training set has not been counted yet: add "
                 "custom_hooks=[dict(type='mmrecall.ClassCountsHook')] to the config, or give class_counts the file "
-                'that tools/analysis_tools/class_statistics.py writes'
+                'that `mmrecall class-statistics` writes'
             )
         if self._given is not None:
             self._check_length(len(self._given.counts), num_classes)
@@ -143,7 +143,7 @@ class ClassCounts(nn.Module):
 def read_class_counts(path: str, classes: Sequence[str] | None = None, field: str = 'counts') -> CountedClasses:
     """Read counts from a file: JSON or YAML with a list, or with ``counts`` in a dict; or a .npy array.
 
-    ``tools/analysis_tools/class_statistics.py`` writes such a file.
+    ``mmrecall class-statistics`` writes such a file.
 
     Args:
         path: the file.

@@ -32,7 +32,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
             `mmrecall.functional`), one weight per class, a dict of class index or name to weight (others are 1), or a
             file with either; all ones if left out.
         class_counts: training samples (pixels or images) of every class, for the schemes: a list; the result of
-            `count_classes`; the file that ``tools/analysis_tools/class_statistics.py`` writes; or ``'auto'``, counted
+            `count_classes`; the file that ``mmrecall class-statistics`` writes; or ``'auto'``, counted
             before training by `mmrecall.engine.ClassCountsHook`, which needs ``num_classes``.
         beta: of ``'effective_number'``, in [0, 1); by default (N - 1) / N with N the sum of the counts.
         normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples

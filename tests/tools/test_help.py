@@ -1,30 +1,19 @@
 """What every tool says of itself."""
 
 import argparse
-import re
 import runpy
 from pathlib import Path
 
 import pytest
-from commands import run
+from commands import check_example, run
 
 ROOT = Path(__file__).parents[2]
-# what the demos share; what Slurm runs; what other scripts source
-NO_COMMANDS = {'training.py', 'slurm_job.sh', 'slurm_arguments.sh', 'help.sh'}
+# what Slurm runs; what other scripts source
+NO_COMMANDS = {'slurm_job.sh', 'slurm_arguments.sh', 'help.sh'}
 TOOLS, SCRIPTS = (
     sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f'tools/**/*{suffix}') if path.name not in NO_COMMANDS)
     for suffix in ('.py', '.sh')
 )
-
-
-def check_example(output, beginning):
-    """It calls the tool, and the configs in it are there."""
-    found = re.search(r'^Example: (.*(?:\\\n.*)*)', output, re.MULTILINE)
-    assert found, output
-    assert beginning in found[1]
-    for word in re.findall(r'configs/\S+', found[1]):
-        status, listed = run('bash', '-O', 'failglob', '-c', f'ls -d {word}', cwd=ROOT)
-        assert status == 0, listed
 
 
 @pytest.mark.parametrize('tool', TOOLS)
@@ -38,6 +27,7 @@ def test_help_has_an_example_and_explains_every_option(tool, monkeypatch, capsys
         return parse_args(parser, *arguments)
 
     monkeypatch.setattr('argparse.ArgumentParser.parse_args', remember)
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr('sys.argv', [tool, '--help'])
     monkeypatch.syspath_prepend((ROOT / tool).parent)
     with pytest.raises(SystemExit) as ended:

@@ -24,6 +24,8 @@ from mmrecall.analysis.predictions.trained_segmentors import (
     find_images,
 )
 from mmrecall.analysis.trained_runs import TrainedRun, find_runs
+from mmrecall.cli import show_predictions
+from mmrecall.cli.command_line import run_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = 'tools/analysis_tools/show_predictions.py'
@@ -259,14 +261,11 @@ def test_images_are_found_by_the_ends_of_their_paths():
         find_images(['10002'], paths)
 
 
-def test_bad_arguments_are_named(repository, work_dirs, monkeypatch):
-    monkeypatch.syspath_prepend(repository / 'tools' / 'analysis_tools')
-    import show_predictions
-
+def test_bad_arguments_are_named(work_dirs, monkeypatch):
     def output(*arguments):
         monkeypatch.setattr('sys.argv', [TOOL, *map(str, arguments)])
         with pytest.raises(SystemExit) as exited:
-            show_predictions.main()
+            run_tool(show_predictions)
         return exited.value.code
 
     assert 'got one run' in output(work_dirs[0])

@@ -13,7 +13,6 @@ Example: python tools/analysis_tools/benchmark_training.py --synthetic --device 
 
 import argparse
 import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +33,7 @@ from mmrecall.analysis.benchmark.training_steps import (
     step_rows,
     steps_markdown,
 )
+from mmrecall.cli.command_line import typed_command
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def _measure_configs(arguments: argparse.Namespace) -> str:
     names = [path.stem for path in arguments.configs]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ValueError(f'got the configs {", ".join(names)}; expected two or more with different names')
-    environment = describe_environment(sys.argv, device)
+    environment = describe_environment(typed_command(), device)
     kinds = (False, True) if arguments.class_weights else (False,)
     with TemporaryDirectory() as work_dir, _progress((rounds + 1) * len(names) * len(kinds)) as advance:
         steps = {
@@ -103,7 +103,7 @@ def _measure_synthetic(arguments: argparse.Namespace) -> str:
     on_gpu = device == 'cuda'
     _check_synthetic(arguments)
     dtypes = arguments.dtype or (['float32', 'bfloat16'] if on_gpu else ['float32'])
-    environment = describe_environment(sys.argv, device)
+    environment = describe_environment(typed_command(), device)
     reasons = {loss: why_not(loss) for loss in LOSSES}
     losses = [loss for loss, reason in reasons.items() if reason is None]
     notes = ''.join(f'\nNot measured: {loss}, because {reason}.\n' for loss, reason in reasons.items() if reason)

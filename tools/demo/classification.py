@@ -18,7 +18,9 @@ from mmengine.config import Config
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from training import ROOT, Training, common_options, demo_parser, run_demo, train_and_test
+
+from mmrecall.cli.demo_training import Training, add_common_arguments, common_options, run_demo, train_and_test
+from mmrecall.installed_files import installed_folder
 
 CONFIGS = {
     'cross entropy': 'resnet/resnet18w16_1xb32-ce-30e_digits-lt.py',
@@ -40,7 +42,8 @@ class Scores(NamedTuple):
 
 def main() -> None:
     """Run the demo."""
-    parser = demo_parser(__doc__, 'demo-classification')
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_common_arguments(parser, 'demo-classification')
     parser.add_argument('--epochs', type=int, help='number of training epochs (default: that of the configs)')
     run_demo(_demo, parser.parse_args())
 
@@ -50,12 +53,13 @@ def _demo(arguments: argparse.Namespace, console: Console) -> None:
     _make_data(data_root)
     scores = {}
     for name, path in CONFIGS.items():
-        config = Config.fromfile(ROOT / 'configs' / path)
+        file = installed_folder('configs') / path
+        config = Config.fromfile(file)
         epochs = arguments.epochs or config.train_cfg.max_epochs
         short = name.lower().replace(' ', '-')
         work_dir = arguments.out / f'{short}-{epochs}e-seed{arguments.seed}'
         options = common_options(data_root, arguments.seed) + _classification_options(data_root, work_dir, epochs)
-        training = Training(ROOT / 'configs' / path, work_dir, epochs, 'epoch', options)
+        training = Training(file, work_dir, epochs, 'epoch', options)
         means = work_dir / 'means.json'
         train_and_test(training, ['--out', means, '--out-item', 'metrics'], console)
         scores[name] = Scores(_read(means, json.load), _read(work_dir / 'shot_accuracy.csv', _rows))

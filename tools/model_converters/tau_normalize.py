@@ -1,30 +1,10 @@
 """τ-normalise the classifier of a trained network: its rows are divided by their length to the power of τ.
 
-Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020. Writes a checkpoint for
-the same config, with a bias of 0. Choose τ on validation images: the configs in configs/decoupling/tau-norm_* try
-several in one pass.
-
-Example: python tools/model_converters/tau_normalize.py work_dirs/my_run/epoch_90.pth normalized.pth --tau 0.7
+The command `mmrecall tau-normalize`, from a clone.
 """
 
-import argparse
-
-from mmrecall.models.converters.tau_normalize import tau_normalize_checkpoint
-
-
-def main() -> None:
-    """Parse the arguments, write, print what was written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', help='of an ImageClassifier with a LinearClsHead or an SDNHead')
-    parser.add_argument('out', help='checkpoint to write; nothing is overwritten')
-    parser.add_argument('--tau', type=float, required=True, help='at least 0; 0 drops the bias alone')
-    arguments = parser.parse_args()
-    try:
-        out = tau_normalize_checkpoint(arguments.checkpoint, arguments.out, arguments.tau)
-    except (OSError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    print(f'Checkpoint: {out}')
-
+from mmrecall.cli import tau_normalize
+from mmrecall.cli.command_line import run_tool
 
 if __name__ == '__main__':
-    main()
+    run_tool(tau_normalize)

@@ -3,19 +3,15 @@
 import json
 import os
 import platform
-import shlex
-from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mmrecall import __version__
 from mmrecall.io import atomic_write
-
-_TOOLBOXES = ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain')
-_PACKAGES = ('torch', 'numpy', 'mmrecall', *_TOOLBOXES, *(f'onedl-{name}' for name in _TOOLBOXES))
+from mmrecall.upstream import installed_versions
 
 
 def check_arguments(device: str, **numbers: float) -> None:
@@ -36,25 +32,15 @@ def check_arguments(device: str, **numbers: float) -> None:
         raise ValueError(f'got --device cuda, but PyTorch {torch.__version__} finds no GPU; set --device cpu')
 
 
-def describe_environment(arguments: Sequence[str], device: str) -> dict[str, Any]:
+def describe_environment(command: str, device: str) -> dict[str, Any]:
     """Return the command, the date, the versions of the packages, the machine and the number of threads."""
     return {
-        'command': shlex.join(['python', *arguments]),
+        'command': command,
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'versions': {'python': platform.python_version(), **_versions()},
+        'versions': {'python': platform.python_version(), 'mmrecall': __version__, **installed_versions()},
         'machine': _machine(device),
         'threads': torch.get_num_threads(),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _machine(device: str) -> dict[str, Any]:

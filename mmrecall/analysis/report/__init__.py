@@ -1,4 +1,4 @@
-"""One report for a set of runs, from their logs (``tools/analysis_tools/compare_runs.py``)."""
+"""One report for a set of runs, from their logs (``mmrecall compare-runs``)."""
 
 try:
     import jinja2  # noqa: F401

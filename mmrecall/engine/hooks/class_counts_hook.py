@@ -21,7 +21,7 @@ class ClassCountsHook(Hook):
 
     Rank 0 counts the training set, with as many workers as the training's loader, and all ranks get the result. The
     counts are kept in the work directory (``class_counts-….json``, the format of
-    ``tools/analysis_tools/class_statistics.py``) and used again as long as the data set and its label files are the
+    ``mmrecall class-statistics``) and used again as long as the data set and its label files are the
     same. A resumed training takes the counts of the checkpoint; one with ``load_from`` alone counts anew, because the
     data may be others.
 
@@ -105,7 +105,7 @@ def _check_names(runner: Runner) -> None:
             module.counted_names,
             'the training set',
             classes,
-            'count the training set again with tools/analysis_tools/class_statistics.py',
+            'count the training set again with `mmrecall class-statistics`',
             runner.logger.warning,
         )
 

@@ -50,7 +50,7 @@ class ClassWeightHook(Hook):
     LOSS is the name of the module (``decode_head.loss_decode``), CLASS the name in the data set, or the number if it
     has none. A loss with ``use_sigmoid`` and several channels has two classes for each, NAME=0 and NAME=1. Classes that
     are absent from the batch are left out, and so are weights that are all 0. The numbers have 6 digits.
-    ``tools/analysis_tools/compare_runs.py`` draws them.
+    ``mmrecall compare-runs`` draws them.
 
     The hook costs a pass over the logits and two small all-reduces, in the iterations that are logged; nothing in the
     others. A compiled model is compiled a second time, for the iterations that are logged. A line of the log has three

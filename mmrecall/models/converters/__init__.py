@@ -1,1 +1,1 @@
-"""Conversions of trained checkpoints, which the commands in tools/model_converters call."""
+"""Conversions of trained checkpoints, which the commands in ``mmrecall.cli`` call."""

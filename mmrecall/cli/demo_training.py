@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parents[2]
+from mmrecall.installed_files import installed_folder
+
 _UNITS = {'iter': 'iterations', 'epoch': 'epochs'}
 # lines of mmengine's log that are shown; of short training epochs, every tenth
 _PROGRESS = re.compile(r'INFO - ((?:Iter\(|Epoch\((?:val|test)\)|Epoch\(train\) *\[ *\d*0\]).*)')
@@ -37,12 +38,10 @@ class Training:
         return self.work_dir / f'{self.unit}_{self.length}.pth'
 
 
-def demo_parser(description: str, out: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that all demos have."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / out, help='default: %(default)s')
+def add_common_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add the options that all demos have."""
+    parser.add_argument('--out', type=Path, default=Path('work_dirs') / out, help='default: %(default)s')
     parser.add_argument('--seed', type=int, default=0, help='seed of the training (default: %(default)s)')
-    return parser
 
 
 def run_demo(demo: Callable[[argparse.Namespace, Console], None], arguments: argparse.Namespace) -> None:
@@ -50,6 +49,8 @@ def run_demo(demo: Callable[[argparse.Namespace, Console], None], arguments: arg
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         demo(arguments, Console())
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit('interrupted; the same command resumes from here') from None
 
@@ -86,7 +87,7 @@ def _run(tool: str, *arguments: object, log: Path) -> None:
     """Run a tool of this repository with its output in a log and its progress on the terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f'{tool} {arguments[0]} (log: {log})', flush=True)
-    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
+    command = [sys.executable, str(installed_folder('tools') / tool), *map(str, arguments)]
     with (
         log.open('a', buffering=1) as file,  # line by line, for readers of the log during the training
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,

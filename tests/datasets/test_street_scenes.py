@@ -1,4 +1,3 @@
-import doctest
 import errno
 from pathlib import Path
 
@@ -7,9 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('mmseg.datasets')
-import make_street_scenes
-from make_street_scenes import street_scene, write_street_scenes
-
+from mmrecall.datasets.street_scenes import street_scene, write_street_scenes
 from mmrecall.datasets.synthia import SYNTHIA_IDS, label_path
 
 # shares of the pixels, in percent
@@ -18,12 +15,6 @@ RANGES = {
     'lane marking': (1, 3.5), 'car': (1, 4), 'pole': (0.5, 1.6), 'fence': (0.2, 1),
     'pedestrian': (0.1, 0.4), 'traffic sign': (0.02, 0.15), 'traffic light': (0.02, 0.1), 'bicycle': (0.01, 0.1),
 }  # fmt: skip
-
-
-def test_the_example_prints_what_it_says():
-    found = doctest.testmod(make_street_scenes)
-    assert found.attempted
-    assert not found.failed
 
 
 def files(folder):

@@ -1,0 +1,103 @@
+"""The command ``mmrecall``: it finds out which command is called, and hands over to it.
+
+It lies outside the package, and imports what a command needs when it is called: the list of the commands does not wait
+for PyTorch and the toolboxes, which importing the package does.
+"""
+
+import argparse
+import platform
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+_STOCK = ('train', 'test')
+_CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py'
+
+
+class Command(NamedTuple):
+    """A command in the list."""
+
+    summary: str
+    needs: str | None
+    """Module of a toolbox without which the command cannot start."""
+
+
+COMMANDS = {
+    'train': Command("train the model of a config, with the tool of the config's toolbox", 'mmengine.config'),
+    'test': Command("test a checkpoint, with the tool of the config's toolbox", 'mmengine.config'),
+    'train-table': Command('train every config with every seed on this machine', 'mmengine.config'),
+    'class-statistics': Command("count the classes of a config's training set", 'mmengine.config'),
+    'compare-runs': Command('write one report of any number of trainings', 'mmengine.config'),
+    'show-predictions': Command('draw images where trained segmentation models differ most', 'mmseg'),
+    'class-gradients': Command('measure the gradient of losses by class', 'mmengine.config'),
+    'adjust-logits': Command('adjust the scores of a trained model by the class shares', 'mmengine.config'),
+    'benchmark': Command('measure time and memory of every loss', 'mmengine.config'),
+    'export': Command('write a decoupled network as a stock mmpretrain classifier', 'mmengine.config'),
+    'tau-normalize': Command('τ-normalise the classifier of a trained network', None),
+    'make-long-tail': Command('write the list of a long-tailed subset of a training set', 'mmengine.config'),
+    'demo': Command('compare cross entropy and the recall loss on synthetic street scenes', 'mmseg'),
+    'configs': Command('list the configs of this package, show one, or copy one', None),
+    'completion': Command('print the script with which bash completes this command', None),
+}
+
+
+def main() -> None:
+    """Run the command that the words of this process name."""
+    words = sys.argv[1:]
+    if words and words[0] in COMMANDS:
+        _run(words[0], words[1:])
+        return
+    parser = _parser()
+    if parser.parse_args(words).version:
+        print(_versions())
+    else:
+        parser.error('got no command; mmrecall --help lists them')
+
+
+def module_of(name: str) -> str | None:
+    """Return the name of the module of a command, or None for one that the tool of a toolbox is."""
+    return None if name in _STOCK else f'mmrecall.cli.{name.replace("-", "_")}'
+
+
+def _run(name: str, words: list[str]) -> None:
+    typed, needs = f'mmrecall {name}', COMMANDS[name].needs
+    reason = needs and import_module('mmrecall.upstream').missing(needs)
+    if reason:
+        raise SystemExit(f'{typed}: {reason}')
+    module = module_of(name)
+    if module:
+        import_module('mmrecall.cli.command_line').run_command(import_module(module), words, typed, program=typed)
+    else:
+        import_module('mmrecall.engine').run_stock_tool(name, words, _stock_description(name), typed)
+
+
+def _stock_description(name: str) -> str:
+    summary = COMMANDS[name].summary
+    example = f'mmrecall {name} {_CONFIG}{" CHECKPOINT" if name == "test" else ""}'
+    return f'{summary[0].upper()}{summary[1:]}; all of its flags work.\n\nExample: {example}'
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of everything but a command: the list of them, the versions, and what is wrong."""
+    parser = argparse.ArgumentParser(
+        prog='mmrecall',
+        description='Recall loss and its company: class imbalance for MMSegmentation and MMPretrain.',
+        epilog='mmrecall COMMAND --help lists the arguments of a command.',
+    )
+    parser.add_argument('--version', action='store_true', help='show the versions of mmrecall and of the toolboxes')
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND')
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.summary, add_help=False)
+    return parser
+
+
+def _versions() -> str:
+    package, upstream = import_module('mmrecall'), import_module('mmrecall.upstream')
+    lines = [f'mmrecall {package.__version__}', f'python {platform.python_version()}']
+    lines += [f'{name} {version}' for name, version in upstream.installed_versions().items()]
+    reason = upstream.missing('mmengine')
+    return '\n'.join(lines + ([reason] if reason else []))
+
+
+if __name__ == '__main__':
+    main()
