@@ -27,7 +27,7 @@ release = mmrecall.__version__
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 root_doc = 'docs/index'
-include_patterns = ['docs/**.md', 'README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'configs/*/README.md']
+include_patterns = ['docs/**.md', '[A-Z]*.md', 'configs/*/README.md']
 # not searched
 exclude_patterns = ['.*', 'build', 'data', 'dist', 'mmrecall', 'tests', 'work_dirs']
 
