@@ -168,7 +168,9 @@ def find_sources(dataset: Any, ignore_index: int | None = None, through_pipeline
         ValueError: an empty data set, one of an unknown kind, or pixels and images together.
     """
     if not len(dataset):
-        raise ValueError(f'{type(dataset).__name__} is empty; expected at least one item to count')
+        raise ValueError(
+            f'{type(dataset).__name__} is empty; expected at least one item to count; check ann_file and data_root'
+        )
     if through_pipeline:
         _refuse_outer_pipelines(dataset)
     found = _unwrap(dataset, np.arange(len(dataset)), np.arange(len(dataset)))

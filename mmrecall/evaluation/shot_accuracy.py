@@ -168,9 +168,11 @@ class ShotAccuracy(BaseMetric):
         if self.from_list and len(self.counts) < num_classes:
             self.counts += [0] * (num_classes - len(self.counts))
         if len(self.counts) != num_classes:
-            raise ValueError(f'class_counts has {len(self.counts)} entries, the scores are of {num_classes} classes')
+            raise ValueError(
+                f'got class_counts with {len(self.counts)} entries; expected {num_classes}, one per class of the scores'
+            )
         if max(self.topk) > num_classes:
-            raise ValueError(f'topk is {self.topk}, but there are {num_classes} classes')
+            raise ValueError(f'got topk={self.topk}; expected at most {num_classes}, the number of classes')
         if labels.shape[1] != 1:
             raise ValueError(f'an image has {labels.shape[1]} labels; ShotAccuracy is for one class per image')
         lowest = 0 if self.open_set_threshold is None else UNKNOWN_LABEL
@@ -226,7 +228,7 @@ def _check_threshold(threshold: float | None) -> None:
         return
     check_finite('open_set_threshold', threshold)
     if not 0 < threshold < 1:
-        raise ValueError(f'open_set_threshold is {threshold}; scores are between 0 and 1, give a number between them')
+        raise ValueError(f'got open_set_threshold={threshold}; expected a number between 0 and 1; set 0.1, for example')
 
 
 def _open_f_measure(known: Array, correct: Array, rejected: Array) -> float:

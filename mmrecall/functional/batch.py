@@ -74,7 +74,7 @@ class Sums(NamedTuple):
     num_samples: Tensor
     """Divisor of the mean, a scalar in `widest_float`; the normalizer ``'weight'`` takes its own from the counts."""
     counts: tuple[Tensor, ...] = ()
-    """(C,) each, at most three."""
+    """Up to three (C,) tensors of counts by class, added up over the ranks."""
     num_valid: Tensor | None = None
     """Number of valid class indices of this process, where it was counted."""
     nonfinite: Tensor | None = None

@@ -123,7 +123,7 @@ def full_precision_of(dtype: torch.dtype) -> torch.dtype:
 
 
 def soft_targets(target: Tensor) -> Tensor:
-    """Return soft labels with everything that is left out (negative, NaN, infinite) at 0."""
+    """Return soft labels with invalid entries (negative, NaN, infinite) set to 0."""
     return torch.where((target >= 0) & (target < float('inf')), target, 0)
 
 

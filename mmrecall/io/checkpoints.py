@@ -98,7 +98,7 @@ class KnownFunction:
 
 
 def _parameter_with_state(data: Tensor, requires_grad: bool, hooks: Any, state: dict[str, Any]) -> nn.Parameter:
-    """Return a parameter with further attributes, none of which takes the place of its own."""
+    """Return a parameter with further attributes, none of which replaces one of its own."""
     parameter = torch._utils._rebuild_parameter(data, requires_grad, hooks)
     taken = [name for name in state if hasattr(parameter, name)]
     if taken:

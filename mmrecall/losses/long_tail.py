@@ -104,7 +104,7 @@ class LDAMLoss(ClassWeightedLoss):
         return self.class_weight is None
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return (
             f'max_margin={self.max_margin}, scale={self.scale}, class_weight={self.class_weight!r}, '
             f'normalizer={self.normalizer!r}, sync={self.sync}'

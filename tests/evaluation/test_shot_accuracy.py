@@ -231,14 +231,14 @@ def test_a_file_of_renamed_classes_is_taken_with_a_warning(meta, warned, tmp_pat
 @pytest.mark.parametrize(
     ('counts', 'options', 'label', 'message'),
     [
-        ([1, 2], {}, 0, 'class_counts has 2 entries, the scores are of 3 classes'),
-        ([1, 2, 3], dict(topk=(1, 5)), 0, r'topk is \(1, 5\), but there are 3 classes'),
+        ([1, 2], {}, 0, 'got class_counts with 2 entries; expected 3'),
+        ([1, 2, 3], dict(topk=(1, 5)), 0, r'got topk=\(1, 5\); expected at most 3'),
         ([1, 2, 3], {}, 3, 'an image has the label 3, but classes are 0 to 2'),
         ([1, 2, 3], {}, -1, 'an image has the label -1, but classes are 0 to 2; set open_set_threshold'),
         ([1, 2, 3], dict(open_set_threshold=0.1), -2, 'an image has the label -2, but classes are 0 to 2$'),
         ([1, 2, 3], dict(open_set_threshold=0.1), 3, 'an image has the label 3, but classes are 0 to 2$'),
-        ([1, 2, 3], dict(open_set_threshold=0), 0, 'open_set_threshold is 0; scores are between 0 and 1'),
-        ([1, 2, 3], dict(open_set_threshold=1.0), 0, 'open_set_threshold is 1.0'),
+        ([1, 2, 3], dict(open_set_threshold=0), 0, 'got open_set_threshold=0; expected a number between 0 and 1'),
+        ([1, 2, 3], dict(open_set_threshold=1.0), 0, 'got open_set_threshold=1.0'),
         ([1, 2, 3], dict(open_set_threshold=float('nan')), 0, 'open_set_threshold is nan'),
         ([0, 0, 0], {}, 0, 'not all 0'),
         ([1, 2, 3], dict(many=5, few=6), 0, 'few is 6, many 5'),
@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_named(counts, options, label, message):
 
 def test_a_training_list_of_more_classes_than_scores_is_refused(tmp_path):
     (tmp_path / 'train.txt').write_text('a.jpg 0\nb.jpg 3\n')
-    with pytest.raises(ValueError, match='class_counts has 4 entries, the scores are of 3 classes'):
+    with pytest.raises(ValueError, match='got class_counts with 4 entries; expected 3'):
         evaluated(torch.rand(2, 3), [0, 1], str(tmp_path / 'train.txt'))
 
 

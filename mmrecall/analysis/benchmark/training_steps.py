@@ -61,7 +61,9 @@ def make_config_step(
             hook.before_train(runner)
     batches = list(itertools.islice(runner.train_dataloader, num_batches))
     if len(batches) < num_batches:
-        raise ValueError(f'{name} has {len(batches)} batches of training data; set --batches {len(batches)}')
+        raise ValueError(
+            f'{name} has {len(batches)} batches of training data; expected {num_batches}; set a smaller --batches'
+        )
     model = runner.model.to(device).train()
     turn = itertools.cycle(batches)
 

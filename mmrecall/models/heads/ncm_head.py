@@ -65,7 +65,8 @@ class NearestClassMeanHead(ClsHead):
         """Return the logits."""
         if not self.counts.any():
             raise ValueError(
-                "the class means are not taken yet; train with train_cfg=dict(type='mmrecall.ClassMeansLoop')"
+                "the class means are not computed yet; train with train_cfg=dict(type='mmrecall.ClassMeansLoop'), or "
+                'load a checkpoint that has them'
             )
         features = self.pre_logits(feats)
         with torch.autocast(features.device.type, enabled=False):

@@ -128,7 +128,9 @@ class OLTRHead(ClsHead):
 
     def _features_and_labels(self, feats: tuple[Tensor, ...], data_samples: list[DataSample]) -> tuple[Tensor, Tensor]:
         if 'gt_score' in data_samples[0]:
-            raise ValueError('OLTR needs one class per image; leave out batch augmentations such as Mixup')
+            raise ValueError(
+                'got soft labels (gt_score); OLTR expects one class per image; remove batch augmentations such as Mixup'
+            )
         return self.pre_logits(feats).to(self.memory.dtype), torch.cat([one.gt_label for one in data_samples])
 
     def _sums(self, features: Tensor, labels: Tensor) -> Sums:

@@ -1,7 +1,7 @@
 """Class sums on a GPU by Triton kernels: one pass over the logits, and one more for the gradient.
 
-What they do not take (`covers`) is left to the reference. Triton is imported with the first batch on a GPU. An ignored
-sample has the gradient 0, whatever its logits are; in PyTorch's functions NaN goes on to it.
+What `covers` rejects is left to the reference backend. Triton is imported with the first batch on a GPU. An ignored
+sample has the gradient 0, whatever its logits are; PyTorch's functions propagate NaN.
 """
 
 import warnings

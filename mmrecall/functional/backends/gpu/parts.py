@@ -88,7 +88,7 @@ def exponential(difference):
 
 @triton.jit
 def add_exponential(largest, total, score):
-    """Return the largest score so far, and the sum of exp(score - largest).
+    """Return the largest score and the sum of exp(s - largest) over the scores s, with one more score.
 
     The largest starts at `LOWEST`, the sum at 0; scores of +inf are left to `finish_exponentials`.
     """
