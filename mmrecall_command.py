@@ -7,7 +7,9 @@ for PyTorch and the toolboxes, which importing the package does.
 import argparse
 import platform
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 _STOCK = ('train', 'test')
@@ -61,14 +63,20 @@ def module_of(name: str) -> str | None:
 
 def _run(name: str, words: list[str]) -> None:
     typed, needs = f'mmrecall {name}', COMMANDS[name].needs
-    reason = needs and import_module('mmrecall.upstream').missing(needs)
+    reason = needs and imported('mmrecall.upstream').missing(needs)
     if reason:
         raise SystemExit(f'{typed}: {reason}')
     module = module_of(name)
     if module:
-        import_module('mmrecall.cli.command_line').run_command(import_module(module), words, typed, program=typed)
+        imported('mmrecall.cli.command_line').run_command(imported(module), words, typed, program=typed)
     else:
-        import_module('mmrecall.engine').run_stock_tool(name, words, _stock_description(name), typed)
+        imported('mmrecall.engine').run_stock_tool(name, words, _stock_description(name), typed)
+
+
+def imported(name: str) -> ModuleType:
+    """Return a module; what the import of a toolbox prints goes to standard error, because the output may be piped."""
+    with redirect_stdout(sys.stderr):
+        return import_module(name)
 
 
 def _stock_description(name: str) -> str:
@@ -92,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _versions() -> str:
-    package, upstream = import_module('mmrecall'), import_module('mmrecall.upstream')
+    package, upstream = imported('mmrecall'), imported('mmrecall.upstream')
     lines = [f'mmrecall {package.__version__}', f'python {platform.python_version()}']
     lines += [f'{name} {version}' for name, version in upstream.installed_versions().items()]
     reason = upstream.missing('mmengine')

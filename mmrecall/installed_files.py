@@ -16,6 +16,7 @@ def installed_folder(name: str) -> Path:
     places = [_PACKAGE / '.mim', _PACKAGE.parent]
     for place in places:
         if (place / _MARK).is_file() and (place / name).is_dir():
-            return place / name
+            # in a clone, .mim has links, but the bases of a config are found by their own paths
+            return (place / name).resolve()
     looked = ' nor '.join(str(place / name) for place in places)
     raise FileNotFoundError(f'mmrecall is installed without its {name}: got neither {looked}; install its wheel again')

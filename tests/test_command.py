@@ -130,6 +130,11 @@ def script(tmp_path_factory):
     return path
 
 
+def test_nothing_but_the_script_is_printed(script):
+    # the forks print a line when they are imported
+    assert script.read_text().startswith('_mmrecall() {\n')
+
+
 def test_the_package_can_be_run_as_the_command():
     status, output = run('python', '-m', 'mmrecall', 'configs', 'list', CONFIG, cwd=ROOT)
     assert status == 0, output

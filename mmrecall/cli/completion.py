@@ -6,10 +6,9 @@ Example: mmrecall completion >> ~/.bashrc
 """
 
 import argparse
-from importlib import import_module
 
 from mmrecall.upstream import missing
-from mmrecall_command import COMMANDS, module_of
+from mmrecall_command import COMMANDS, imported, module_of
 
 # Without a word that fits, bash completes the names of files.
 _SCRIPT = """_mmrecall() {{
@@ -39,7 +38,7 @@ def _cases(name: str, module: str) -> list[str]:
     if needs and missing(needs):
         return []
     parser = argparse.ArgumentParser()
-    import_module(module).add_arguments(parser)
+    imported(module).add_arguments(parser)
     options = [option for action in parser._actions for option in action.option_strings if option.startswith('--')]
     cases = [f"    *' {name} -'*) words='{' '.join(options)}' ;;"]
     for action in parser._actions:

@@ -117,7 +117,16 @@ class CamVidPedestrianDataset(CamVidDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Any = None) -> dict[int, int]:
-        """Return the map from the labels of the files to the two classes."""
+        """Return the map from the labels of the files to the two classes.
+
+        Raises:
+            ValueError: other classes are set.
+        """
+        if new_classes is not None and tuple(new_classes) != cls.METAINFO['classes']:
+            raise ValueError(
+                f'got metainfo.classes={new_classes}; expected {cls.METAINFO["classes"]}, the labels 0 and 1; '
+                'leave classes out'
+            )
         names = CamVidDataset.METAINFO['classes']
         return {**{label: int(name == 'Pedestrian') for label, name in enumerate(names)}, _UNLABELLED: _IGNORED}
 

@@ -34,7 +34,7 @@ def write_tags(root: str | os.PathLike) -> dict[str, dict[str, int]]:
         for image, label in _labels(root, split):
             shares = np.bincount(label.ravel(), minlength=len(CLASSES))[: len(CLASSES)] / label.size
             tags = np.flatnonzero(shares >= _SMALLEST_SHARE).tolist()
-            images.append(dict(img_path=f'{split}/{image.name}', gt_label=tags))
+            images.append(dict(img_path=image.relative_to(root).as_posix(), gt_label=tags))
         with atomic_write(Path(root, f'{split}_tags.json')) as path:
             path.write_text(json.dumps(dict(metainfo=dict(classes=CLASSES), data_list=images)))
         counts = np.bincount([tag for image in images for tag in image['gt_label']], minlength=len(CLASSES))

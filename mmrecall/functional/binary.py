@@ -56,7 +56,7 @@ def maps_to_count(batch: Batch, shares: tuple[Tensor, Tensor]) -> tuple[Tensor, 
 
     Without gradients.
     """
-    is_positive = _indicator(torch.gt, full_precision(batch.logits), 0)
+    is_positive = _indicator(torch.gt, full_precision(batch.logits.detach()), 0)
     return *shares, shares[0] * is_positive, shares[1] * is_positive
 
 

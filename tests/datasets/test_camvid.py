@@ -63,6 +63,17 @@ def test_pedestrians_are_label_1_and_every_other_class_is_label_0(layout, mode):
     assert data.metainfo['classes'] == ('Rest', 'Pedestrian')
 
 
+@pytest.mark.parametrize('classes', [('Pedestrian', 'Rest'), ('Pedestrian',)])
+def test_the_two_classes_of_pedestrians_have_no_other_names_or_order(layout, classes):
+    with pytest.raises(ValueError, match=r"metainfo\.classes=.*expected \('Rest', 'Pedestrian'\)"):
+        CamVidPedestrianDataset(
+            data_root=str(layout),
+            data_prefix=dict(img_path='train', seg_map_path='trainannot'),
+            metainfo=dict(classes=classes),
+            pipeline=[],
+        )
+
+
 def test_a_missing_label_is_named(layout):
     (layout / 'trainannot' / '0016E5_00390.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'1 of 2.*0016E5_00390\.jpg.*trainannot.*0016E5_00390\.png'):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import binary_counts, binary_recall_loss
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
 from torchvision.ops import sigmoid_focal_loss
 
@@ -429,6 +430,18 @@ def test_masks_of_any_type_and_with_or_without_their_channel_are_labels_of_one_c
     given = labels(mask)
     torch.testing.assert_close(RecallLoss(use_sigmoid=True)(logits, given), expected)
     assert RecallLoss(use_sigmoid=True)(logits, given, reduction_override='none').shape == given.shape
+
+
+def test_forward_mode_gives_the_directional_derivative():
+    torch.manual_seed(0)
+    logits, direction = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 5, 3, dtype=torch.float64)
+    target = torch.randint(0, 2, (2, 5, 3))
+    with forward_ad.dual_level():
+        loss = recall_cross_entropy(forward_ad.make_dual(logits, direction), target, use_sigmoid=True)
+        tangent = forward_ad.unpack_dual(loss).tangent
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(recall_cross_entropy(logits, target, use_sigmoid=True), logits)
+    torch.testing.assert_close(tangent, (gradient * direction).sum())
 
 
 def test_a_logit_of_zero_is_predicted_as_label_0_and_trains():

@@ -24,6 +24,8 @@ _PAUSE = 0.1
 # seconds in which a training may save and end when the table is ended
 _GRACE = 20.0
 _LAST_BYTES = 65_536
+# Real-time signals have no names.
+_SIGNALS = frozenset(signal.Signals)
 # the folder that this package is imported from
 _PACKAGES = Path(__file__).parents[3]
 _THREADS = 'OMP_NUM_THREADS'
@@ -156,8 +158,10 @@ def _start(run: TableRun, slot: int, environment: Mapping[str, str]) -> _Job:
 
 
 def _environment(slot: int, jobs: int, gpus: Sequence[str]) -> dict[str, str]:
-    paths = [str(_PACKAGES), *filter(None, [os.environ.get('PYTHONPATH')])]
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}
+    environment = dict(os.environ)
+    # Of an installed package this would be site-packages, which must not come before the standard library.
+    if (_PACKAGES / 'pyproject.toml').is_file():
+        environment['PYTHONPATH'] = os.pathsep.join([str(_PACKAGES), *filter(None, [os.environ.get('PYTHONPATH')])])
     if gpus:
         environment[_GPUS] = gpus[slot % len(gpus)]
     else:
@@ -176,11 +180,15 @@ def _failure(job: _Job) -> str | None:
     if status == 0:
         return None
     if status < 0:
-        return f'killed by {signal.Signals(-status).name}'
-    with job.run.log.open('rb') as log:
-        end = log.seek(0, os.SEEK_END)
-        log.seek(max(job.log_begin, end - _LAST_BYTES))
-        lines = log.read().decode(errors='replace').split('\n')
+        return f'killed by {signal.Signals(-status).name if -status in _SIGNALS else f"signal {-status}"}'
+    try:
+        with job.run.log.open('rb') as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(job.log_begin, end - _LAST_BYTES))
+            lines = log.read().decode(errors='replace').split('\n')
+    # of a run whose folder was removed
+    except OSError:
+        lines = []
     return next((line.strip() for line in reversed(lines) if line.strip()), f'ended with status {status}')
 
 
