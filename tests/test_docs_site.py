@@ -23,6 +23,7 @@ def test_the_api_reference_has_every_class_that_a_config_can_name(repository):
     documented = {name for module in modules for name in documented_names(module)}
     registries = [one for one in vars(registry).values() if isinstance(one, registry.Registry)]
     classes = {name: cls for one in registries for name, cls in one.module_dict.items()}
-    ours = {name for name, cls in classes.items() if cls.__module__.startswith('mmrecall.')}
+    # the data of the benchmark is registered when that is imported, and no config names it
+    ours = {name for name, cls in classes.items() if re.match(r'mmrecall\.(?!analysis\.)', cls.__module__)}
     assert ours
     assert ours - documented == set()

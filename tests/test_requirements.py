@@ -56,7 +56,7 @@ def test_every_package_has_a_version_for_the_oldest_python_that_the_makefile_off
 
 def test_environments_are_installed_by_their_hashes(repository):
     lines = [line for line in (repository / 'Makefile').read_text().splitlines() if 'pip install' in line]
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert [line for line in lines if '--require-hashes' not in line and '--editable .' not in line] == []
 
 

@@ -290,7 +290,7 @@ def test_both_spellings_of_the_type_build_it_and_an_evaluator_tells_it_the_class
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(class_counts='auto'), r"got class_counts='auto'.*class_statistics\.py"),
+        (dict(class_counts='auto'), r"got class_counts='auto'.*mmrecall class-statistics"),
         (dict(class_counts=[0, 0]), 'not all 0'),
         (dict(class_counts=[1, -2]), 'at least 0'),
         (dict(class_counts=7), 'class_counts must be one number per class in their order, got 7'),

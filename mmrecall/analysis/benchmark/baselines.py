@@ -96,7 +96,7 @@ def choose_candidates(patterns: Sequence[str] | None) -> list[Candidate]:
         ValueError: a pattern that no name matches.
 
     Example:
-        >>> [candidate.name for candidate in choose_candidates(['mmrecall.Soft*Dice*', 'naive*'])]
+        >>> [candidate.name for candidate in choose_candidates(['mmrecall.SoftDiceLoss', 'naive*'])]
         ['F.cross_entropy', 'naive recall', 'mmrecall.SoftDiceLoss']
     """
     everything = all_candidates()
