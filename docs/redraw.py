@@ -103,7 +103,7 @@ RARE = ['Pole', 'SignSymbol', 'Fence', 'Pedestrian', 'Bicyclist']
 _MARKED = re.compile(
     r'^<!-- make results: (differences in )?(\S+?)(?:, without (.+?))? -->\n\n((?:\|.*\n)+)', re.MULTILINE
 )
-_EVALUATION = re.compile(r'\((?:val|test)\).*\] +(?!eta)(\w\S*: .+)')
+_EVALUATION = re.compile(r'\((?:val|test)\) [\[\] \d/]*\] +(?!eta)(\w\S*: .+)')
 
 
 def read_results(logs: str) -> pd.DataFrame:

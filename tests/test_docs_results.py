@@ -151,9 +151,9 @@ def test_the_comparisons_of_the_choice_are_those_of_the_logs():
     iou, accuracy = (apart(metric, 'recall-ema0.1', 'recall') for metric in ('mIoU', 'mAcc'))
     assert f'{iou[1]} points of mean IoU (p = {iou[2]}) and {accuracy[1]} of mean accuracy ({accuracy[2]})' in text
     rare = apart('mAcc_rare', 'recall-ema0.1', 'softiou')
-    assert f'{rare[1]} points less accuracy of rare classes (p = {rare[2]})' in text
+    assert f'{rare[1]} points lower in accuracy of rare classes (p = {rare[2]})' in text
     interval = redraw.ttest_rel(results.loc['recall', 'mIoU'], results.loc['ce', 'mIoU']).confidence_interval(0.95)
-    assert f'exclude a loss of more than about {-interval.low:.1f} points' in text
+    assert f'is {interval.low:.1f} to {interval.high:+.1f} points' in text
 
 
 TABLE = '<!-- make results: some/* -->\n\n| loss | mean IoU |\n|---|---|\n| `ce` | |\n'

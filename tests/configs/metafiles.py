@@ -80,7 +80,7 @@ def read_log(path):
     text = gzip.decompress(path.read_bytes()).decode()
     gpu = re.search(r'^    GPU 0: (.+)', text, re.M)
     ranks = re.search(r'^    GPU number: (.+)', text, re.M)[1]
-    evaluations = re.findall(r'\((?:val|test)\) .*\] +((?!eta).+)', text)
+    evaluations = re.findall(r'\((?:val|test)\) [\[\] \d/]*\] +((?!eta).+)', text)
     if not evaluations:
         raise ValueError(f'{path}: got no evaluation; expected the log of a training that was evaluated at its end')
     metrics = {name: float(value) for name, value in re.findall(r'(\S+): ([\d.]+)', evaluations[-1])}
