@@ -18,7 +18,6 @@ Example: python docs/redraw.py
 """
 
 import argparse
-import gzip
 import re
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
@@ -31,7 +30,7 @@ from scipy.stats import ttest_rel
 from mmrecall.analysis.report.figures import Figure
 from mmrecall.analysis.report.figures.results import draw_trade_off
 from mmrecall.analysis.report.figures.style import styled
-from mmrecall.analysis.report.logs import read_log
+from mmrecall.analysis.report.logs import last_evaluation, read_log
 from mmrecall.analysis.report.runs import SEGMENTATION
 from mmrecall.analysis.report.tables import Comparison
 from mmrecall.io import atomic_write
@@ -103,7 +102,6 @@ RARE = ['Pole', 'SignSymbol', 'Fence', 'Pedestrian', 'Bicyclist']
 _MARKED = re.compile(
     r'^<!-- make results: (differences in )?(\S+?)(?:, without (.+?))? -->\n\n((?:\|.*\n)+)', re.MULTILINE
 )
-_EVALUATION = re.compile(r'\((?:val|test)\) [\[\] \d/]*\] +(?!eta)(\w\S*: .+)')
 
 
 def read_results(logs: str) -> pd.DataFrame:
@@ -119,17 +117,14 @@ def read_results(logs: str) -> pd.DataFrame:
     rows = {}
     for path in sorted(LOGS.glob(f'{logs}-*.log.gz')):
         run, _, seed = path.relative_to(LOGS).as_posix().removeprefix(prefix).removesuffix('.log.gz').rpartition('-')
-        rows[run, int(seed)] = _last_evaluation(path)
+        rows[run, int(seed)] = _metrics(path)
     if not rows:
         raise ValueError(f'got {logs!r}; expected logs {LOGS / logs}-SEED.log.gz')
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['run', 'seed'])
 
 
-def _last_evaluation(path: Path) -> dict[str, float]:
-    found = _EVALUATION.findall(gzip.decompress(path.read_bytes()).decode())
-    if not found:
-        raise ValueError(f'{path}: got no evaluation; expected the log of a training that was evaluated at its end')
-    metrics = {name: float(value) for name, value in re.findall(r'(\S+): ([\d.]+)', found[-1])}
+def _metrics(path: Path) -> dict[str, float]:
+    metrics = last_evaluation(path)
     tables = read_log(path).tables
     if tables:
         by_class = tables[-1].stack()

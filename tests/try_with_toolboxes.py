@@ -1,4 +1,4 @@
-"""What an installed wheel does beside the toolboxes; see fresh_environment.py."""
+"""Run the demo from an installed wheel, with the toolboxes installed. Called by fresh_environment.py."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What an installed wheel does beside PyTorch and NumPy alone; see fresh_environment.py."""
+"""Check an installed wheel with only PyTorch and NumPy installed. Called by fresh_environment.py."""
 
 import importlib
 import importlib.util

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from mmrecall.analysis.display import short_names
 from mmrecall.engine.earlier_runs import earlier_checkpoints
 from mmrecall.engine.stock_tools import CONFIG_SUFFIXES
@@ -77,3 +79,13 @@ def _config_and_checkpoint(config: str, checkpoint: str | None) -> tuple[Path, P
     if checkpoint is None or checkpoint.endswith(CONFIG_SUFFIXES) or Path(checkpoint).is_dir():
         raise ValueError(f'got {checkpoint or "nothing"} after the config {config}; expected its checkpoint')
     return Path(config), Path(checkpoint)
+
+
+def check_device(device: str) -> None:
+    """Check that there is a GPU if one is asked for.
+
+    Raises:
+        ValueError: ``'cuda'``, and PyTorch finds no GPU.
+    """
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(f'got --device cuda, but PyTorch {torch.__version__} finds no GPU; set --device cpu')

@@ -11,7 +11,6 @@ Example: mmrecall adjust-logits work_dirs/ce --compare work_dirs/recall --fold 1
 import argparse
 from pathlib import Path
 
-import torch
 from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import Progress
@@ -20,7 +19,7 @@ from mmrecall.analysis.display import print_table
 from mmrecall.analysis.logit_adjustment.figures import adjustment_table, draw_adjustment, write_adjustment
 from mmrecall.analysis.logit_adjustment.sweep import AdjustedScores, adjusted_scores, prior_offsets
 from mmrecall.analysis.logit_adjustment.trained_model import TrainedModel
-from mmrecall.analysis.trained_runs import TrainedRun, find_runs
+from mmrecall.analysis.trained_runs import TrainedRun, check_device, find_runs
 from mmrecall.analysis.training_counts import count_training_set
 from mmrecall.datasets.failures import whole_message
 from mmrecall.io import read_checkpoint
@@ -55,8 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _adjust(arguments: argparse.Namespace) -> None:
-    if arguments.device == 'cuda' and not torch.cuda.is_available():
-        raise ValueError(f'got --device cuda, but PyTorch {torch.__version__} finds no GPU; set --device cpu')
+    check_device(arguments.device)
     given = len(find_runs(arguments.run))
     if given > 1:
         raise ValueError(f'got {given} runs; expected one, and others after --compare')

@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import mmcv
-import torch
 from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import Progress
@@ -27,7 +26,7 @@ from mmrecall.analysis.predictions.trained_segmentors import (
     compare_models,
     find_images,
 )
-from mmrecall.analysis.trained_runs import find_runs
+from mmrecall.analysis.trained_runs import check_device, find_runs
 from mmrecall.datasets.failures import whole_message
 
 # Number of classes that are shown for each image without --classes.
@@ -66,8 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _show(arguments: argparse.Namespace) -> None:
     if arguments.images < 1:
         raise ValueError(f'got --images {arguments.images}; expected at least 1')
-    if arguments.device == 'cuda' and not torch.cuda.is_available():
-        raise ValueError(f'got --device cuda, but PyTorch {torch.__version__} finds no GPU; set --device cpu')
+    check_device(arguments.device)
     runs = find_runs(arguments.runs)
     if len(runs) < 2:
         raise ValueError('got one run; expected two or more, whose predictions are compared')

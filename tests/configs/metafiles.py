@@ -16,6 +16,8 @@ from statistics import mean
 
 import yaml
 
+from mmrecall.analysis.report.logs import last_evaluation
+
 ROOT = Path(__file__).parents[2]
 RECORD = Path(__file__).with_name('resolved_configs.json.gz')
 COMMENT = '# The models are written by tests/configs/metafiles.py, the collection by hand.\n'
@@ -80,11 +82,11 @@ def read_log(path):
     text = gzip.decompress(path.read_bytes()).decode()
     gpu = re.search(r'^    GPU 0: (.+)', text, re.M)
     ranks = re.search(r'^    GPU number: (.+)', text, re.M)[1]
-    evaluations = re.findall(r'\((?:val|test)\) [\[\] \d/]*\] +((?!eta).+)', text)
-    if not evaluations:
-        raise ValueError(f'{path}: got no evaluation; expected the log of a training that was evaluated at its end')
-    metrics = {name: float(value) for name, value in re.findall(r'(\S+): ([\d.]+)', evaluations[-1])}
-    return int(re.search(r'^    seed: (\d+)', text, re.M)[1]), f'{ranks}x {gpu[1]}' if gpu else 'CPU', metrics
+    return (
+        int(re.search(r'^    seed: (\d+)', text, re.M)[1]),
+        f'{ranks}x {gpu[1]}' if gpu else 'CPU',
+        last_evaluation(path),
+    )
 
 
 def data_set(config, values):

@@ -8,6 +8,6 @@ _base_ = [
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
-    # mmseg's own threshold is 0.3; a loss with use_sigmoid counts as found what is above 0.5
+    # The default of mmseg is 0.3. The loss predicts label 1 where the sigmoid is above 0.5.
     decode_head=dict(num_classes=2, out_channels=1, threshold=0.5),
 )

@@ -30,6 +30,7 @@ _PREFIX = re.compile(r'(?:\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d - \S+ - [A-Z]+ - ')
 _ENVIRONMENT = re.compile(r' {4}(\S[^:]*): (.+)')
 _MOST_DIGITS = 18
 _RESUMED = re.compile(rf'resumed epoch: \d+, iter: (\d{{1,{_MOST_DIGITS}}})$')
+_EVALUATION = re.compile(r'\((?:val|test)\) [\[\] \d/]*\] +(?!eta)(\w\S*: .+)')
 _BATCHES = re.compile(rf' Epoch\(train\) +\[\d+\]\[ *\d+/(\d{{1,{_MOST_DIGITS}}})\] ')
 
 
@@ -219,6 +220,18 @@ def read_log(path: Path) -> Log:
             else:
                 tables.append(table)
     return Log(environment, tables, checkpoint, resumed, batches, problems)
+
+
+def last_evaluation(path: Path) -> dict[str, float]:
+    """Return the metrics of the last validation or test in a text log.
+
+    Raises:
+        ValueError: the log has none.
+    """
+    evaluations = [match[1] for line in _lines(path) if (match := _EVALUATION.search(line))]
+    if not evaluations:
+        raise ValueError(f'{path}: got no evaluation; expected the log of a training that was evaluated at its end')
+    return {name: float(value) for name, value in re.findall(r'(\S+): ([\d.]+)', evaluations[-1])}
 
 
 def _read_environment(lines: Iterator[str]) -> dict[str, str]:

@@ -235,7 +235,7 @@ def _end(running: Sequence[_Job], signals: Sequence[int], display: Display) -> N
 
 
 def _kill(jobs: Sequence[_Job]) -> None:
-    """Kill what is left of trainings: of those that have ended, workers that outlive them."""
+    """Kill all processes of trainings, including workers that are still running after their training has ended."""
     for job in jobs:
         # macOS refuses it for a group of which all have ended.
         with suppress(ProcessLookupError, PermissionError):
