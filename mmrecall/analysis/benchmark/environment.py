@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mmrecall import __version__
+from mmrecall.analysis.trained_runs import check_device
 from mmrecall.io import atomic_write
 from mmrecall.upstream import installed_versions
 
@@ -28,8 +29,7 @@ def check_arguments(device: str, **numbers: float) -> None:
     for name, number in numbers.items():
         if not number > 0:
             raise ValueError(f'got --{name.replace("_", "-")} {number}; expected a number above 0')
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise ValueError(f'got --device cuda, but PyTorch {torch.__version__} finds no GPU; set --device cpu')
+    check_device(device)
 
 
 def describe_environment(command: str, device: str) -> dict[str, Any]:
