@@ -11,8 +11,8 @@ A table is filled in where a comment stands above it, in README.md, docs/*.md or
 
 The comment names the logs, docs/logs/camvid-360x480/RUN-SEED.log.gz, the first column the runs (in backticks, or by a
 label of RUNS), and the heads the metrics (COLUMNS). A cell is the mean of the last evaluations of all seeds, with their
-standard deviation where there are several. `differences in camvid-360x480/*` has the differences to cross entropy and p
-of paired t-tests; `..., without NAME NAME` names the runs that have no log: their cells stay as they are.
+standard deviation where there are several; all rows have the same seeds, or a column `seeds` says how many. `differences
+in camvid-360x480/*` has the differences to cross entropy and p of paired t-tests.
 
 Example: python docs/redraw.py
 """
@@ -70,7 +70,9 @@ class Column(NamedTuple):
     """The name of the run, made of that of the row."""
 
 
+SEEDS = 'seeds'
 COLUMNS = {
+    SEEDS: Column(SEEDS),
     'mean IoU': Column('mIoU'),
     'mean accuracy': Column('mAcc'),
     'pixel accuracy': Column('aAcc'),
@@ -94,13 +96,11 @@ COLUMNS = {
     'CIFAR-10-LT': Column('shot/top1', 'cifar10-lt-{}'),
     'Tiny-ImageNet-LT': Column('shot/top1', 'tiny-imagenet-lt-32x32-{}'),
 }
-# Columns that no log has; their cells stay as they are.
-WITHOUT_LOGS = ('digits',)
 # Of CamVid, each with less than 1.2 % of the pixels.
 RARE = ['Pole', 'SignSymbol', 'Fence', 'Pedestrian', 'Bicyclist']
 
 _MARKED = re.compile(
-    r'^<!-- make results: (differences in )?(\S+?)(?:, without (.+?))? -->\n\n((?:\|.*\n)+)', re.MULTILINE
+    r'^<!-- make results: (differences in )?(\S+?) -->\n\n((?:\|.*\n)+)', re.MULTILINE
 )
 
 
@@ -159,42 +159,45 @@ def redrawn(text: str, page: str) -> str:
     """
 
     def fill(match: re.Match) -> str:
-        differences, logs, without, table = match.groups()
-        results = read_results(logs)
-        seeds: list[int] = []
+        differences, logs, table = match.groups()
+        results = read_results(logs).assign(**{SEEDS: 1})
+        expected: list[int] = []
+        same_seeds = bool(differences) or f'| {SEEDS} |' not in table
 
         def values(run: str, metric: str) -> pd.Series:
-            if run not in results.index or metric not in results or results.loc[run, metric].isna().any():
+            found = results[metric].get(run) if metric in results else None
+            if found is None or found.isna().any():
+                raise ValueError(f'{page}: got no {metric} of {run!r} in docs/logs/{logs}; train it, or leave the row out')
+            seeds = list(found.index)
+            if same_seeds and expected and seeds != expected:
                 raise ValueError(
-                    f'{page}: got no {metric} of {run!r} in docs/logs/{logs}; train it, or add "without {run}" to the '
-                    'comment above the table'
+                    f'{page}: got {run!r} with the seeds {seeds}; expected {expected}, as other rows have, or a column '
+                    f'{SEEDS!r}'
                 )
-            found = results.loc[run, metric]
-            own = list(found.index)
-            if seeds and own != seeds:
-                raise ValueError(f'{page}: got {run!r} with the seeds {own}; expected {seeds}, as other rows have')
-            seeds[:] = own
+            expected[:] = seeds
             return found
 
-        def cell(run: str, metric: str) -> str:
-            found = values(run, metric)
-            return difference(found, values(RUNS[REFERENCE], metric)) if differences else summary(found)
+        def cell(run: str, head: str) -> str:
+            column = COLUMNS[head]
+            found = values(column.run.format(run), column.metric)
+            if head == SEEDS:
+                return str(found.sum())
+            return difference(found, values(RUNS[REFERENCE], column.metric)) if differences else summary(found)
 
-        return match[0].removesuffix(table) + _filled(table, page, cell, (without or '').split())
+        return match[0].removesuffix(table) + _filled(table, page, cell)
 
     return _MARKED.sub(fill, text)
 
 
-def _filled(table: str, page: str, cell: Callable[[str, str], str], without: list[str]) -> str:
+def _filled(table: str, page: str, cell: Callable[[str, str], str]) -> str:
     head, rule, *rows = ([part.strip() for part in line.strip('|\n').split('|')] for line in table.splitlines())
-    if unknown := [name for name in head[1:] if name not in COLUMNS and name not in WITHOUT_LOGS]:
+    if unknown := [name for name in head[1:] if name not in COLUMNS]:
         raise ValueError(f'{page}: got the column {unknown[0]!r}; expected one of COLUMNS in docs/redraw.py')
     for row in rows:
         run = _run(row[0], page)
         for place, name in enumerate(head[1:], 1):
-            if run not in without and name in COLUMNS:
-                bold = '**' * row[place].startswith('**')
-                row[place] = bold + cell(COLUMNS[name].run.format(run), COLUMNS[name].metric) + bold
+            bold = '**' * row[place].startswith('**')
+            row[place] = bold + cell(run, name) + bold
     lines = [[f' {part} ' if part else ' ' for part in row] for row in (head, *rows)]
     lines.insert(1, rule)
     return ''.join(f'|{"|".join(line)}|\n' for line in lines)
