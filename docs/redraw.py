@@ -94,8 +94,6 @@ COLUMNS = {
     'CIFAR-10-LT': Column('shot/top1', 'cifar10-lt-{}'),
     'Tiny-ImageNet-LT': Column('shot/top1', 'tiny-imagenet-lt-32x32-{}'),
 }
-# Columns that no log has; their cells stay as they are.
-WITHOUT_LOGS = ('digits',)
 # Of CamVid, each with less than 1.2 % of the pixels.
 RARE = ['Pole', 'SignSymbol', 'Fence', 'Pedestrian', 'Bicyclist']
 
@@ -187,12 +185,12 @@ def redrawn(text: str, page: str) -> str:
 
 def _filled(table: str, page: str, cell: Callable[[str, str], str], without: list[str]) -> str:
     head, rule, *rows = ([part.strip() for part in line.strip('|\n').split('|')] for line in table.splitlines())
-    if unknown := [name for name in head[1:] if name not in COLUMNS and name not in WITHOUT_LOGS]:
+    if unknown := [name for name in head[1:] if name not in COLUMNS]:
         raise ValueError(f'{page}: got the column {unknown[0]!r}; expected one of COLUMNS in docs/redraw.py')
     for row in rows:
         run = _run(row[0], page)
         for place, name in enumerate(head[1:], 1):
-            if run not in without and name in COLUMNS:
+            if run not in without:
                 bold = '**' * row[place].startswith('**')
                 row[place] = bold + cell(COLUMNS[name].run.format(run), COLUMNS[name].metric) + bold
     lines = [[f' {part} ' if part else ' ' for part in row] for row in (head, *rows)]
