@@ -4,7 +4,10 @@ The losses of this package, those of mmseg and mmpretrain, and the recall loss w
 turn, forward and backward. A shape such as cityscapes-1024/8 has logits of a lower resolution than the labels: the
 losses of this package take them as they are, for the others they are interpolated first. On a GPU the time is that of
 CUDA graphs, beside the time with the host. With --scaling, time is measured against pixels and against classes instead.
-docs/benchmark.md explains the columns.
+
+Columns: ms is the fastest step; by round, the ratio to F.cross_entropy in the same round, its median, 10th and 90th
+percentile; peak memory, the most that a step holds beyond the logits; roofline, the time to read the logits twice and
+to write their gradient once.
 
 Example: mmrecall benchmark --shapes cityscapes places-lt --losses 'mmrecall.*' naive*
 """

@@ -3,7 +3,7 @@
 The page opens from disk without a network and has its figures and tables as PNG, SVG and CSV beside it: mean
 accuracy against mean IoU with the quadrants of a reference loss, every class, class weights over iterations and against
 the share of the class, many/medium/few-shot accuracy, training curves, mean and deviation over seeds, differences
-between the configs, versions, commands. Runs that cannot be read or compared are named. See docs/report.md.
+between the configs, versions, commands. Runs that cannot be read or compared are named.
 
 Example: mmrecall compare-runs work_dirs/camvid --reference SoftmaxFocalLoss
 """

@@ -1,8 +1,8 @@
 """τ-normalise the classifier of a trained network: its rows are divided by their length to the power of τ.
 
 Kang et al., "Decoupling representation and classifier for long-tailed recognition", ICLR 2020. Writes a checkpoint for
-the same config, with a bias of 0. Choose τ on validation images: the configs in configs/decoupling/tau-norm_* try
-several in one pass.
+the same config, with a bias of 0. Choose τ on validation images: the configs that `mmrecall configs list tau-norm`
+prints evaluate several in one pass.
 
 Example: mmrecall tau-normalize work_dirs/my_run/epoch_90.pth normalized.pth --tau 0.7
 """

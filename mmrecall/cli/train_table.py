@@ -2,7 +2,7 @@
 
 A run is trained in DIR/NAME_OF_THE_CONFIG/seed_SEED, on one GPU or on CPUs; its output is in train_table.log there. The
 same command goes on after an interruption: runs that are finished are skipped, the others go on from their last
-checkpoints. See docs/report.md.
+checkpoints.
 
 Example: mmrecall train-table configs/deeplabv3/*camvid-180x240.py --seeds 0 1 2 --work-dir work_dirs/losses
 """

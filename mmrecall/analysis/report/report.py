@@ -153,7 +153,7 @@ def _write(report: Report, figures: list[Figure], title: str, command: str) -> s
 
 def _facts(comparison: Comparison) -> dict[str, str]:
     sources = comparison.results['evaluated'].str.partition(',')[0].value_counts() if len(comparison.results) else {}
-    said = {'test': 'test (tools/test.py)', 'validation': 'the last validation of the training'}
+    said = {'test': 'a test', 'validation': 'the last validation of the training'}
     facts = {
         'Task': comparison.kind,
         'Runs': f'{len(comparison.runs)}, of {len(comparison.labels)} losses or settings',

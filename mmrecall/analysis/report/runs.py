@@ -295,7 +295,7 @@ def _command(work_dir: Path) -> str:
         last_line = script.read_text(encoding='utf-8', errors='replace').strip().rpartition('\n')[2]
         return last_line.rpartition('exec ')[2].removesuffix('"$@"').strip()
     kept = sorted(work_dir.glob('*.py'))
-    return f'python tools/train.py {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
+    return f'mmrecall train {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
 
 
 def _counts(work_dir: Path) -> LabelCounts | None:

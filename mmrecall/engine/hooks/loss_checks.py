@@ -54,7 +54,7 @@ def check_names(config: Any) -> None:
             continue
         # a config of classes is saved with their modules
         if get_object_from_string(name) is None:
-            close = get_close_matches(name, sorted(known)) or ['one of the table of losses in the README']
+            close = get_close_matches(name, sorted(known)) or ['one of mmrecall.losses.__all__']
             key = '.'.join(('model', *path, 'type'))
             raise ValueError(f'got {key}={name!r}; expected a class of mmrecall; set {" or ".join(close)}')
 
