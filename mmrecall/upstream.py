@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TOOLBOXES = ('mmseg', 'mmpretrain', 'mmdet')
-# mmdet is the stock package of what the fork calls onedl-mmdetection
+# the stock package of onedl-mmdetection is named mmdet
 _PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain', 'mmdet')
 _FORKS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain', 'onedl-mmdetection')
 
@@ -55,7 +55,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def stock_tool(toolbox: str, name: str) -> Path:
-    """Return the path of a tool of a toolbox, such as ``'train'``: in a wheel's ``.mim``, or beside a checkout's package.
+    """Return the path of a tool of a toolbox, such as ``'train'``: in a wheel's ``.mim``, or beside its package.
 
     Raises:
         ImportError: the toolbox is not installed.

@@ -1,4 +1,4 @@
-"""Files and commands that texts name exist where only the wheel is installed: configs, tools and the command mmrecall."""
+"""The files and commands that texts name exist where only the wheel is installed."""
 
 import ast
 import re

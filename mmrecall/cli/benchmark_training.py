@@ -38,7 +38,9 @@ from mmrecall.cli.command_line import typed_command
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('configs', nargs='*', type=Path, help='two or more, unless --synthetic is set')
+    parser.add_argument(
+        'configs', nargs='*', type=Path, help='configs to measure, two or more, unless --synthetic is set'
+    )
     parser.add_argument(
         '--synthetic', nargs='*', metavar='MODEL', help=f'models instead of configs: {", ".join(MODELS)} (default: all)'
     )
@@ -46,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--dtype',
         nargs='+',
         choices=('float32', 'bfloat16'),
-        help='of --synthetic: float32, and with autocast bfloat16 (default: float32; on a GPU both)',
+        help='types of --synthetic: float32, or bfloat16 by autocast (default: float32; on a GPU both)',
     )
     parser.add_argument('--class-weights', action='store_true', help='measure ClassWeightHook too')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='default: %(default)s')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='device (default: %(default)s)')
     parser.add_argument('--threads', type=int, default=2, help='threads of the CPU (default: %(default)s)')
     parser.add_argument(
         '--rounds', type=int, default=40, help='steps of each config that are timed (default: %(default)s)'

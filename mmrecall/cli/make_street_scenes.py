@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--frames', type=int, default=430, help='number of frames (default: %(default)s)')
     size = dict(default=(256, 128), metavar=('WIDTH', 'HEIGHT'))
     parser.add_argument('--size', type=int, nargs=2, help='size in pixels (default: 256 128)', **size)
-    parser.add_argument('--seed', type=int, default=0, help='seed; the same seed gives the same bytes')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed; the same seed gives the same files (default: %(default)s)'
+    )
     parser.add_argument('--sequence', default='STREET-SCENES', help='name of the sequence (default: %(default)s)')
 
 

@@ -14,9 +14,9 @@ from mmrecall.models.converters.tau_normalize import tau_normalize_checkpoint
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('checkpoint', help='of an ImageClassifier with a LinearClsHead or an SDNHead')
+    parser.add_argument('checkpoint', help='checkpoint of an ImageClassifier with a LinearClsHead or an SDNHead')
     parser.add_argument('out', help='checkpoint to write; nothing is overwritten')
-    parser.add_argument('--tau', type=float, required=True, help='at least 0; 0 drops the bias alone')
+    parser.add_argument('--tau', type=float, required=True, help='exponent τ, at least 0; 0 only drops the bias')
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -68,7 +68,7 @@ def slurm_rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
     is ``12000 + job id mod 20000``, because jobs that share a node cannot share mmengine's default, 29500.
 
     Args:
-        environment: of a rank, `os.environ`.
+        environment: environment of a rank, `os.environ`.
 
     Raises:
         RuntimeError: the environment is not that of a rank in a Slurm step.

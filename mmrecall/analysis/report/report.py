@@ -47,7 +47,7 @@ def write_report(
         paths: work dirs, or folders with work dirs below.
         out: folder to write to.
         reference: label of the loss that the others are compared with; by default plain cross entropy.
-        title: of the page.
+        title: title of the page.
         command: shown on the page as the one that made it.
         bar: shows the progress.
         labels: labels, each with a folder at or below which all runs are called so.
