@@ -33,7 +33,7 @@ _UNKNOWN_TYPE = re.compile(r'([\w.]+) is not in the \S+ registry')
 
 
 class _PlainYamlHandler(YamlHandler):
-    """Handler of mmengine for YAML files; its own builds whatever object of Python a file names."""
+    """Reader of YAML files for mmengine, whose own builds any object of Python that a file names."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         return read_plain_yaml(file)
@@ -42,7 +42,7 @@ class _PlainYamlHandler(YamlHandler):
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config of mmengine; an error names the file, also that of a base, and the line.
 
-    From the first call on, mmengine reads plain values alone from YAML files in this process.
+    From the first call on, mmengine reads only plain values from YAML files in this process.
 
     Args:
         path: the config.

@@ -60,7 +60,7 @@ def holds(path: Path) -> bool:
 def unlock_file(path: Path) -> None:
     """Remove a file and give its lock back, if this process has it."""
     if path in _held:
-        # Before the lock goes, so that no other process has it yet.
+        # The file goes before the lock is released, so that no other process has the lock yet.
         path.unlink(missing_ok=True)
         os.close(_held.pop(path))
 
@@ -139,7 +139,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     with only_writer(path):
         if path.exists():
             raise FileExistsError(f'{path} exists; remove it, or set another name')
-        # What a process that was killed has left.
+        # A process that was killed may have left the folder behind.
         shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir()

@@ -54,7 +54,7 @@ def _wait(what: str) -> None:
     while state == _WORKING:
         state = _broadcast_state(_WORKING)
     if state == _FAILED:
-        raise RuntimeError(f'{what} failed on rank 0, which says why')
+        raise RuntimeError(f'{what} failed on rank 0; the error of rank 0 says why')
 
 
 def _broadcast_state(state: int) -> int:

@@ -7,13 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 TOOLBOXES = ('mmseg', 'mmpretrain', 'mmdet')
-# mmdet is the stock package of what the fork calls onedl-mmdetection
+# the stock package of onedl-mmdetection is named mmdet
 _PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain', 'mmdet')
 _FORKS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain', 'onedl-mmdetection')
 
 _INSTALL = (
-    'pip install "mmrecall[onedl]" (maintained forks) or "mmrecall[openmmlab]" (stock; mmcv first, see '
-    'docs/installation.md)'
+    'pip install "mmrecall[onedl]" (maintained forks), or the stock packages, with a compiled mmcv first: '
+    'MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0, then pip install "mmrecall[openmmlab]"'
 )
 _INSTALL_MMDET = (
     'pip install onedl-mmdetection (maintained forks) or mmdet (stock); both need an mmcv with compiled ops'
@@ -55,7 +55,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def stock_tool(toolbox: str, name: str) -> Path:
-    """Return the path of ``tools/NAME.py`` of a toolbox: in a wheel's ``.mim`` folder, or beside a checkout's package.
+    """Return the path of a tool of a toolbox, such as ``'train'``: in a wheel's ``.mim``, or beside its package.
 
     Raises:
         ImportError: the toolbox is not installed.
@@ -65,7 +65,7 @@ def stock_tool(toolbox: str, name: str) -> Path:
 
 
 def stock_config(toolbox: str, name: str) -> Path:
-    """Return the path of ``configs/NAME.py`` of a toolbox, such as ``'segformer/...'``; nothing is installed.
+    """Return the path of a config of a toolbox, such as ``'segformer/...'``; nothing is installed.
 
     Raises:
         ImportError: the toolbox is not installed.

@@ -60,7 +60,7 @@ def test_the_hooks_and_the_gradient_view_take_it(loss_class):
     logits[0, 1, 0, 0] = float('inf')
     target[0, 0, 0] = 2
     loss(logits.requires_grad_(), target, ignore_index=255)
-    assert calls.blame(None) == [f'loss ({NAME}): not finite is the loss of class 2 and the logits of class 1']
+    assert calls.blame(None) == [f'loss ({NAME}) is not finite in the loss of class 2 and the logits of class 1']
     statistics = class_statistics(*random_batch(), 255)
     logged = {name: values for name, _, values in _quantities(loss, LoggedClasses(statistics, torch.zeros(4)))}
     weights = recall_weights(statistics) ** 2

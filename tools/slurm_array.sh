@@ -3,8 +3,7 @@
 #   [MAX_PARALLEL=8] slurm_array.sh PARTITION JOB_NAME "SEEDS" CONFIG... [--work-dir DIR] [arguments of tools/train.py]
 # Example: tools/slurm_array.sh gpu losses "0 1 2" configs/deeplabv3/*camvid-180x240.py
 # DIR is work_dirs/JOB_NAME by default; a run is trained in DIR/NAME_OF_THE_CONFIG/seed_SEED, all are listed in
-# DIR/runs.tsv, and the logs are DIR/slurm-ARRAY_ID_TASK.out. Runs that are in the queue already are refused. See
-# docs/slurm.md.
+# DIR/runs.tsv, and the logs are DIR/slurm-ARRAY_ID_TASK.out. Runs that are in the queue already are refused.
 set -euo pipefail
 # shellcheck source=tools/help.sh
 source "$(dirname "$0")/help.sh"

@@ -3,7 +3,7 @@
 #   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SBATCH_ARGS="--time=2:00:00 ..."] [SRUN_ARGS=...]
 #   slurm_sbatch.sh PARTITION JOB_NAME CONFIG [--work-dir DIR] [arguments of tools/train.py]
 # DIR is work_dirs/NAME_OF_THE_CONFIG by default, and the log DIR/slurm-JOB_ID.out.
-# A DIR that a job in the queue trains in is refused. See docs/slurm.md.
+# A DIR that a job in the queue trains in is refused.
 # Example: GPUS=8 GPUS_PER_NODE=8 SBATCH_ARGS="--time=2:00:00" tools/slurm_sbatch.sh gpu recall \
 #   configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.py
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""Train every config with every seed on this machine, as many at a time as it has GPUs: a table, without Slurm.
+"""Train every config with every seed on this machine, as many at a time as it has GPUs, without Slurm.
 
 The command `mmrecall train-table`, from a clone.
 """

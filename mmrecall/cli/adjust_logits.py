@@ -2,8 +2,9 @@ r"""Adjust the scores of a trained model by the class priors of its training set
 
 Menon et al., ICLR 2021: the prediction is the class with the largest z_c - τ log π_c, where π_c is the share of class c
 in the training set; a larger τ finds rare classes more often. All τ are evaluated in one pass over the validation data
-of the config, never over its test data, and --compare shows where other trained models are. Writes adjustment.csv,
-adjustment.png and adjustment.svg; --fold TAU also writes a checkpoint for the same config that predicts so.
+of the config, never over its test data, and --compare adds other trained models to the figure. Writes adjustment.csv,
+adjustment.png and adjustment.svg; --fold TAU also writes a checkpoint for the same config whose
+predictions are the adjusted ones.
 
 Example: mmrecall adjust-logits work_dirs/ce --compare work_dirs/recall --fold 1
 """
@@ -31,13 +32,15 @@ TAUS = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('run', nargs='+', metavar='RUN', help='WORK_DIR, or CONFIG CHECKPOINT')
-    parser.add_argument('--taus', nargs='+', type=float, default=TAUS, metavar='TAU', help='default: %(default)s')
+    parser.add_argument('run', nargs='+', metavar='RUN', help='the trained model: WORK_DIR, or CONFIG CHECKPOINT')
+    parser.add_argument(
+        '--taus', nargs='+', type=float, default=TAUS, metavar='TAU', help='strengths τ (default: %(default)s)'
+    )
     parser.add_argument(
         '--compare', nargs='+', default=[], metavar='RUN', help='further runs, with the same classes; shown as points'
     )
     parser.add_argument('--fold', type=float, metavar='TAU', help='write a checkpoint with this adjustment in its bias')
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='default: %(default)s')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='device (default: %(default)s)')
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/adjust_logits'), help='folder (default: %(default)s)'
     )

@@ -2,9 +2,12 @@
 
 The losses of this package, those of mmseg and mmpretrain, and the recall loss written with PyTorch's functions run in
 turn, forward and backward. A shape such as cityscapes-1024/8 has logits of a lower resolution than the labels: the
-losses of this package take them as they are, for the others they are interpolated first. On a GPU the time is that of
+losses of this package accept them as they are, for the others they are interpolated first. On a GPU the time is that of
 CUDA graphs, beside the time with the host. With --scaling, time is measured against pixels and against classes instead.
-docs/benchmark.md explains the columns.
+
+Columns: ms is the fastest step; by round, the ratio to F.cross_entropy in the same round, its median, 10th and 90th
+percentile; peak memory, the most that a step holds beyond the logits; roofline, the time to read the logits twice and
+to write their gradient once.
 
 Example: mmrecall benchmark --shapes cityscapes places-lt --losses 'mmrecall.*' naive*
 """
@@ -38,12 +41,12 @@ from mmrecall.cli.command_line import typed_command
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='default: %(default)s')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='device (default: %(default)s)')
     parser.add_argument(
         '--dtype',
         nargs='+',
         choices=('float32', 'bfloat16'),
-        help='of the logits, one or both (default: float32; on a GPU both)',
+        help='types of the logits, one or both (default: float32; on a GPU both)',
     )
     parser.add_argument('--threads', type=int, default=2, help='threads of the CPU (default: %(default)s)')
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Measure the gradient of losses by class on batches of data through a trained model, and show it as table and figure.
 
 The positive gradient of a class comes from its samples and raises its logit, the negative gradient comes from the
-samples of all other classes and lowers it: the two terms of equation 8 of the recall-loss paper. --compare takes the
+samples of all other classes and lowers it: the two terms of equation 8 of the recall-loss paper. --compare adds the
 losses of other configs at the same logits. Writes gradients.csv, gradients.png and gradients.svg.
 
 Example: mmrecall class-gradients \\
@@ -28,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config of the model and the data; its loss is the first')
     parser.add_argument('checkpoint', help='checkpoint of the model')
     parser.add_argument('--compare', nargs='+', default=[], metavar='CONFIG', help='configs of further losses')
-    parser.add_argument('--split', choices=SPLITS, default='train', help='of the data (default: %(default)s)')
-    parser.add_argument('--batches', type=int, default=1, help='batches to take the mean over (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the order of the data (default: %(default)s)')
+    parser.add_argument('--split', choices=SPLITS, default='train', help='split of the data (default: %(default)s)')
+    parser.add_argument(
+        '--batches', type=int, default=1, help='number of batches to average over (default: %(default)s)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the order of the data (default: %(default)s)')
     parser.add_argument('--head', help='head that has the losses (default: decode_head, or the only head with a loss)')
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/class_gradients'), help='folder (default: %(default)s)'
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise ValueError(f'got --batches {arguments.batches}; expected at least 1')
         found = _measure(arguments)
         for loss in found.left_out:
-            print(f'{loss} is not measured: it is no loss of classes')
+            print(f'{loss} is not measured, because it is no loss of classes')
         print_table(gradients_table(found))
         write_gradients(out / 'gradients.csv', found)
         draw_gradients([out / 'gradients.png', out / 'gradients.svg'], found)

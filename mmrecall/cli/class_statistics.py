@@ -1,7 +1,7 @@
 """Count the classes of a config's training set, and write a chart and a JSON that class_counts= of the losses reads.
 
-For segmentation and classification, with label map, reduce_zero_label, ignored labels and repeated data. Crops and
-other transforms after the loading of the labels have no effect on the counts.
+It counts for segmentation and classification, with label map, reduce_zero_label, ignored labels and repeated data.
+Crops and other transforms after the loading of the labels have no effect on the counts.
 
 All labels are read; then every file that cannot be read, or has a label that is no class, is listed. Counts are written
 only if there is no such file, because those of a part would be wrong.

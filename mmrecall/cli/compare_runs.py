@@ -3,7 +3,7 @@
 The page opens from disk without a network and has its figures and tables as PNG, SVG and CSV beside it: mean
 accuracy against mean IoU with the quadrants of a reference loss, every class, class weights over iterations and against
 the share of the class, many/medium/few-shot accuracy, training curves, mean and deviation over seeds, differences
-between the configs, versions, commands. Runs that cannot be read or compared are named. See docs/report.md.
+between the configs, versions, commands. Runs that cannot be read or compared are named.
 
 Example: mmrecall compare-runs work_dirs/camvid --reference SoftmaxFocalLoss
 """
@@ -23,16 +23,16 @@ from mmrecall.cli.command_line import typed_command
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        'work_dirs', metavar='WORK_DIR', type=Path, nargs='+', help='of a run, or a folder with runs below it'
+        'work_dirs', metavar='WORK_DIR', type=Path, nargs='+', help='work dir of a run, or a folder with runs below it'
     )
     parser.add_argument(
-        '--reference', metavar='LABEL', help='what the others are compared with (default: cross entropy)'
+        '--reference', metavar='LABEL', help='label that the others are compared with (default: cross entropy)'
     )
     parser.add_argument(
-        '--labels', metavar='LABEL=FOLDER', nargs='+', default=[], help='what the runs at or below folders are called'
+        '--labels', metavar='LABEL=FOLDER', nargs='+', default=[], help='labels for the runs at or below folders'
     )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/report'), help='folder (default: %(default)s)')
-    parser.add_argument('--title', default='Runs compared', help='of the page (default: %(default)s)')
+    parser.add_argument('--title', default='Runs compared', help='title of the page (default: %(default)s)')
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Print the script with which bash completes this command: the names of the commands, their options, and files.
 
-Of a command whose toolbox is not installed the name alone is completed.
+For a command whose toolbox is not installed, only the name is completed.
 
 Example: mmrecall completion >> ~/.bashrc
 """

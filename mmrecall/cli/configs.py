@@ -21,7 +21,11 @@ _BASES = '_base_'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     actions = parser.add_subparsers(
-        title='actions', required=True, metavar='ACTION', dest='action', help='mmrecall configs ACTION --help says more'
+        title='actions',
+        required=True,
+        metavar='ACTION',
+        dest='action',
+        help='action; mmrecall configs ACTION --help lists its arguments',
     )
     action = actions.add_parser('list', help='print the names of the configs')
     action.add_argument(

@@ -40,7 +40,9 @@ class Training:
 
 def add_common_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     """Add the options that all demos have."""
-    parser.add_argument('--out', type=Path, default=Path('work_dirs') / out, help='default: %(default)s')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs') / out, help='folder of all files (default: %(default)s)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the training (default: %(default)s)')
 
 

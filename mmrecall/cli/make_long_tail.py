@@ -20,9 +20,11 @@ from mmrecall.datasets.subsampling import PROFILES, write_long_tail
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument('config', help='config with the training set, train_dataloader.dataset')
-    parser.add_argument('--out', required=True, help='the list to write')
+    parser.add_argument('--out', required=True, help='path of the list to write')
     parser.add_argument('--ratio', type=float, default=100, help='imbalance ratio (default: %(default)s)')
-    parser.add_argument('--profile', choices=PROFILES, default='exponential', help='default: %(default)s')
+    parser.add_argument(
+        '--profile', choices=PROFILES, default='exponential', help='profile of the class sizes (default: %(default)s)'
+    )
     parser.add_argument('--power', type=float, default=6, help='exponent of the Pareto profile (default: %(default)s)')
     parser.add_argument('--largest', type=int, help='number of images of the largest class (default: all)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the draw (default: %(default)s)')

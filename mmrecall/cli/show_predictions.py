@@ -39,14 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument('--images', type=int, default=5, help='number of images, most different first (default: 5)')
     chosen.add_argument('--select', nargs='+', metavar='NAME', help='names of images, or the ends of their paths')
-    parser.add_argument('--split', choices=('val', 'test'), default='test', help='of the images (default: %(default)s)')
+    parser.add_argument(
+        '--split', choices=('val', 'test'), default='test', help='split of the images (default: %(default)s)'
+    )
     parser.add_argument(
         '--classes',
         nargs='+',
         metavar='CLASS',
         help='classes that are shown one by one (default: two for each image, whose IoU differs most)',
     )
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='default: %(default)s')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='device (default: %(default)s)')
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/show_predictions'), help='folder (default: %(default)s)'
     )

@@ -1,8 +1,7 @@
-"""Train every config with every seed on this machine, as many at a time as it has GPUs: a table, without Slurm.
+"""Train every config with every seed on this machine, as many at a time as it has GPUs, without Slurm.
 
-A run is trained in DIR/NAME_OF_THE_CONFIG/seed_SEED, on one GPU or on CPUs; its output is in train_table.log there. The
-same command goes on after an interruption: runs that are finished are skipped, the others go on from their last
-checkpoints. See docs/report.md.
+A run is trained in DIR/NAME_OF_THE_CONFIG/seed_SEED, on one GPU or on CPUs; its output is in train_table.log there.
+After an interruption, the same command skips finished runs and resumes the others from their last checkpoints.
 
 Example: mmrecall train-table configs/deeplabv3/*camvid-180x240.py --seeds 0 1 2 --work-dir work_dirs/losses
 """
@@ -19,11 +18,21 @@ from mmrecall.installed_files import installed_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('configs', metavar='CONFIG', type=Path, nargs='+', help='what to train, each by another name')
-    parser.add_argument('--seeds', metavar='SEED', type=int, nargs='+', required=True, help='of every config')
-    parser.add_argument('--jobs', metavar='N', type=int, help='runs at a time (default: one a GPU; without any, one)')
     parser.add_argument(
-        '--work-dir', metavar='DIR', type=Path, default=Path('work_dirs/table'), help='default: %(default)s'
+        'configs', metavar='CONFIG', type=Path, nargs='+', help='configs to train, with different file names'
+    )
+    parser.add_argument(
+        '--seeds', metavar='SEED', type=int, nargs='+', required=True, help='seeds to train every config with'
+    )
+    parser.add_argument(
+        '--jobs', metavar='N', type=int, help='number of runs at a time (default: one per GPU; without a GPU, one)'
+    )
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        type=Path,
+        default=Path('work_dirs/table'),
+        help='folder of all runs (default: %(default)s)',
     )
     parser.add_argument(
         '--cfg-options', metavar='KEY=VALUE', nargs='+', action='extend', default=[], help='settings for all configs'

@@ -12,7 +12,7 @@ from mmrecall.io import atomic_write
 
 SPLITS = ('train', 'val', 'test')
 CLASSES = CamVidDataset.METAINFO['classes']
-# most classes have a few pixels in nearly every image
+# most classes have a few pixels in nearly every image, so that their presence alone says little
 _SMALLEST_SHARE = 0.01
 
 

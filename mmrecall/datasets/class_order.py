@@ -8,7 +8,7 @@ _SHOWN = 10
 def check_class_order(
     source: str, names: Sequence[str], data: str, classes: Sequence[str], remedy: str, warn: Callable[[str], None]
 ) -> None:
-    """Compare class names with those of data, whose classes are taken by their numbers.
+    """Compare class names with those of data, in which a number stands for the class.
 
     Args:
         source: where the names are from.

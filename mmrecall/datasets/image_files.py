@@ -95,7 +95,7 @@ def _has_hole(content: bytes) -> bool:
 
 
 def check_not_turned(path: str, image: np.ndarray) -> None:
-    """Check that an image is as its file has it: OpenCV and Pillow turn it by the orientation in its EXIF data.
+    """Check that an image is not turned when it is read, as OpenCV and Pillow do by the orientation in its EXIF data.
 
     Raises:
         ValueError: the image is turned, so that a label of the same place would not fit it.

@@ -107,7 +107,10 @@ def read_list(path: str, num_classes: int | None = None, unknown_classes: bool =
 
 def _existing(path: str) -> str:
     if not fileio.isfile(path):
-        raise FileNotFoundError(f'the list {path} is missing; docs/data.md says where the lists come from')
+        raise FileNotFoundError(
+            f'the list {path} is missing; expected "path label" in every line: `mmrecall make-long-tail` writes lists, '
+            'and Places-LT, ImageNet-LT and iNaturalist 2018 are published with theirs'
+        )
     return path
 
 

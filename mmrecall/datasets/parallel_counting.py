@@ -31,8 +31,8 @@ def warn_of_unknown_transforms(sources: Sequence[Source]) -> None:
     if names:
         print_log(
             f'{", ".join(names)} come after the labels are loaded, and what they change is not counted; if they edit '
-            'labels, count with through_pipeline=True (an option of ClassCountsHook, count_labels and, as '
-            '--through-pipeline, of class_statistics.py)',
+            'labels, count with through_pipeline=True (an option of ClassCountsHook and count_labels) '
+            'or with `mmrecall class-statistics --through-pipeline`',
             logger='current',
             level=logging.WARNING,
         )

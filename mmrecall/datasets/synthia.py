@@ -48,7 +48,7 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
     Dataset", CVPR 2016; the recall-loss paper trains on SYNTHIA-SEQS-05-SUMMER.
 
     Args:
-        ann_file: list of frames that ``tools/dataset_converters/synthia_lists.py`` writes: in every line the path of an
+        ann_file: list of frames that the command ``mmrecall synthia-lists`` writes: in every line the path of an
             image below ``data_root``, without ``.png``.
         all_ids: whether all 16 ids are classes, void and reserved ones included, as in the authors' code.
         **kwargs: arguments of mmseg's `BaseSegDataset`.
@@ -107,7 +107,7 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
-        raise FileNotFoundError(f'{path} is missing; tools/dataset_converters/synthia_lists.py writes the lists')
+        raise FileNotFoundError(f'{path} is missing; `mmrecall synthia-lists` writes the lists')
     first: dict[str, int] = {}
     for number, line in read_lines(str(path)):
         line = line.strip()

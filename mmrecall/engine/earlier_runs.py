@@ -1,4 +1,4 @@
-"""Checkpoints that an earlier training left in the work directory of one that began anew."""
+"""Checkpoints that an earlier training left in the work directory of a new one."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,9 @@ _NAMES = re.compile(r'(best_.+_)?(epoch|iter)_\d+(_iter_\d+)?\.pth')
 
 
 def earlier_checkpoints(work_dir: str | Path) -> set[str]:
-    """Return the names of the checkpoints that were there when the training of a work directory began anew.
+    """Return the names of the checkpoints that were there before the training of a work directory started.
 
-    Those that it has written again since are not among them.
+    Names that the training has written again since are left out.
     """
     try:
         return set(Path(work_dir, EARLIER).read_text(encoding='utf-8', errors='replace').splitlines())
@@ -23,12 +23,12 @@ def earlier_checkpoints(work_dir: str | Path) -> set[str]:
 
 
 def note_earlier(work_dir: str | Path, folder: str | Path, last: str | None) -> list[str]:
-    """Note, in the file ``earlier_checkpoints``, what a training that begins anew finds, and return these names.
+    """Note the checkpoints that a new training finds, in the file ``earlier_checkpoints``, and return their names.
 
     Args:
-        work_dir: of the training, where the note is.
-        folder: of its checkpoints.
-        last: the name in ``last_checkpoint``, which may have another form.
+        work_dir: work directory of the training, where the note is.
+        folder: folder of its checkpoints.
+        last: name in ``last_checkpoint``, which may have another form.
     """
     found = [path.name for path in Path(folder).glob('*') if _NAMES.fullmatch(path.name) or path.name == last]
     _write(work_dir, set(found))

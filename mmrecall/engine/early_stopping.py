@@ -11,8 +11,8 @@ def early_stopping_states(runner: Runner, metrics: Mapping[str, Any] | None = No
     """Return the state of every `EarlyStoppingHook`.
 
     Args:
-        runner: of the training.
-        metrics: of a validation that the hooks have not seen yet.
+        runner: runner of the training.
+        metrics: metrics of a validation that the hooks have not seen yet.
     """
     return [
         dict(
@@ -25,7 +25,7 @@ def early_stopping_states(runner: Runner, metrics: Mapping[str, Any] | None = No
 
 
 def restore_early_stopping(runner: Runner, states: Sequence[Mapping[str, Any]]) -> None:
-    """Give every `EarlyStoppingHook` its state, and let it see the validation that it had not seen."""
+    """Restore the state of every `EarlyStoppingHook`, and pass it the validation that it had not seen."""
     for hook, state in zip(_hooks(runner), states, strict=False):
         hook.wait_count, hook.best_score = state['wait_count'], state['best_score']
         if state['unseen']:

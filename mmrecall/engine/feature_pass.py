@@ -1,4 +1,4 @@
-"""A pass over a data set without gradients, for the features that a classifier gets of every image."""
+"""A pass over a data set without gradients, for the features of every image."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from mmrecall.engine.runner import unwrap_model
 
 
 def check_once(loader: DataLoader, name: str = 'train_dataloader') -> None:
-    """Raise ValueError if a loader would give some items twice, or never."""
+    """Raise ValueError if a loader may yield an item twice or not at all."""
     sampler, items = loader.sampler, len(loader.dataset)
     known = isinstance(sampler, SequentialSampler) or hasattr(sampler, 'round_up')
     repeats = getattr(sampler, 'round_up', False) and items % get_world_size()
@@ -74,7 +74,7 @@ def fill_class_means(model: nn.Module, loader: DataLoader, logger: MMLogger) -> 
 
 
 def renew_averages(runner: Runner) -> None:
-    """Let the averages of every `EMAHook` begin anew from the model, which a pass has changed without an optimizer."""
+    """Restart the averages of every `EMAHook` from the model, which a pass has changed without an optimizer."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             hook.ema_model.module.load_state_dict(unwrap_model(runner).state_dict())

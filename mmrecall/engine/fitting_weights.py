@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint are those of a model."""
+"""Comparison of the weights of a checkpoint with those of a model."""
 
 import re
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ _OF_LAYERS = ('.weight', '.bias')
 
 
 def check_fitting(model: nn.Module, checkpoint: Mapping[str, Any], name: str, same_model: bool) -> None:
-    """Check that a checkpoint holds weights of a model, before mmengine loads what fits and logs the rest.
+    """Check that a checkpoint holds weights of a model, because mmengine loads those that fit and only logs the others.
 
     Args:
-        model: without a wrapper.
-        checkpoint: of mmengine, or the weights alone.
-        name: of the checkpoint, for the error.
+        model: the model, without a wrapper.
+        checkpoint: checkpoint of mmengine, or the weights alone.
+        name: name of the checkpoint, for the error.
         same_model: whether the checkpoint must be of this very model, as for a test or a resume. A training that begins
             with it may have, for example, another classifier.
 

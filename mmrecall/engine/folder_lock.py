@@ -20,11 +20,11 @@ _BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
 
 
 def lock_folder(folder: str | Path) -> None:
-    """Take the lock of a folder for this process, until `unlock_folder`, or the end of the process.
+    """Lock a folder for this process, until `unlock_folder` or the end of the process.
 
     The kernel knows whether a process of this machine holds it, so that a run that was killed leaves no lock behind.
-    For other machines, the file ``training.lock`` says which process on which host does. It is left behind by a run
-    that was killed, and cannot be checked from another host, but by a job that Slurm has requeued since.
+    For other machines, the file ``training.lock`` says which process on which host does. A run that
+    was killed leaves it behind, and only a job that Slurm has requeued since can check it from another host.
 
     Args:
         folder: is created if it is missing.

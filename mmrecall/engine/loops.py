@@ -1,4 +1,4 @@
-"""Training loops that look at a data set once: class means, and the choice of τ."""
+"""Training loops of one pass over a data set: class means, and the choice of τ."""
 
 from collections.abc import Sequence
 
@@ -21,10 +21,10 @@ _TAUS = tuple(step / 10 for step in range(11))
 
 
 class OnePassLoop(EpochBasedTrainLoop):
-    """Training of one epoch, which looks at every item once, in evaluation mode and without gradients.
+    """Training loop of one epoch, which reads every item once, in evaluation mode and without gradients.
 
     The ranks share the items and meet after the last one. A checkpoint is written then, and not before: a run that was
-    killed begins anew and ends with the same.
+    killed starts again and ends with the same result.
     """
 
     head_type: type[nn.Module]
@@ -72,8 +72,8 @@ class ClassMeansLoop(OnePassLoop):
     """Loop that gives a `NearestClassMeanHead` the mean feature of every class, from one pass on all ranks.
 
     Args:
-        runner: of mmengine, whose model is a `SecondStageClassifier`.
-        dataloader: of the training set, every image once, with the pipeline of the test.
+        runner: runner of mmengine whose model is a `SecondStageClassifier`.
+        dataloader: loader of the training set, every image once, with the pipeline of the test.
 
     Raises:
         ValueError: another head, a sampler that repeats or leaves out images, a label that is no class, or
@@ -99,8 +99,8 @@ class TauSelectionLoop(OnePassLoop):
     validation images: not the test set, which the choice would spoil, and not the images of the first stage's training.
 
     Args:
-        runner: of mmengine, whose model is a `SecondStageClassifier`.
-        dataloader: of the validation set, every image once.
+        runner: runner of mmengine whose model is a `SecondStageClassifier`.
+        dataloader: loader of the validation set, every image once.
         taus: the candidates, at least 0 each; by default 0, 0.1, …, 1.
 
     Raises:
@@ -118,7 +118,7 @@ class TauSelectionLoop(OnePassLoop):
         if self.model.head.given_tau is not None:
             raise ValueError(f'the head has tau={self.model.head.given_tau}; leave it out to have one chosen')
         if not taus:
-            raise ValueError('taus is empty; give at least one')
+            raise ValueError('got taus=[]; expected at least one number; set taus=[0.0, 0.5, 1.0], for example')
         for tau in taus:
             check_number('taus', tau)
         self.taus = sorted(taus)

@@ -13,6 +13,8 @@ from mmengine.device import get_device
 _SLURM_NAMES = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
 # The range ends below the ports that systems hand out by themselves, which begin at 32768.
 _FIRST_PORT, _PORTS = 12000, 20000
+_TORCHRUN = '`torchrun --nproc_per_node=2 -m mmrecall train CONFIG --launcher pytorch`'
+_SRUN = '`srun --ntasks=2 mmrecall train CONFIG --launcher slurm`'
 # seconds of sleep; the threads of gloo need microseconds of a processor
 _GLOO_PAUSE = 0.2
 
@@ -42,8 +44,8 @@ def init_cpu_ranks(launcher: str) -> bool:
     unset = [name for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
     if unset:
         raise RuntimeError(
-            f'launcher {launcher!r} without a GPU, but {", ".join(unset)} not set; '
-            'start the ranks with tools/dist_train.sh or tools/slurm_train.sh'
+            f'got launcher {launcher!r} without a GPU, and {", ".join(unset)} not set; start the ranks with '
+            f'{_TORCHRUN}, or under Slurm with {_SRUN}'
         )
     if not dist.is_initialized():
         dist.init_process_group('gloo')
@@ -66,7 +68,7 @@ def slurm_rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
     is ``12000 + job id mod 20000``, because jobs that share a node cannot share mmengine's default, 29500.
 
     Args:
-        environment: of a rank, `os.environ`.
+        environment: environment of a rank, `os.environ`.
 
     Raises:
         RuntimeError: the environment is not that of a rank in a Slurm step.
@@ -78,8 +80,8 @@ def slurm_rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
     unset = [name for name in ('SLURM_JOB_ID', 'SLURM_NNODES') if name not in environment]
     if unset:
         raise RuntimeError(
-            f"launcher 'slurm' outside a step of Slurm: {', '.join(unset)} not set; start the ranks with "
-            'tools/slurm_train.sh, or without Slurm with tools/dist_train.sh'
+            f"got launcher 'slurm' outside a step of Slurm: {', '.join(unset)} not set; start the ranks with "
+            f'{_SRUN}, or without Slurm with {_TORCHRUN}'
         )
     address = environment.get('MASTER_ADDR') or _first_node(environment)
     port = environment.get('MASTER_PORT') or str(_FIRST_PORT + int(environment['SLURM_JOB_ID']) % _PORTS)

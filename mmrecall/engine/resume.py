@@ -23,15 +23,15 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_worki
     """Return the checkpoint that a runner has to load when it resumes, or None if there is none; log what it skips.
 
     The file of ``--resume FILE``, and a ``load_from`` inside the work directory, is that checkpoint. Another
-    ``load_from`` is what the training began with, and is taken only while the work directory has no checkpoint. In
+    ``load_from`` is what the training began with, and is used only while the work directory has no checkpoint. In
     a job that Slurm has requeued after it wrote a checkpoint, the first one is what the job began with, too.
 
     The file ``last_checkpoint`` gives the name of the newest checkpoint, not its folder, because a work directory may
     have been copied or renamed since.
 
     Args:
-        runner: of mmengine, which has not loaded anything yet.
-        folder: of the checkpoints; the work directory, unless the hook has another ``out_dir``.
+        runner: runner of mmengine that has not loaded anything yet.
+        folder: folder of the checkpoints; the work directory, unless the hook has another ``out_dir``.
         template: see `newest_intact`.
         still_working: see `mmrecall.io.check_intact`.
 
@@ -64,9 +64,9 @@ def checkpoint_to_resume(runner: Runner, folder: str, template: str, still_worki
     if not last and not _checkpoints(folder, template, earlier):
         if earlier:
             raise ValueError(
-                f'{runner.work_dir} has no checkpoint of the training that began anew; of an earlier one are '
+                f'{runner.work_dir} has no checkpoint of its last training; those of an earlier one are '
                 f'{some_of(sorted(earlier))}. To go on from one of them, name it: --resume FILE or load_from=FILE; to '
-                f'begin anew, leave --resume out. (If they are of one training, remove the file {EARLIER})'
+                f'train from the start, leave --resume out. (If they are of one training, remove the file {EARLIER})'
             )
         if not note.exists():
             return given
@@ -100,7 +100,7 @@ def _is_requeued(work_dir: str) -> bool:
     note, submitted = Path(work_dir, LAST_CHECKPOINT), Path(work_dir, _SUBMITTED)
     if os.environ.get('SLURM_RESTART_COUNT', '0') == '0' or not note.exists():
         return False
-    # Other scripts than those of this repository do not say when.
+    # Other scripts than those of mmrecall do not say when a job was submitted.
     return not submitted.exists() or note.stat().st_mtime_ns > submitted.stat().st_mtime_ns
 
 
@@ -132,7 +132,7 @@ def newest_intact(
     """Return the newest intact checkpoint, and one sentence for each newer one that says what is wrong with it.
 
     Args:
-        folder: of the checkpoints that are older than the last.
+        folder: folder of the checkpoints that are older than the last.
         last: the checkpoint that the run wrote last, by its note; newer ones are left alone, because they are of other
             runs. None if the note is lost.
         template: name of a checkpoint with ``{}`` for its number, ``'iter_{}.pth'``.
@@ -156,7 +156,7 @@ def newest_intact(
             return path, broken
     raise ValueError(
         f'{folder} has no checkpoint to resume from: {"; ".join(broken) or "there is none"}. Copy an intact one there '
-        f'and write its path to the file {LAST_CHECKPOINT}, or start anew without resuming'
+        f'and write its path to the file {LAST_CHECKPOINT}, or train from the start, without --resume'
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands ``tools/train.py`` and ``tools/test.py``, which run the stock tools of the config's toolbox."""
+"""The commands `train` and `test`, which run the stock tools of the config's toolbox."""
 
 import argparse
 import os
@@ -23,7 +23,7 @@ CONFIG_SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 
 
 def run_stock_tool(name: str, arguments: Sequence[str], description: str = '', program: str | None = None) -> None:
-    """Run ``tools/NAME.py`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
+    """Run the tool ``name`` of the toolbox that the config's ``default_scope`` names, with every argument unchanged.
 
     Checkpoints are read by `load_weights_only`, unless ``--trust-checkpoints`` is an argument, which is this command's.
     Without a GPU, the ranks of a launcher get a gloo process group and a model wrapper for the CPU. A training that is

@@ -14,7 +14,7 @@ _SETTINGS = 'settings'
 
 
 def training_conditions(runner: Runner) -> dict[str, Any]:
-    """Return what the batches of a training, and the steps of its optimizer, depend on; as plain values."""
+    """Return the settings that the batches of a training and the steps of its optimizer depend on, as plain values."""
     loader = runner.train_dataloader
     batches, sampler = loader.batch_sampler, sampler_of(runner)
     return dict(
@@ -61,7 +61,7 @@ def plain_settings(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def changed_conditions(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return what differs, for people; a condition that an older version did not save does not.
+    """Return a text on the conditions that differ; one that an older version did not save is left out.
 
     Example:
         >>> changed_conditions(dict(seed=0, batch_size=64), dict(seed=0, batch_size=79, items=10))

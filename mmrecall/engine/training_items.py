@@ -1,4 +1,4 @@
-"""The items of a training set: whether two runs, or two ranks, have the same."""
+"""Comparison of the training items of two runs, or of all ranks."""
 
 import pickle
 import socket
@@ -61,8 +61,8 @@ def check_same_items(runner: Runner, sampler: Any, checksum: int | None) -> None
     A list is the same whose ``data_root`` alone is another, as on machines with a copy of the data each.
 
     Args:
-        runner: of mmengine.
-        sampler: of the training; one that does not know of the ranks may have another list on each.
+        runner: runner of mmengine.
+        sampler: sampler of the training; one that does not know of the ranks may have another list on each.
         checksum: `checksum_of_items` of this rank's data set.
 
     Raises:

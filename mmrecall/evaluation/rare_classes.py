@@ -23,7 +23,7 @@ Counts = Sequence[float] | Mapping[str, float]
 
 GROUPS = ('rare', 'common', 'frequent')
 _OF_SHOTS = dict(few='rare', medium='common', many='frequent')
-# the numbers in a file of class_statistics.py
+# the numbers in a file of the command class-statistics
 _FIELDS = dict(pixels='counts', images='images')
 
 
@@ -58,7 +58,7 @@ class RareClassIoU(IoUMetric):
             `mmrecall.losses.read_class_counts` (.json, .yml, .yaml or .npy), which
             ``mmrecall class-statistics`` writes.
         groups_by: unit of the numbers: ``'pixels'`` of the class, or ``'images'`` that hold it. A file of
-            ``class_statistics.py`` has both.
+            the command has both.
         thresholds: two increasing numbers: a class's share of all counted pixels in percent (0.5 is 0.5 %), not its
             number of pixels; with ``groups_by='images'`` its number of images.
         kwargs: arguments of `IoUMetric`.

@@ -67,8 +67,8 @@ class ShotAccuracy(BaseMetric):
         many: classes with more training images are ``many``.
         few: classes with fewer training images are ``few``.
         out_dir: folder for the table ``shot_accuracy.csv`` of every class, which each evaluation replaces.
-        collect_device: of mmengine's `BaseMetric`.
-        prefix: of the names of the results.
+        collect_device: see mmengine's `BaseMetric`.
+        prefix: prefix of the names of the results.
         open_set_threshold: largest scores below it reject an image; between 0 and 1, Liu et al. take 0.1. By default
             there are no unknown classes, and a label -1 is refused.
 
@@ -213,7 +213,8 @@ def _training_images(class_counts: Sequence[int] | str) -> list[int]:
     elif class_counts == 'auto':
         raise ValueError(
             "got class_counts='auto'; a metric does not see the training set; set class_counts to the training set's "
-            'list of "path label" (its ann_file), to one number per class, or to the file of class_statistics.py'
+            'list of "path label" (its ann_file), to one number per class, or to the file that '
+            '`mmrecall class-statistics` writes'
         )
     elif class_counts.endswith(_COUNT_FILES):
         counts = read_class_counts(class_counts).counts

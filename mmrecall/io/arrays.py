@@ -28,7 +28,7 @@ class PickledArray(np.ndarray):
     """Array of numbers or texts, which is saved as one of numpy."""
 
     def __setstate__(self, state: tuple) -> None:
-        # The views of an array that is built twice would be of memory that is free.
+        # Building an array twice frees the memory that its views still use.
         if self.size:
             raise pickle.UnpicklingError('it would change an array')
         version, shape, kind, fortran, data = state

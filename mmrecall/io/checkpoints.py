@@ -121,7 +121,7 @@ class Placeholder:
 
 
 class _UntypedStorage(Placeholder):
-    """Name of a class that a pickle may not call, because it takes the address of an allocator."""
+    """Name of a class that a pickle may not call, because it accepts the address of an allocator."""
 
 
 # The parts of tensors and plain containers; dtypes are found by their names below. torch.load itself knows storages of
@@ -211,7 +211,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         loaded = _torch_load(path, map_location='cpu', pickle_module=pickle_with(SafeUnpickler), weights_only=False)
     # Unpickling raises errors of any type.
     except Exception as error:
-        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); take another') from error
+        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); use another') from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f'{path} holds a {type(loaded).__name__}; a checkpoint is a dict')
     return loaded

@@ -44,7 +44,7 @@ def atomic_write(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
         'all of it'
     """
     path = Path(path)
-    # Two processes that write the same path do not meet.
+    # The name is unique, so that two processes may write the same path.
     partial = path.with_name(f'{path.name}.{token_hex(4)}{PARTIAL}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def _flush(path: Path) -> None:
 
 
 def _explained(error: OSError, path: Path) -> OSError:
-    """Return an error of `write`, which does not name the file, with the path and an advice."""
+    """Return an error of `write`, which does not name the file, with the path and what to do."""
     advice = _ADVICE.get(error.errno or 0)
     reason = error.strerror or str(error)
     return OSError(error.errno, f'cannot be written ({reason})' + (f'; {advice}' if advice else ''), str(path))

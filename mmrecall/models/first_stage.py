@@ -61,7 +61,7 @@ class FirstStage(NamedTuple):
             }
             if module is None:
                 if found:
-                    raise ValueError(f'{self.path} has a {part}, the model of the config has none')
+                    raise ValueError(f'{self.path} has a {part}, but the model of the config has none')
                 continue
             try:
                 module.load_state_dict(found)

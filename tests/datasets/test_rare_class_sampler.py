@@ -231,7 +231,7 @@ def test_a_label_that_rank_zero_cannot_read_stops_all_ranks(two_ranks, tmp_path)
     (tmp_path / 'labels' / '001.png').write_bytes(b'')
     first, second = two_ranks.run(fail_in_group, tmp_path)
     assert 'labels/001.png cannot be read as a label' in first
-    assert second == 'counting the classes of every image failed on rank 0, which says why'
+    assert second == 'counting the classes of every image failed on rank 0; the error of rank 0 says why'
 
 
 class Digest:

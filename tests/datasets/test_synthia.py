@@ -94,7 +94,7 @@ def test_a_missing_label_is_named(tmp_path):
 
 
 def test_a_missing_list_says_which_tool_writes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none.txt is missing.*synthia_lists'):
+    with pytest.raises(FileNotFoundError, match=r'none.txt is missing.*mmrecall synthia-lists'):
         SynthiaSequenceDataset('none.txt', data_root=str(tmp_path), data_prefix={})
 
 

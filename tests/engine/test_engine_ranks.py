@@ -30,7 +30,9 @@ def test_a_launcher_without_its_environment_is_refused(monkeypatch):
     for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     assert init_cpu_ranks('none') is False
-    with pytest.raises(RuntimeError, match=r'RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT not set.*dist_train'):
+    with pytest.raises(
+        RuntimeError, match=r'RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT not set.*`torchrun .*mmrecall train '
+    ):
         init_cpu_ranks('pytorch')
 
 
@@ -55,7 +57,7 @@ def test_on_several_nodes_ranks_meet_on_the_first_of_the_step(tmp_path, monkeypa
 
 
 def test_outside_slurm_says_what_to_call():
-    with pytest.raises(RuntimeError, match=r'SLURM_JOB_ID, SLURM_NNODES not set.*slurm_train.sh'):
+    with pytest.raises(RuntimeError, match=r'SLURM_JOB_ID, SLURM_NNODES not set.*`srun .* mmrecall train '):
         slurm_rendezvous({})
 
 

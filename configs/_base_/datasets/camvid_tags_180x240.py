@@ -1,6 +1,6 @@
 """CamVid's images with their tags: the classes that have at least 1 % of the pixels. 11 tags, 240x180 pixels.
 
-python tools/dataset_converters/camvid_tags.py data/CamVid
+To write the tags: mmrecall camvid-tags data/CamVid
 """
 
 data_preprocessor = dict(

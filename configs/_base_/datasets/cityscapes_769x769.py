@@ -1,6 +1,6 @@
 """Cityscapes, 19 classes: 2,975 images to train, 500 to validate and test; crops of 769x769, tests of whole images.
 
-docs/data.md says how to prepare the labels.
+To write the labels by train ids, with cityscapesscripts: CITYSCAPES_DATASET=data/cityscapes csCreateTrainIdLabelImgs
 """
 
 dataset_type = 'CityscapesDataset'

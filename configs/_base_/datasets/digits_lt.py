@@ -1,8 +1,8 @@
 """scikit-learn's digits, long-tailed: ten classes, imbalance ratio 40, 8x8 grey images as files, shown at 16x16.
 
-`make demo-classification` writes them. To write them without the demo:
+The demo `mmrecall demo-classification` writes them for itself. To train on them without it:
 
-    python tools/demo/make_digits.py --out data/digits-lt
+    mmrecall make-digits --out data/digits-lt
 """
 
 # grey images are read as three equal channels

@@ -1,4 +1,4 @@
-"""iNaturalist 2018 at 224x224: 8,142 species, the published lists; see docs/data.md."""
+"""iNaturalist 2018 at 224x224: 8,142 species, the published lists."""
 
 data_preprocessor = dict(
     num_classes=8142,

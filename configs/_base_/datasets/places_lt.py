@@ -1,4 +1,7 @@
-"""Places-LT at 224x224: 365 classes, the published lists, images of Places365-Standard (256x256); see docs/data.md."""
+"""Places-LT at 224x224: 365 classes, the lists of Liu et al. (CVPR 2019), images of Places365-Standard (256x256).
+
+The folders are those of the easy-directory version of Places365.
+"""
 
 data_preprocessor = dict(
     num_classes=365,

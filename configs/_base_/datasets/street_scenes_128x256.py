@@ -1,6 +1,8 @@
-"""Generated street scenes in SYNTHIA's layout, 13 classes, 256x128: `make demo` writes them.
+"""Generated street scenes in SYNTHIA's layout, 13 classes, 256x128.
 
-Or: python tools/demo/make_street_scenes.py data/street_scenes
+The demo `mmrecall demo` writes them for itself. To train on them without it:
+
+    mmrecall make-street-scenes data/street_scenes
 """
 
 dataset_type = 'mmrecall.SynthiaSequenceDataset'

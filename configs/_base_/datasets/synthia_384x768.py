@@ -1,6 +1,6 @@
 """SYNTHIA-SEQS-05-SUMMER, 13 classes, resized to 768x384: 4,400 frames to train, 624 to validate, 1,272 to test.
 
-tools/dataset_converters/synthia_lists.py writes the lists of the split; see docs/data.md.
+To write the lists of the split: mmrecall synthia-lists data/SYNTHIA --sequences SYNTHIA-SEQS-05-SUMMER
 """
 
 dataset_type = 'mmrecall.SynthiaSequenceDataset'

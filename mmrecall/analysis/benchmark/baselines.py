@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
     """Function that returns the call to be timed: a forward and a backward pass over the input."""
 
     def fits(self, given: LossInput) -> bool:
-        """Return whether it takes such a shape; mmseg's losses take (N, C, H, W) and mmpretrain's (N, C)."""
+        """Return whether the loss accepts a shape; mmseg's losses accept (N, C, H, W) and mmpretrain's (N, C)."""
         if self.name == COPY and given.low_resolution:
             return False
         return self.group != ('mmpretrain' if given.dense else 'mmseg')
@@ -55,7 +55,7 @@ class Candidate(NamedTuple):
 def all_candidates() -> list[Candidate]:
     """Return every loss of class scores and class indices.
 
-    Other losses of the toolboxes take other arguments: mmseg's BoundaryLoss (edges), SiLogLoss (depth) and KLDivLoss (a
+    Other losses of the toolboxes have other arguments: mmseg's BoundaryLoss (edges), SiLogLoss (depth) and KLDivLoss (a
     second set of scores), and mmpretrain's for self-supervised training and regression.
     """
     return [

@@ -95,7 +95,7 @@ def roofline_seconds(logits_bytes: int, bandwidth: float, labels_bytes: int = 0)
 
 
 def set_memory(memory: str) -> None:
-    """Set the memory of a CPU's large tensors: ``'fresh'``, mapped anew, or ``'reused'``, kept by the allocator.
+    """Set the memory of a CPU's large tensors: ``'fresh'``, mapped again, or ``'reused'``, kept by the allocator.
 
     A large tensor takes as long to allocate as to fill, unless its memory was never given back.
 

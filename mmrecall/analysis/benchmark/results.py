@@ -20,12 +20,12 @@ class Timing:
     loss: str
     group: str
     seconds: list[float] = field(default_factory=list)
-    """Of every round; of fewer, or none, if there is an error."""
+    """Seconds of every round; of fewer rounds, or none, if there is an error."""
     peak_bytes: int | None = None
     error: str | None = None
     """Reason why there is no result."""
     graph_seconds: list[float] = field(default_factory=list)
-    """Of every replay of a CUDA graph, on a GPU."""
+    """Seconds of every replay of a CUDA graph, on a GPU."""
     graph_error: str | None = None
     """Reason why there is no CUDA graph of it."""
 
@@ -45,7 +45,7 @@ class Measurement:
     """Bytes per second of a copy on a GPU; None on a CPU."""
     timings: list[Timing]
     left_out: list[str]
-    """Losses that take another kind of shape."""
+    """Losses that accept another kind of shape."""
     stride: int = 1
     """Ratio of the sides of the labels to those of the logits."""
     labels_bytes: int = 0
@@ -84,19 +84,19 @@ class Row(NamedTuple):
     name: str
     group: str | None = None
     milliseconds: float | None = None
-    """Of the fastest round."""
+    """Time of the fastest round."""
     ratio: float | None = None
-    """Of the time to that of the reference: on a GPU of the CUDA graphs, else of the fastest rounds."""
+    """Ratio of the time to that of the reference: of the CUDA graphs on a GPU, else of the fastest rounds."""
     round_ratios: tuple[float, float, float] | None = None
     """10th, 50th and 90th percentile of the ratios to the reference in the same round."""
     memory: float | None = None
-    """Peak beyond the logits, in units of logits of the size of the labels."""
+    """Peak memory beyond the logits, in units of logits of the size of the labels."""
     roofline: float | None = None
     """Ratio of the time of a CUDA graph to the time that the bandwidth of the memory allows."""
     error: str | None = None
     peak_bytes: int | None = None
     gpu_milliseconds: float | None = None
-    """Of a CUDA graph, the median of the replays."""
+    """Median time of the replays of a CUDA graph."""
 
     def times(self, digits: int = 2) -> list[str]:
         """Return the cells of the ratio and of the percentiles, with a number of decimals."""
@@ -157,7 +157,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def measurement_markdown(measurement: Measurement) -> str:
-    """Return a heading and a table, with the losses that do not run and those that take another kind of shape."""
+    """Return a heading and a table, with the losses that do not run and those that accept another kind of shape."""
     on_gpu = measurement.bandwidth is not None
     shape = Shape(measurement.shape, measurement.stride)
     name = '' if str(shape) == measurement.name else f'{measurement.name}: '
@@ -176,7 +176,9 @@ def measurement_markdown(measurement: Measurement) -> str:
     if measurement.left_out:
         kind = '(N, C)' if len(measurement.shape) > 2 else '(N, C, H, W)'
         toolboxes = dict.fromkeys(name.partition('.')[0] for name in measurement.left_out if name != COPY)
-        text += f'\nThe losses of {", ".join(toolboxes)} take {kind} and are not measured here.\n' if toolboxes else ''
+        text += (
+            f'\nThe losses of {", ".join(toolboxes)} accept {kind} and are not measured here.\n' if toolboxes else ''
+        )
     return text + _capture_notes(measurement)
 
 

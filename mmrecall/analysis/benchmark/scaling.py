@@ -31,9 +31,9 @@ class Scaling:
     sizes: list[int]
     """Sizes on which the loss runs."""
     seconds: list[float]
-    """Of the fastest round on every size."""
+    """Seconds of the fastest round on every size."""
     slope: float | None
-    """Of log time over log size, where 1 means proportional; None with fewer than two sizes."""
+    """Slope of log time over log size, where 1 means proportional; None with fewer than two sizes."""
     error: str | None
 
 

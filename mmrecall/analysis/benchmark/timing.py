@@ -57,7 +57,7 @@ def measure_losses(
 
     Args:
         candidates: the losses, among them the reference.
-        name: of the shape.
+        name: name of the shape.
         shape: sizes and stride.
         settings: device, precision, rounds.
         on_step: called before every step, with the names of shape and loss and the share of the work that is done.

@@ -24,7 +24,7 @@ def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_cla
     `LowResolutionLossHook`, and with ``log_classes`` `ClassWeightHook`, which then logs every step.
 
     Args:
-        path: of the config.
+        path: path of the config.
         device: ``'cpu'`` or ``'cuda'``.
         num_batches: number of batches.
         work_dir: folder for mmengine's logs, which must exist as long as the step is called.
@@ -126,8 +126,8 @@ def logging_markdown(seconds: dict[str, list[float]], logged: dict[str, list[flo
     The share is taken of the median ratio over the rounds.
 
     Args:
-        seconds: of the steps without the hook, by config.
-        logged: of the steps that the hook logs, by config.
+        seconds: seconds of the steps without the hook, by config.
+        logged: seconds of the steps that the hook logs, by config.
 
     Example:
         >>> print(logging_markdown({'ce': [0.2, 0.4]}, {'ce': [0.22, 0.44]}), end='')

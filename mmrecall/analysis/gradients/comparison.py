@@ -30,9 +30,9 @@ class ComparedGradients(NamedTuple):
 
     classes: list[str]
     statistics: ClassStatistics
-    """Of all batches together."""
+    """Class statistics of all batches together."""
     gradients: dict[str, ClassGradients]
-    """By loss."""
+    """Gradients by the name of the loss."""
     unit: str
     """``'pixels'`` or ``'images'``."""
     left_out: Sequence[str] = ()
@@ -47,12 +47,12 @@ class GradientComparison:
     as a running recall, comes from the checkpoint if the checkpoint has it.
 
     Args:
-        config: of the model and the data; its loss is the first.
-        checkpoint: of the model; no code in it is run.
+        config: config of the model and the data; its loss is the first.
+        checkpoint: checkpoint of the model; no code in it is run.
         compared: configs of further losses; nothing else of them is used.
         head: name in the model of the head that has the losses, needed if there are several.
         split: ``'train'`` or ``'val'``, the data loader of ``config`` that gives the batches.
-        seed: of order and augmentation of the data.
+        seed: seed of order and augmentation of the data.
 
     Attributes:
         fresh: names of the state of every loss that the checkpoint does not have, by loss.
@@ -125,7 +125,7 @@ class GradientComparison:
 
         Args:
             num_batches: number of batches, from the first of the split on.
-            on_step: called for every batch and loss.
+            on_step: function that is called for every batch and loss.
 
         Raises:
             TypeError: soft labels, such as those of mixup, which belong to several classes.

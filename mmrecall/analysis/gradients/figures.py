@@ -125,7 +125,7 @@ def draw_gradients(paths: Sequence[str | Path], found: ComparedGradients) -> Non
     panels have one scale.
 
     Args:
-        paths: of the figure, in the format of their suffix, such as .png or .svg.
+        paths: paths of the figure, in the format of their suffix, such as .png or .svg.
         found: gradients of all losses.
     """
     classes = _by_class(found)

@@ -14,7 +14,7 @@ class HeadLosses(NamedTuple):
     head: str
     """Name of the head in the model."""
     losses: dict[str, nn.Module]
-    """By their names in the model."""
+    """Losses by their names in the model."""
 
 
 def choose_head_losses(model: nn.Module, source: str, head: str | None = None) -> HeadLosses:

@@ -66,7 +66,7 @@ def draw_adjustment(paths: Sequence[str | Path], curve: AdjustedScores, others: 
     """Write a figure of the scores over τ, and of the trade-off along τ with other models as points.
 
     Args:
-        paths: of the figure, in the format of their suffix, such as .png or .svg.
+        paths: paths of the figure, in the format of their suffix, such as .png or .svg.
         curve: scores of the adjusted model.
         others: scores of other models, as they are.
     """

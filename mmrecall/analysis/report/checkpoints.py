@@ -11,8 +11,8 @@ def is_of_run(checkpoint: str, work_dir: Path, config: dict[str, Any]) -> bool:
 
     Args:
         checkpoint: path or address, as the test was given it.
-        work_dir: of the run now.
-        config: of the run; ``work_dir`` and ``out_dir`` of its checkpoint hook say where it wrote.
+        work_dir: present work dir of the run.
+        config: config of the run; ``work_dir`` and ``out_dir`` of its checkpoint hook say where it wrote.
 
     Example:
         >>> config = dict(work_dir='work_dirs/ce')

@@ -87,7 +87,7 @@ def _loss_class(name: str) -> type[BaseLoss] | None:
 
 
 def parts_of_model(config: dict[str, Any]) -> dict[str, str]:
-    """Return the names of the parts of a model: what a reader calls an architecture by.
+    """Return the names of the parts of a model, by which a reader knows an architecture.
 
     Example:
         >>> backbone, head = dict(type='ResNetV1c', depth=18), dict(type='FCNHead')

@@ -90,9 +90,9 @@ def _is_below(path: str | Path, folder: Path) -> bool:
 def labels_of(selected: Sequence[Selected], given: Mapping[int, str] | None = None) -> list[str]:
     """Return the label of every run: the given one, else its loss and what distinguishes it from the others.
 
-    Runs whose training and evaluation differ in the seed alone have the same label, unless their logs tell of other
-    data. A run without a result has that of
-    a run with the same training.
+    Runs whose training and evaluation differ in the seed alone have the same label, unless their logs show other
+    data. A run without a result has the label
+    of a run with the same training.
     """
     given = given or {}
     kinds = _kinds(selected, [place for place in range(len(selected)) if place not in given])

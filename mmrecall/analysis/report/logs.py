@@ -1,4 +1,4 @@
-"""The two files that mmengine logs to, read: scalars.json and the text log."""
+"""Readers of the two files that mmengine logs to: scalars.json and the text log."""
 
 import gzip
 import json
@@ -62,7 +62,7 @@ class Scalars(NamedTuple):
     training: pd.DataFrame
     validation: pd.DataFrame
     classes: dict[tuple[str, str], pd.DataFrame]
-    """By quantity and module of the loss."""
+    """Quantities of every class, by quantity and module of the loss."""
 
     def continued_by(self, later: 'Scalars') -> 'Scalars':
         """Return these scalars up to the first iteration of a later start, then those of the later start."""
@@ -173,7 +173,7 @@ def _problems(path: Path, unreadable: list[int], without_step: int) -> list[str]
 
 
 def read_test_metrics(path: Path) -> dict[str, float]:
-    """Return the metrics of a test, from the TIME.json of tools/test.py.
+    """Return the metrics of a test, from the TIME.json that mmengine writes.
 
     Raises:
         ValueError: it is cut off, or no JSON of mmengine.
@@ -185,17 +185,17 @@ def read_test_metrics(path: Path) -> dict[str, float]:
 
 
 class Log(NamedTuple):
-    """The contents of a text log that scalars.json has not."""
+    """Contents of a text log that scalars.json lacks."""
 
     environment: dict[str, str]
     tables: list[pd.DataFrame]
     """mmseg's results by class: a row per class, IoU, Acc, …; one table per evaluation, in their order."""
     checkpoint: str | None
-    """The last that was loaded."""
+    """Path of the checkpoint that was loaded last."""
     resumed: int | None
-    """The iteration of a checkpoint that the training was resumed from."""
+    """Iteration of the checkpoint that the training was resumed from."""
     batches: int | None
-    """Of an epoch, of a training by epochs."""
+    """Number of batches in an epoch, of a training by epochs."""
     problems: list[str]
 
 

@@ -1,4 +1,4 @@
-"""Notes on what a reader of the report would look for in vain, or take for more than it is."""
+"""Notes on what the report lacks, and on results that a reader may overrate."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -121,7 +121,7 @@ def _on_reference(comparison: Comparison) -> list[str]:
         notes.append(f'several labels are plain cross entropy; the reference is {reference}, not: {others}')
     if reference is None:
         labels = '; '.join(comparison.labels)
-        notes.append(f'no run of plain cross entropy: choose what to compare with by --reference, one of: {labels}')
+        notes.append(f'no run of plain cross entropy; set --reference to one of: {labels}')
     elif reference not in set(comparison.results['label']):
         notes.append(f'the reference, {reference}, has no result: no quadrants and no minority classes')
     return notes

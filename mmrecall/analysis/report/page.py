@@ -25,7 +25,7 @@ class Table(NamedTuple):
     heads: list[str]
     rows: list[list[str]]
     numeric: list[bool]
-    """By column."""
+    """Whether a column holds numbers, for every column."""
     left_out: int
     """Number of rows that are in the CSV alone."""
 
@@ -78,8 +78,8 @@ def write_page(path: Path, figures: Sequence[Figure], **sections: Any) -> None:
     """Write the page.
 
     Args:
-        path: of the HTML.
-        figures: in their order.
+        path: path of the HTML.
+        figures: figures in their order.
         sections: values that the template names; tables as frames.
     """
     environment = jinja2.Environment(

@@ -47,7 +47,7 @@ def write_report(
         paths: work dirs, or folders with work dirs below.
         out: folder to write to.
         reference: label of the loss that the others are compared with; by default plain cross entropy.
-        title: of the page.
+        title: title of the page.
         command: shown on the page as the one that made it.
         bar: shows the progress.
         labels: labels, each with a folder at or below which all runs are called so.
@@ -153,7 +153,7 @@ def _write(report: Report, figures: list[Figure], title: str, command: str) -> s
 
 def _facts(comparison: Comparison) -> dict[str, str]:
     sources = comparison.results['evaluated'].str.partition(',')[0].value_counts() if len(comparison.results) else {}
-    said = {'test': 'test (tools/test.py)', 'validation': 'the last validation of the training'}
+    said = {'test': 'a test', 'validation': 'the last validation of the training'}
     facts = {
         'Task': comparison.kind,
         'Runs': f'{len(comparison.runs)}, of {len(comparison.labels)} losses or settings',

@@ -27,14 +27,14 @@ class Result(NamedTuple):
     source: str
     """``'test'`` or ``'validation'``."""
     of: str
-    """The checkpoint, or the iteration."""
+    """The checkpoint, or the iteration, that was evaluated."""
     metrics: dict[str, float]
     classes: pd.DataFrame | None
     """A row per class; segmentation only."""
     dataset: dict[str, Any]
-    """The config of what was evaluated on."""
+    """Config of the data set that it was evaluated on."""
     evaluator: Any
-    """The config of the metrics."""
+    """Config of the metrics."""
 
 
 class Run(NamedTuple):
@@ -49,9 +49,9 @@ class Run(NamedTuple):
     environment: dict[str, str]
     command: str
     counts: LabelCounts | None
-    """Of the training set, where the loss had them counted."""
+    """Class counts of the training set, where the loss had them counted."""
     batches: int | None
-    """Of an epoch of the last start, where its log tells."""
+    """Number of batches in an epoch of the last start, where its log has it."""
     problems: list[str]
 
     @property
@@ -85,7 +85,7 @@ def old_logs(folder: Path) -> list[Path]:
 
 
 def read_run(work_dir: Path) -> Run:
-    """Return the run in a work dir of tools/train.py, with the tests of tools/test.py in it or in its folder ``test``.
+    """Return the run in the work dir of a training, with the tests in it or in its folder ``test``.
 
     Nothing in it is executed; configs are read as plain values.
 
@@ -295,7 +295,7 @@ def _command(work_dir: Path) -> str:
         last_line = script.read_text(encoding='utf-8', errors='replace').strip().rpartition('\n')[2]
         return last_line.rpartition('exec ')[2].removesuffix('"$@"').strip()
     kept = sorted(work_dir.glob('*.py'))
-    return f'python tools/train.py {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
+    return f'mmrecall train {shlex.quote(str(kept[0]))} --work-dir NEW_WORK_DIR' if kept else ''
 
 
 def _counts(work_dir: Path) -> LabelCounts | None:

@@ -12,7 +12,7 @@ from mmrecall.analysis.report.settings import compared, dataset_settings, flatte
 from mmrecall.analysis.report.starts import starts
 
 _Facts = tuple[tuple[str, str], ...]
-"""The kind, the number of classes and the data set of a run: what runs that are compared must share."""
+"""Kind, number of classes and data set of a run, which compared runs must share."""
 
 
 # Files of a training beside its logs.
@@ -27,14 +27,14 @@ class Skipped(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """A run with the result that is reported of it, if it has one."""
+    """A run with its reported result, if it has one."""
 
     run: Run
     result: Result | None
 
 
 def find_work_dirs(paths: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
-    """Return the work dirs among and below the paths, links followed; and what holds none and could be one."""
+    """Return the work dirs at and below paths, links followed; and the paths and folders without a run."""
     found: dict[Path, Path] = {}
     skipped = []
     for path in paths:
@@ -58,7 +58,7 @@ def find_work_dirs(paths: Sequence[Path]) -> tuple[list[Path], list[Skipped]]:
 
 
 def _below(folder: Path, visited: set[Path]) -> tuple[list[Path], list[Skipped]]:
-    """Return the work dirs at and below a folder; and what cannot be read or looks like a run without logs.
+    """Return the work dirs at and below a folder; and those that cannot be read or have no logs.
 
     Args:
         folder: where to look.
@@ -112,7 +112,7 @@ def _may_be_run(folder: Path) -> bool:
 
 
 def _listed(path: Path) -> tuple[list[Path], list[Skipped]]:
-    """Return the work dirs in the runs.tsv of tools/slurm_array.sh; and those that have not begun.
+    """Return the work dirs in a runs.tsv of a table; and those that have not started.
 
     The folder may have been moved since.
     """
@@ -127,7 +127,7 @@ def _listed(path: Path) -> tuple[list[Path], list[Skipped]]:
         begun = [work_dir for work_dir in places if starts(work_dir)]
     except (OSError, ValueError, csv.Error) as error:
         return [], [Skipped(str(table), f'the list cannot be read ({error})')]
-    return begun, [Skipped(str(one), 'in runs.tsv, but not begun') for one in places if one not in begun]
+    return begun, [Skipped(str(one), 'in runs.tsv, but not started') for one in places if one not in begun]
 
 
 def read_runs(

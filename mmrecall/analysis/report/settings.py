@@ -1,11 +1,11 @@
-"""The settings of runs by their dotted names: what decides how a model comes out, and how it is evaluated."""
+"""The settings of runs by their dotted names: those that decide how a model is trained, and how it is evaluated."""
 
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-# Keys that decide how a model comes out; the others say where files are and what is logged.
+# Keys that decide how a model is trained; the others say where files are and what is logged.
 _TRAINING = (
     'model',
     'data_preprocessor',
@@ -159,7 +159,7 @@ def without_seed(folders: Sequence[str]) -> list[str]:
 
 
 def training_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide how a model comes out, without the seed."""
+    """Return the settings that decide how a model is trained, without the seed."""
     chosen = {name: config[name] for name in _TRAINING if config.get(name) is not None}
     hooks = [hook for hook in chosen.pop('custom_hooks', []) if short(hook.get('type', '')) != 'ClassWeightHook']
     chosen |= dict(custom_hooks=hooks) if hooks else {}

@@ -14,7 +14,7 @@ class Start(NamedTuple):
     scalars: Scalars
     log: Log | None
     resumed: int
-    """The iteration of the checkpoint of this run that it began with; 0 if it began with none, or with another's."""
+    """Iteration of the checkpoint of this run that it started from; 0 if it started from none, or another run's."""
 
     def reached(self) -> int:
         """Return the last iteration in its log."""

@@ -56,7 +56,7 @@ class Comparison(NamedTuple):
     """A row per run and class: label, seed, class, IoU, Acc, …; segmentation only."""
     minority: list[str]
     shares: pd.Series | None
-    """Of every class among the labels of the training, the largest first; None where no log tells."""
+    """Share of every class in the labels of the training, the largest first; None where no log has it."""
 
     def summary(self) -> pd.DataFrame:
         """Return a row per label: the number of seeds; of a metric the mean (``mIoU``) and deviation (``mIoU std``).

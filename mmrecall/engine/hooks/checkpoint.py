@@ -51,8 +51,8 @@ class AtomicCheckpointHook(CheckpointHook):
     interval, and every rank ends with exit status 75 (EX_TEMPFAIL: call again). While gradients are accumulated that
     waits for the optimizer's step, and while a model is validated for the end of that.
 
-    A training that begins anew in a work directory with checkpoints warns of them, and notes their names in the file
-    ``earlier_checkpoints``: a later resume takes none of them, until the training has written its own by that name.
+    A new training in a work directory with checkpoints warns of them, and notes their names in the file
+    ``earlier_checkpoints``: a later resume loads none of them, until the training has written its own by that name.
 
     At every checkpoint all ranks take over the buffers of rank 0, such as the statistics of a batch normalisation
     without SyncBN. These are in the checkpoint, so that a validation scores the model that was saved, and a resumed
@@ -61,7 +61,7 @@ class AtomicCheckpointHook(CheckpointHook):
     A training has the lock of its work directory; see `mmrecall.engine.folder_lock.lock_folder`.
 
     Args:
-        **kwargs: those of mmengine's `CheckpointHook`.
+        **kwargs: arguments of mmengine's `CheckpointHook`.
 
     Raises:
         ValueError: before a resume, if the checkpoint that was asked for, or every one there is, is not intact.
@@ -158,9 +158,9 @@ class AtomicCheckpointHook(CheckpointHook):
         earlier = note_earlier(runner.work_dir, self._folder, last and os.path.basename(last))
         if earlier:
             runner.logger.warning(
-                f'{self._folder} has checkpoints of an earlier training: {some_of(earlier)}. This one begins anew, '
-                'replaces those of the same names and leaves the others, of which a resume will take none. To go on '
-                'with the earlier training, set --resume; otherwise remove them, or set another work_dir'
+                f'{self._folder} has checkpoints of an earlier training: {some_of(earlier)}. This one starts '
+                'from scratch, replaces those of the same names and keeps the others, of which a resume loads none. '
+                'To continue the earlier training, set --resume; otherwise remove them, or set another work_dir'
             )
 
     def _here(self, path: str | None) -> str | None:

@@ -17,19 +17,19 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class ClassCountsHook(Hook):
-    """Hook that fills every ``class_counts='auto'`` of the model before training, and looks at the names of others.
+    """Hook that fills every ``class_counts='auto'`` of the model before training, and checks the class names of files.
 
     Rank 0 counts the training set, with as many workers as the training's loader, and all ranks get the result. The
     counts are kept in the work directory (``class_counts-….json``, the format of
     ``mmrecall class-statistics``) and used again as long as the data set and its label files are the
-    same. A resumed training takes the counts of the checkpoint; one with ``load_from`` alone counts anew, because the
-    data may be others.
+    same. A resumed training uses the counts of the checkpoint; one with only ``load_from`` counts again, because its
+    data may differ.
 
     Pixels that the decode head ignores are not counted.
 
     The class names in a file of counts are compared with those of the training set; other names give a warning.
 
-    A runner of mmengine gets this hook by itself.
+    A runner of mmengine adds this hook by itself.
 
     Args:
         through_pipeline: whether to count the labels after all transforms of the training pipeline, for transforms

@@ -1,4 +1,4 @@
-"""Whether a checkpoint was trained on the classes of the data that it is tested on, or goes on with, in their order."""
+"""Comparison of the classes of a checkpoint with those of the data that it is tested or resumed on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

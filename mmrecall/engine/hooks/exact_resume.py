@@ -24,7 +24,7 @@ class ExactResumeHook(Hook):
     """Hook that makes a resumed training bit-identical, on CPUs, to one that was never interrupted.
 
     mmengine saves no random state and, depending on its version, replays the data in another way after a resume. With
-    this hook nothing need be saved, because all randomness is a function of the seed, the rank and a number: python,
+    this hook nothing has to be saved, because all randomness is a function of the seed, the rank and a number: python,
     numpy and PyTorch are seeded from the number of the batch before it is loaded (in whichever worker) and from the
     number of the iteration before its step; a resumed loader begins at the right batch, also in the middle of an epoch,
     and loads none of those before. So a training does not depend on ``num_workers`` either. On GPUs the data and the
@@ -88,12 +88,12 @@ class ExactResumeHook(Hook):
         if not isinstance(runner, Runner) or not runner._resume:
             return
         name = runner._load_from or 'the last checkpoint'
-        # EMAHook, which comes later, fails without a word on the model.
+        # EMAHook, which comes later, fails with an error that does not name the model.
         check_fitting(unwrap_model(runner), checkpoint, name, same_model=True)
         if 'optimizer' not in checkpoint:
             raise ValueError(
                 f'{name} has no state of the optimizer and the schedules, which '
-                'would begin anew (checkpoints of save_best and of save_optimizer=False have none). Resume from a '
+                'would start again (checkpoints of save_best and of save_optimizer=False have none). Resume from a '
                 'checkpoint of the interval (--resume without a file takes the newest), set load_from without resume '
                 'to fine-tune its weights, or leave ExactResumeHook out'
             )

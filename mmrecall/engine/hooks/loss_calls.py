@@ -48,7 +48,7 @@ class LossCall(NamedTuple):
         """
         ignore_index = self.arguments().get('ignore_index')
         if ignore_index is None:
-            # OhemCrossEntropy of mmseg has another name for it.
+            # OhemCrossEntropy of mmseg has another name for the index.
             ignore_index = getattr(self.loss, 'ignore_index', getattr(self.loss, 'ignore_label', -100))
         logits, target = interpolated(self._as_batch())[:2]
         if isinstance(self.loss, BaseLoss):
@@ -148,7 +148,7 @@ def _blame(call: LossCall, classes: Sequence[str] | None) -> str:
     in_logits = non_finite_channels(call.arguments()['logits'])
     if in_logits.any():
         found.append(f'the logits of {_names(in_logits, classes)}')
-    return f'{where}: not finite is {" and ".join(found) or "the sum alone"}'
+    return f'{where} is not finite in {" and ".join(found) or "the sum alone"}'
 
 
 def non_finite_channels(logits: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def check_losses(runner: Runner) -> None:
 def check_names(config: Any) -> None:
     """Look for a ``type`` with the prefix ``mmrecall.`` that names nothing.
 
-    mmengine refuses such a name when it builds the part, but not under a key that a head swallows.
+    mmengine refuses an unknown name when it builds the part, but not under a key that a head ignores.
 
     Raises:
         ValueError: there is one; names its key and the names that are close to it.
@@ -54,7 +54,7 @@ def check_names(config: Any) -> None:
             continue
         # a config of classes is saved with their modules
         if get_object_from_string(name) is None:
-            close = get_close_matches(name, sorted(known)) or ['one of the table of losses in the README']
+            close = get_close_matches(name, sorted(known)) or ['one of mmrecall.losses.__all__']
             key = '.'.join(('model', *path, 'type'))
             raise ValueError(f'got {key}={name!r}; expected a class of mmrecall; set {" or ".join(close)}')
 
@@ -62,12 +62,12 @@ def check_names(config: Any) -> None:
 def check_named_losses(config: Any, model: nn.Module) -> None:
     """Compare the losses that a config names with those of the model that was built of it.
 
-    A head that takes any keyword swallows a loss that it has no use for, as Mask2Former's does ``loss_decode``.
-    Looked for is a loss of the same class, in the smallest part of the model that the path in the config leads to, and
-    another one for each path; a part that keeps the config, to build the loss later, passes.
+    A head that accepts any keyword ignores a loss that it does not use, as Mask2Former's does ``loss_decode``.
+    The model must have a loss of the same class for each path, in the smallest part that the path in the config leads
+    to; a part that keeps the config, to build the loss later, passes.
 
     Args:
-        config: of the model; anything that is no dict passes.
+        config: config of the model; anything that is no dict passes.
         model: without a wrapper such as DistributedDataParallel.
 
     Raises:

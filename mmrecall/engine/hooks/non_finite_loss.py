@@ -25,7 +25,7 @@ class NonFiniteLossHook(Hook):
     values, and for mmrecall's losses the classes whose share of the loss, and whose logits, are not finite. Every
     iteration before the last is a warning with the same text. All ranks stop together, with the same message.
 
-    Only a loss scaler has any use for patience: it skips the step of such a loss, and the next batch may do. Without
+    Patience is of use with a loss scaler alone, which skips the step of a loss that is not finite. Without
     one the first loss that is not finite spoils the weights (or running statistics of a batch norm, which no scaler
     saves), and then the training ends at that iteration, before a checkpoint is written: the last one is good. A
     gradient that the scaler skips while the loss is finite does not count.
@@ -98,7 +98,7 @@ class NonFiniteLossHook(Hook):
         lines += self._calls.blame(trained_classes(runner))
         bad = [name for name, tensor in self._state.items() if not tensor.isfinite().all()]
         if bad:
-            lines.append(f'not finite are {len(bad)} of {len(self._state)} weights and statistics: {some_of(bad)}')
+            lines.append(f'{len(bad)} of {len(self._state)} weights and statistics are not finite: {some_of(bad)}')
         found = all_gather_object(lines)
         if len(found) == 1:
             return lines

@@ -20,12 +20,12 @@ class SkippedStepHook(Hook):
     """Hook that puts the running recall back when the loss scaler of ``AmpOptimWrapper`` skips the step.
 
     A loss moves its running recall in forward. If the gradients then overflow, the scaler leaves the weights as they
-    were, and this hook the recall, as if the batch had not come; with accumulated gradients, as if none of the batches
-    since the last step had. It keeps a copy of C numbers a loss, and does nothing without a scaler. All ranks put the
+    were, and this hook the recall, as if there had been no batch; with accumulated gradients, no batch since
+    the last step. It keeps a copy of C numbers a loss, and does nothing without a scaler. All ranks put the
     recall back together, because a gradient that overflowed on one is in the averaged gradients of all.
 
     A checkpoint that is loaded with ``load_from``, for fine-tuning, brings its running recall. Where its classes have
-    other names than those of the training set, the recall starts anew at 0, with a warning.
+    other names than those of the training set, the recall starts again at 0, with a warning.
 
     A runner of mmengine gets this hook by itself when its model has a running recall.
     """
@@ -52,7 +52,7 @@ class SkippedStepHook(Hook):
         if recalls:
             runner.logger.warning(
                 f'The checkpoint has a running recall of the classes {some_of(known)}; the training set has '
-                f'{some_of(classes)}: the running recall starts anew at 0'
+                f'{some_of(classes)}: the running recall starts again at 0'
             )
 
     def before_train(self, runner: Runner) -> None:

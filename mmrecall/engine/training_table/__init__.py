@@ -1,4 +1,4 @@
-"""Every config with every seed, trained on one machine: what `tools/train_table.py` does."""
+"""Training of every config with every seed on one machine, for the command ``train-table``."""
 
 from .jobs import Outcome, train_runs, visible_gpus
 from .runs import TableRun, plan_runs, write_list

@@ -12,7 +12,7 @@ class Display:
     """A bar of all runs and one of every run that is trained now, on standard error.
 
     Args:
-        runs: how many there are.
+        runs: number of runs.
     """
 
     def __init__(self, runs: int) -> None:
@@ -39,7 +39,7 @@ class Display:
             self.say(f'{name}: training; output in {log}')
 
     def end(self, name: str, outcome: str) -> None:
-        """Say how a run has ended, or why it was not begun."""
+        """Print how a run has ended, or why it was not started."""
         if name in self._of_run:
             self._bars.remove_task(self._of_run.pop(name))
         self._bars.advance(self._all)

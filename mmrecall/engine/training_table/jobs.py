@@ -33,23 +33,23 @@ _GPUS = 'CUDA_VISIBLE_DEVICES'
 
 
 class Outcome(NamedTuple):
-    """The end of a table."""
+    """Outcome of a table."""
 
     runs: int
     failures: list[tuple[TableRun, str]]
-    """Runs that have failed or are under way elsewhere, each with the reason."""
+    """Runs that have failed, or that another process trains, each with the reason."""
     interrupted_by: int | None
     """The signal that has ended the table."""
 
 
 class _Job(NamedTuple):
-    """A training that has begun."""
+    """A training that has started."""
 
     run: TableRun
     process: subprocess.Popen
     slot: int
     log_begin: int
-    """Where its output begins in the log."""
+    """Position of its output in the log."""
 
 
 def visible_gpus() -> list[str]:
@@ -68,7 +68,7 @@ def train_runs(runs: Sequence[TableRun], jobs: int, gpus: Sequence[str]) -> Outc
     after 20 seconds, or when a second signal comes, are killed.
 
     Args:
-        runs: from `plan_runs`.
+        runs: runs of `plan_runs`.
         jobs: the most runs at a time.
         gpus: names of GPUs, over which the runs are spread evenly; without any, the runs share the cores.
     """
@@ -97,7 +97,7 @@ class _Queue:
         self._environments = [_environment(slot, jobs, gpus) for slot in self.free]
 
     def begin_next(self) -> None:
-        """Begin the next run, unless it is finished or cannot be begun."""
+        """Start the next run, unless it is finished or cannot be started."""
         run = self.waiting.popleft()
         try:
             _check_free(run.work_dir)
@@ -159,7 +159,7 @@ def _start(run: TableRun, slot: int, environment: Mapping[str, str]) -> _Job:
 
 def _environment(slot: int, jobs: int, gpus: Sequence[str]) -> dict[str, str]:
     environment = dict(os.environ)
-    # Of an installed package this would be site-packages, which must not come before the standard library.
+    # For an installed package this folder is site-packages, which must not come before the standard library.
     if (_PACKAGES / 'pyproject.toml').is_file():
         environment['PYTHONPATH'] = os.pathsep.join([str(_PACKAGES), *filter(None, [os.environ.get('PYTHONPATH')])])
     if gpus:
@@ -221,7 +221,7 @@ def _end(running: Sequence[_Job], signals: Sequence[int], display: Display) -> N
         for job in running:
             if job.process.poll() is None:
                 job.process.send_signal(signal.SIGUSR1)
-        # The terminal may be gone.
+        # The terminal may be closed.
         with suppress(OSError):
             if running:
                 display.say('The trainings save and end; a second signal (Ctrl-C) ends them at once')

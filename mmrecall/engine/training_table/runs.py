@@ -1,4 +1,4 @@
-"""The runs of a table: what each of them trains, and where."""
+"""The runs of a table: the config, the seed and the work dir of each."""
 
 import argparse
 import shlex
@@ -53,7 +53,7 @@ def plan_runs(
         seeds: different numbers.
         root: folder of all runs.
         options: words after ``--cfg-options``, ``['optim_wrapper.optimizer.lr=0.1']``.
-        train_py: path of ``tools/train.py``.
+        train_py: path of this package's ``tools/train.py``.
 
     Raises:
         FileNotFoundError: a config is missing.

@@ -1,4 +1,4 @@
-"""The work dirs of a table: whose checkpoints are there, and whether their training is finished."""
+"""The work dirs of a table: the origin of their checkpoints, and the end of their trainings."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,8 +28,8 @@ def has_checkpoints(work_dir: Path) -> bool:
 def check_owner(work_dir: Path, config: Config) -> None:
     """Check that the checkpoints in a work dir, if there are any, are of a config.
 
-    Compared are the model, the training data, the optimizer and the schedules, with the config that mmengine saved in
-    the work dir; not what is logged, the workers, and where the data lie.
+    The model, the training data, the optimizer and the schedules are compared with the config that mmengine saved in
+    the work dir; logging, workers and the place of the data are not.
 
     Raises:
         ValueError: they are of another one; names the settings that differ.
@@ -65,7 +65,7 @@ def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def is_finished(work_dir: Path, config: Config) -> bool:
-    """Return whether a training has come to the end of its schedule, and has done its last validation."""
+    """Return whether a training has reached the end of its schedule and done its last validation."""
     last, _ = read_note(str(work_dir))
     if last is None or Path(last).name in earlier_checkpoints(work_dir):
         return False

@@ -27,7 +27,7 @@ class BBN(ImageClassifier):
 
     Args:
         backbone: a `ResNet` or its kin, with the last stage as its only output, and not frozen.
-        options: of mmpretrain's `ImageClassifier`.
+        options: arguments of mmpretrain's `ImageClassifier`.
 
     Shape:
         - inputs: (2N, 3, H, W) in training, uniform and reversed images in turn; (N, 3, H, W) in evaluation.
@@ -89,7 +89,7 @@ class BilateralBlock(nn.Module):
 
 
 def _with_other_weights(block: nn.Module) -> nn.Module:
-    """Return a copy with weights drawn anew, which differ even if `init_weights` leaves them alone."""
+    """Return a copy with newly drawn weights, which differ even if `init_weights` leaves them alone."""
     twin = copy.deepcopy(block)
     for module in twin.modules():
         if hasattr(module, 'reset_parameters'):

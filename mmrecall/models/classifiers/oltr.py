@@ -26,7 +26,7 @@ class OLTR(SecondStageClassifier):
         feature_size: height and width of the backbone's last map, in places: 7 for 224x224 images and a stride of 32.
         frozen: backbone and neck are not trained, and their statistics of batch normalisation stay; the authors do the
             first (not the second) on Places-LT, and train all on ImageNet-LT.
-        options: of mmpretrain's `ImageClassifier`.
+        options: arguments of mmpretrain's `ImageClassifier`.
 
     Raises:
         FileNotFoundError: before training, there is no such checkpoint.

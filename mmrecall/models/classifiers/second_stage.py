@@ -24,7 +24,7 @@ class SecondStageClassifier(ImageClassifier):
             machine; read when a training begins or goes on, and not for testing. (``load_from`` would bring the old
             classifier too.)
         frozen: whether backbone and neck stay as they are; `OLTR` can train them on.
-        options: of mmpretrain's `ImageClassifier`.
+        options: arguments of mmpretrain's `ImageClassifier`.
 
     Raises:
         FileNotFoundError: before training, there is no such checkpoint.

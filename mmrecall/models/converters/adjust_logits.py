@@ -19,11 +19,11 @@ def write_adjusted(
     and the mean of sliding windows, so that the predictions are those of adjusted scores.
 
     Args:
-        path: of the checkpoint; nothing is overwritten.
+        path: path of the checkpoint; nothing is overwritten.
         weights: state dict of the model.
         layer: name of the layer that computes the scores.
         offsets: (C,) numbers τ log π_c.
-        meta: of the checkpoint that the weights come from; config and class names are kept.
+        meta: meta of the checkpoint that the weights come from; config and class names are kept.
 
     Raises:
         FileExistsError: ``path`` is there already.

@@ -42,13 +42,13 @@ def sdn_to_classifier(checkpoint: str, out: str | Path, config: str | None = Non
     The config (``out`` with the suffix .py) keeps the model, its data preprocessor, and the test pipeline if all of its
     transforms are stock; the head has its default loss. It drops data sets, metrics, hooks and all other settings.
 
-    Neither the checkpoint nor the config in it can run code, so they may come from anybody: see `read_checkpoint` and
+    Neither the checkpoint nor the config in it can run code, so their source may be unknown: see `read_checkpoint` and
     `read_literals`; and a part of the network has to be a class of PyTorch or OpenMMLab, or an `nn.Module`.
 
     Args:
-        checkpoint: of an `ImageClassifier` with an `SDNHead`; a file of this machine.
+        checkpoint: checkpoint of an `ImageClassifier` with an `SDNHead`; a file of this machine.
         out: checkpoint to write, ending in .pth; nothing is overwritten.
-        config: of the network; by default the one that mmengine has saved in the checkpoint.
+        config: config of the network; by default the one that mmengine has saved in the checkpoint.
 
     Raises:
         FileNotFoundError: there is no such checkpoint or config.

@@ -17,8 +17,8 @@ def tau_normalize_checkpoint(checkpoint: str, out: str | Path, tau: float) -> Pa
     normalised. The new checkpoint keeps weights, config and class names, and drops optimizer and logs.
 
     Args:
-        checkpoint: of an `ImageClassifier` with a `LinearClsHead`, or with an `SDNHead` of such; a file of this
-            machine, of which nothing is run.
+        checkpoint: checkpoint of an `ImageClassifier` with a `LinearClsHead`, or with an `SDNHead` of these; a file of
+            this machine, of which nothing is run.
         out: checkpoint to write; nothing is overwritten.
         tau: at least 0.
 

@@ -32,8 +32,8 @@ class OLTRHead(ClsHead):
     Args:
         num_classes: C, the number of classes.
         in_channels: D, channels of the features.
-        memory_loss_weight: of the memory's loss, at least 0; 0.01 in the authors' code. The pull on the centroids does
-            not see it, as there.
+        memory_loss_weight: weight of the memory's loss, at least 0; 0.01 in the authors' code. As there, it does
+            not scale the pull on the centroids.
         options: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's `ClsHead`.
 
     Shape:

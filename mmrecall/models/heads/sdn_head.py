@@ -32,7 +32,7 @@ class SDNHead(BaseModule):
         feature_head: g; by default a `LinearClsHead` with ``mmrecall.RecallLoss(alpha=alpha)``.
         classifier_head: h; by default a `LinearClsHead` with ``mmrecall.WeightedCrossEntropyLoss('effective_number',
             class_counts='auto')``, whose counts are taken from the training set before training.
-        alpha: of the default L_g, the weight of the new recall in the running mean, 0 < alpha <= 1; unused with another
+        alpha: weight of the new recall in the running mean of the default L_g, 0 < alpha <= 1; unused with another
             loss. The authors took 0.9 for Places-LT and 0.001 for iNaturalist 2018.
         init_cfg: see mmengine's `BaseModule`; by default each part initialises itself.
 

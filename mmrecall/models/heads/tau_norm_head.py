@@ -28,7 +28,7 @@ class TauNormHead(LinearClsHead):
         num_classes: C, the number of classes.
         in_channels: D, channels of the features.
         tau: at least 0, whatever a checkpoint says; by default the one that the loop chooses.
-        options: of mmpretrain's `LinearClsHead`.
+        options: arguments of mmpretrain's `LinearClsHead`.
 
     Shape:
         - feats: a tuple, of which the last is (N, D).

@@ -253,7 +253,7 @@ def test_a_path_with_spaces_is_quoted_in_the_command(tmp_path):
     work_dir = tmp_path / 'my runs' / 'ce 0'
     write_run(work_dir, segmentation_config())
     (work_dir / 'ce.py').touch()
-    assert f"python tools/train.py '{work_dir}/ce.py' --work-dir" in read_run(work_dir).command
+    assert f"mmrecall train '{work_dir}/ce.py' --work-dir" in read_run(work_dir).command
 
 
 def test_what_a_config_would_run_is_not_run(tmp_path):

@@ -47,7 +47,7 @@ def test_a_run_of_runs_tsv_that_has_not_begun_is_named(tmp_path):
     (tmp_path / 'runs.tsv').write_text('task\tconfig\tseed\twork_dir\tcommand\n' + '\n'.join(rows) + '\n')
     selected, skipped = select(tmp_path)
     assert selected == ['seed_0']
-    assert skipped == {'seed_1': 'in runs.tsv, but not begun'}
+    assert skipped == {'seed_1': 'in runs.tsv, but not started'}
 
 
 def test_of_segmentation_and_classification_the_fewer_are_named(tmp_path):

@@ -110,7 +110,7 @@ def test_an_empty_note_of_the_last_checkpoint_is_made_up_for(trained):
 def test_without_any_intact_checkpoint_nothing_begins_anew(trained):
     for name in names(trained):
         (trained / name).write_bytes(b'PK half')
-    with pytest.raises(ValueError, match=r'no checkpoint to resume from: .*iter_6.*iter_3.*start anew'):
+    with pytest.raises(ValueError, match=r'no checkpoint to resume from: .*iter_6.*iter_3.*train from the start'):
         resume(trained, iterations=9)
 
 
@@ -275,7 +275,7 @@ def test_the_other_ranks_hear_of_rank_zero_while_it_checks_a_checkpoint(trained,
     assert len(sent) > 3
 
 
-EARLIER = 'has checkpoints of an earlier training: (.*)\\. This one begins anew'
+EARLIER = 'has checkpoints of an earlier training: (.*)\\. This one starts from scratch'
 
 
 def test_a_training_that_begins_anew_warns_of_the_checkpoints_there(original):

@@ -194,4 +194,4 @@ def failure_on_a_rank(rank, world_size, root):
 def test_a_failure_on_the_first_rank_ends_all(two_ranks, tmp_path):
     first, other = two_ranks.run(failure_on_a_rank, str(tmp_path))
     assert first.startswith('ValueError: 1.jpg has the label 9')
-    assert other == 'RuntimeError: counting the classes failed on rank 0, which says why'
+    assert other == 'RuntimeError: counting the classes failed on rank 0; the error of rank 0 says why'

@@ -81,7 +81,7 @@ def test_a_nan_logit_ends_the_training_with_iteration_loss_value_and_class(tmp_p
     assert message.splitlines() == [
         'Training stopped at iteration 3 (epoch 2); the loss has not been finite for 1 iteration(s):',
         '  loss is nan',
-        '  loss_module.inner (RecallLoss): not finite is the loss of class a and the logits of class b',
+        '  loss_module.inner (RecallLoss) is not finite in the loss of class a and the logits of class b',
         f'Resume from {tmp_path}/work/epoch_1.pth with a lower learning rate, or with clip_grad in the optim_wrapper',
     ]
 
@@ -115,7 +115,7 @@ def test_without_names_of_classes_their_numbers_are_told(tmp_path):
 def test_logits_that_are_not_finite_are_those_of_a_class(tmp_path, loss, value, label):
     runner = runner_of(tmp_path, Spoiled(loss, channel(2, value), {1}), skips=True, dataset=Flowers([label] * 4))
     found = stopped(runner).splitlines()[2]
-    assert found.startswith(f'  loss_module.inner ({type(loss).__name__}): not finite is the loss of ')
+    assert found.startswith(f'  loss_module.inner ({type(loss).__name__}) is not finite in the loss of ')
     assert found.endswith('and the logits of class c')
 
 
@@ -123,14 +123,14 @@ def test_an_infinite_class_weight_is_found_though_the_logits_are_finite(tmp_path
     loss = WeightedCrossEntropyLoss(class_weight=[1.0, 1e38, 1.0], loss_weight=1e10, normalizer='valid')
     message = stopped(runner_of(tmp_path, loss, skips=True, dataset=Flowers([0, 1, 1, 2])))
     assert 'loss is inf' in message
-    assert message.splitlines()[2] == '  loss_module (WeightedCrossEntropyLoss): not finite is the loss of class b'
+    assert message.splitlines()[2] == '  loss_module (WeightedCrossEntropyLoss) is not finite in the loss of class b'
 
 
 def test_an_infinite_loss_weight_is_found_in_every_class_of_the_batch(tmp_path):
     loss = RecallLoss()
     loss.loss_weight = INF
     message = stopped(runner_of(tmp_path, loss, skips=True, dataset=Flowers([0, -100, 2, 2])))
-    assert message.splitlines()[2] == '  loss_module (RecallLoss): not finite is the loss of class a, c'
+    assert message.splitlines()[2] == '  loss_module (RecallLoss) is not finite in the loss of class a, c'
 
 
 class SoftLabels(nn.Module):
@@ -215,7 +215,7 @@ def test_weights_that_are_not_finite_end_it_whatever_the_patience_and_no_checkpo
     loss = Spoiled(RecallLoss(), channel(1, NAN), {3})
     message = stopped(runner_of(tmp_path, loss, patience=10, default_hooks=hooks))
     assert message.startswith('Training stopped at iteration 3 (epoch 2); neither the loss nor the weights are finite:')
-    assert '  not finite are 2 of 2 weights and statistics: layer.weight, layer.bias' in message
+    assert '  2 of 2 weights and statistics are not finite: layer.weight, layer.bias' in message
     last = find_latest_checkpoint(str(tmp_path / 'work'))
     assert Path(last).name == 'iter_2.pth'
     assert f'Resume from {last} ' in message
@@ -269,7 +269,7 @@ class Normalised(Model):
 def test_statistics_of_a_batch_norm_that_no_scaler_saves_end_it_and_a_mask_does_not(tmp_path):
     message = stopped(runner_of(tmp_path, None, patience=10, skips=True, model=Normalised(RecallLoss())))
     assert 'iteration 3' in message
-    assert 'not finite are 2 of 6 weights and statistics: norm.running_mean, norm.running_var' in message
+    assert '2 of 6 weights and statistics are not finite: norm.running_mean, norm.running_var' in message
 
 
 @pytest.mark.parametrize(('value', 'dtype'), [(6e4, torch.float16), (1e30, torch.float32)])
@@ -339,7 +339,7 @@ def test_a_compiled_model_is_watched_too(tmp_path):
     torch._dynamo.reset()
     runner.model.forward = torch.compile(runner.model.forward, backend='aot_eager')
     message = stopped(runner)
-    assert 'loss_module.inner (RecallLoss): not finite is the loss of class' in message
+    assert 'loss_module.inner (RecallLoss) is not finite in the loss of class' in message
     assert message.splitlines()[2].endswith('and the logits of class b')
 
 
@@ -374,7 +374,7 @@ def test_what_one_rank_meets_stops_all_together_and_each_tells_of_it(two_ranks, 
     assert first[0].startswith('Training stopped at iteration 3 (epoch 2); the loss has not been finite for 2 iter')
     assert first[1:3] == [
         '  rank 1: loss is nan',
-        '  rank 1: loss_module.inner (RecallLoss): not finite is the loss of class a and the logits of class b',
+        '  rank 1: loss_module.inner (RecallLoss) is not finite in the loss of class a and the logits of class b',
     ]
     assert len(first) == 4
 

@@ -269,4 +269,4 @@ def test_a_loaded_recall_of_other_classes_starts_anew_at_zero(tmp_path, caplog, 
     expected = first.model.loss_module.recall if kept else torch.zeros(3)
     torch.testing.assert_close(started[0], expected)
     assert first.model.loss_module.recall.any()
-    assert ('starts anew at 0' in caplog.text) is not kept
+    assert ('starts again at 0' in caplog.text) is not kept

@@ -24,9 +24,9 @@ pytest.importorskip('sklearn')
 import numpy as np
 import torch
 from commands import free_port
-from make_digits import write_digits
 from resumable_run import iteration, logged, names
 
+from mmrecall.datasets.digits import write_digits
 from mmrecall.engine.folder_lock import LOCK
 from mmrecall.io import PARTIAL
 

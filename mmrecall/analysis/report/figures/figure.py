@@ -19,7 +19,7 @@ class Figure:
     """A figure of the report with its table."""
 
     name: str
-    """Of its files and of its place on the page."""
+    """Name of its files and of its place on the page."""
     title: str
     caption: str
     drawing: matplotlib.figure.Figure

@@ -36,9 +36,9 @@ def place_names(
 
     Args:
         axis: axes with the points.
-        points: in data coordinates.
-        names: of the points; may have several lines.
-        colors: of the points.
+        points: places of the points, in data coordinates.
+        names: names of the points, of one or several lines.
+        colors: colours of the points.
         bars: level and upright lines, each from x, y to a larger x or y, in data coordinates.
         dots: small points without a name, in data coordinates.
     """

@@ -1,4 +1,4 @@
-"""The look of the figures: colours that the colour-blind tell apart, each with a marker and a line of its own."""
+"""The look of the figures: colours that colour-blind readers can distinguish, each with its own marker and line."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -35,7 +35,7 @@ styled = matplotlib.rc_context(
         'svg.fonttype': 'path',
     }
 )
-"""Decorator of what draws and writes figures."""
+"""Decorator of functions that draw and write figures."""
 
 
 class Style(NamedTuple):
@@ -73,12 +73,12 @@ def new_panels(
 
     Args:
         count: number of axes.
-        columns: of them, at most.
-        width: of the figure, in inches.
-        row_height: of a row of axes, in inches.
+        columns: largest number of axes in a row.
+        width: width of the figure, in inches.
+        row_height: height of a row of axes, in inches.
         extra: height that the figure has beside rows and legend, in inches.
         legend: looks by name.
-        options: of ``Figure.subplots``.
+        options: arguments of ``Figure.subplots``.
     """
     columns = min(columns, count)
     rows = -(-count // columns)

@@ -152,10 +152,11 @@ def draw_weight_shares(comparison: Comparison) -> Figure | None:
     if len(ratios.columns) == 1 and len(ratios) <= _MOST_NAMES / 2:
         _name_ratios(right[0], shares, ratios.iloc[:, 0].dropna())
     caption = style.captioned(
-        'From the most frequent class, on the right, to the rarest.',
+        'Classes from the most frequent, on the right, to the rarest.',
         len(ratios.columns) > 0
         and 'Right: the weight of a class by the recall loss over that by focal loss, both computed from the'
-        ' predictions of one model that is trained with cross entropy; above 1 the recall loss weighs the class more.',
+        ' predictions of one model that is trained with cross entropy; above 1 the recall loss'
+        ' gives the class more weight.',
     )
     title = 'Class weights against the share of the class'
     return Figure('weights-share', title, caption, figure, table.join(ratios))

@@ -6,9 +6,7 @@ import pytest
 from PIL import Image
 
 datasets = pytest.importorskip('sklearn.datasets')
-import make_digits as digits  # noqa: E402
-
-from mmrecall.datasets import long_tailed_counts  # noqa: E402
+from mmrecall.datasets import digits, long_tailed_counts  # noqa: E402
 
 
 def files(folder):
