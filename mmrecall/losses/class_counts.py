@@ -4,13 +4,13 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmrecall.functional.backends import is_compiling
+from mmrecall.functional.compiling import is_compiling
 from mmrecall.functional.validation import check_class_counts
 
 AUTOMATIC = 'auto'
@@ -23,6 +23,23 @@ class CountedClasses(NamedTuple):
     """Samples (pixels or images) of every class."""
     image_totals: list[int] | None
     """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
+
+
+@runtime_checkable
+class HasCounts(Protocol):
+    """Counts of a training set with the totals of its images, and perhaps the class names, ``classes``."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Samples (pixels or images) of every class."""
+
+    @property
+    def image_totals(self) -> Sequence[int] | None:
+        """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
+
+
+CountsOption = Sequence[int] | Tensor | HasCounts | str
+"""What ``class_counts=`` of the losses accepts."""
 
 
 class ClassCounts(nn.Module):
@@ -43,13 +60,13 @@ class ClassCounts(nn.Module):
         CountedClasses(counts=[90, 10], image_totals=None)
     """
 
-    # checkpointed; equal on all ranks, because the hook gives every rank the count of rank 0
-    counts: Tensor | None
-    image_totals: Tensor | None
+    # of 'auto' alone; checkpointed; equal on all ranks, because the hook gives every rank the count of rank 0
+    counts: Tensor
+    image_totals: Tensor
 
     def __init__(
         self,
-        source: Sequence[int] | str,
+        source: CountsOption,
         num_classes: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
@@ -72,7 +89,7 @@ class ClassCounts(nn.Module):
         if isinstance(source, str):
             self._given = read_class_counts(source, classes)
             self.counted_names = counted_class_names(source)
-        elif hasattr(source, 'image_totals'):
+        elif isinstance(source, HasCounts):
             self._given = _counted('class_counts', source.counts, source.image_totals)
             self.counted_names = getattr(source, 'classes', None)
         else:
@@ -104,7 +121,7 @@ class ClassCounts(nn.Module):
 
     def set(self, counts: Sequence[int], image_totals: Sequence[int] | None = None) -> None:
         """Set the counts of ``'auto'``."""
-        if not self.automatic:
+        if self._given is not None:
             raise ValueError(f'class_counts are given, {self._given.counts}; only {AUTOMATIC!r} is filled in')
         counted = _counted('class_counts', counts, image_totals)
         self._check_length(len(counted.counts), self.num_classes)
@@ -172,7 +189,7 @@ def counted_class_names(path: str) -> list[str] | None:
     return names if isinstance(names, list) else None
 
 
-def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:
+def _counted(where: str, counts: Sequence[int] | Tensor, image_totals: Sequence[int] | None) -> CountedClasses:
     for values in (counts,) if image_totals is None else (counts, image_totals):
         numbers = one_number_per_class(where, values)
         try:
@@ -185,7 +202,7 @@ def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | No
     return CountedClasses(next(as_list), next(as_list, None))
 
 
-def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
+def one_number_per_class(where: str, values: object) -> Tensor:
     """Return a list, an array or a tensor of numbers as a (C,) tensor.
 
     Raises:

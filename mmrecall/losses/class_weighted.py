@@ -11,7 +11,7 @@ from mmrecall.functional.statistics import ClassStatistics
 
 from .base import BaseLoss
 from .binary import class_weights, number_of_channels
-from .class_counts import ClassCounts
+from .class_counts import ClassCounts, CountsOption
 from .fixed_weights import SCHEMES, ClassWeight, FixedClassWeights, SchemeOptions
 
 
@@ -44,7 +44,7 @@ class ClassWeightedLoss(BaseLoss):
     def __init__(
         self,
         class_weight: ClassWeight | None = None,
-        class_counts: Sequence[int] | str | None = None,
+        class_counts: CountsOption | None = None,
         beta: float | None = None,
         power: float = 1.0,
         min_weight: float | None = None,

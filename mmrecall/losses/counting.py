@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
@@ -21,7 +22,7 @@ _KEY = 'labels'
 
 
 def count_classes(
-    data: Iterable[Any], num_classes: int, *, ignore_index: int = -100, labels: Labels | None = None
+    data: Iterable[Any] | Dataset[Any], num_classes: int, *, ignore_index: int = -100, labels: Labels | None = None
 ) -> CountedClasses:
     """Count the labels of every class in one pass over a DataLoader, a data set or any iterable of labels.
 
@@ -89,14 +90,14 @@ def _check_arguments(num_classes: int, ignore_index: int) -> None:
         raise ValueError(f'got num_classes={num_classes}; expected at least 1')
 
 
-def _batches(data: Iterable[Any]) -> Iterable[Any]:
+def _batches(data: Iterable[Any] | Dataset[Any]) -> Iterable[Any]:
     if isinstance(data, (Tensor, np.ndarray)):
         return [data]
     if _are_integers(data):
         return [np.asarray(data)]
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         # iter() of a data set ends only where its __getitem__ raises IndexError, which not every one does
-        return (data[index] for index in range(len(data)))
+        return (data[index] for index in range(len(data)))  # type: ignore[arg-type]
     return data
 
 
@@ -132,7 +133,7 @@ def _arrays(labels: Any) -> list[Any]:
     return list(labels) if isinstance(labels, (tuple, list)) and not _are_integers(labels) else [labels]
 
 
-def _integers(labels: Any, number: int) -> np.ndarray:
+def _integers(labels: Any, number: int) -> npt.NDArray[np.int64]:
     values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     # an empty list is an array of floats
     if not np.issubdtype(values.dtype, np.integer) and values.size:
@@ -143,7 +144,7 @@ def _integers(labels: Any, number: int) -> np.ndarray:
     return values.astype(np.int64, copy=False)
 
 
-def _check_values(values: np.ndarray, num_classes: int, ignore_index: int, number: int) -> None:
+def _check_values(values: npt.NDArray[np.int64], num_classes: int, ignore_index: int, number: int) -> None:
     wrong = ((values < 0) | (values >= num_classes)) & (values != ignore_index)
     if wrong.any():
         label = values[wrong].flat[0]
@@ -153,7 +154,7 @@ def _check_values(values: np.ndarray, num_classes: int, ignore_index: int, numbe
         )
 
 
-def _count(image: np.ndarray, num_classes: int, ignore_index: int) -> np.ndarray:
+def _count(image: npt.NDArray[np.int64], num_classes: int, ignore_index: int) -> npt.NDArray[np.int64]:
     # the ignored label may be one of the classes
     valid = image[(image >= 0) & (image < num_classes) & (image != ignore_index)]
     return np.bincount(valid, minlength=num_classes)
@@ -170,5 +171,5 @@ def _describe(value: Any) -> str:
     return f'{name} of {len(value)}' if isinstance(value, (tuple, list)) else name
 
 
-def _hint(batch: Mapping) -> str:
+def _hint(batch: Mapping[Any, Any]) -> str:
     return '; or call mmrecall.datasets.count_labels for a data set of OpenMMLab' if 'data_samples' in batch else ''

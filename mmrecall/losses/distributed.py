@@ -1,11 +1,13 @@
 """Communication between ranks: one all-reduce of small sums between `update` and `compute`, or the features."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Sums
+from mmrecall.functional.compiling import is_compiling
 from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
 
@@ -29,10 +31,10 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     numbers = (sums.num_samples, sums.invalid_labels, sums.nonfinite, sums.refusals)
     flat = torch.cat([*counts, torch.stack([zero if one is None else one.to(zero) for one in numbers])])
     dist.all_reduce(flat)
-    *counts, numbers = flat.split([num_classes] * num_counts + [len(numbers)])
-    num_samples, invalid_labels, nonfinite, refusals = numbers.unbind()
+    *totals, last = torch.split_with_sizes(flat, [num_classes] * num_counts + [len(numbers)])
+    num_samples, invalid_labels, nonfinite, refusals = last.unbind()
     return sums._replace(
-        counts=tuple(counts[: len(sums.counts)]),
+        counts=tuple(totals[: len(sums.counts)]),
         num_samples=num_samples,
         invalid_labels=invalid_labels,
         nonfinite=nonfinite,
@@ -111,19 +113,20 @@ class LabelCheck:
 
     def __call__(self, sums: Sums, target: Tensor, num_classes: int, ignore_index: int, is_training_step: bool) -> None:
         """Check this batch, or in training on a GPU the one before and remember this one."""
-        has_refusals = sums.refusals is not None
+        invalid_labels, refusals = sums.invalid_labels, sums.refusals
+        assert invalid_labels is not None
         if not target.is_cuda or not is_training_step:
             # inside torch.func.vmap no value can be read
-            if torch._C._are_functorch_transforms_active() and _is_in_vmap(sums.invalid_labels):
+            if torch._C._are_functorch_transforms_active() and _is_in_vmap(invalid_labels):
                 return
-            refusals = float(sums.refusals) if has_refusals else 0.0
-            self._raise_for(float(sums.invalid_labels), refusals, target, num_classes, ignore_index)
+            refused = 0.0 if refusals is None else float(refusals)
+            self._raise_for(float(invalid_labels), refused, target, num_classes, ignore_index)
             return
         # a compiler cannot trace the question, and what it makes of this call is in no graph of the user's
         if not is_compiling() and torch.cuda.is_current_stream_capturing():
             return
         self.raise_pending()
-        flags = torch.stack([sums.invalid_labels, sums.refusals]) if has_refusals else sums.invalid_labels
+        flags = invalid_labels if refusals is None else torch.stack([invalid_labels, refusals])
         self._pending = (*_copy_in_background(flags), target, num_classes, ignore_index)
 
     def raise_pending(self) -> None:
@@ -151,7 +154,7 @@ class LabelCheck:
         if refusals > 0:
             raise ValueError(_describe_refusals(int(refusals)))
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # events cannot be pickled, and a copy has seen no batch
         return {'loss': self.loss, 'use_sigmoid': self.use_sigmoid, '_pending': None}
 
@@ -170,7 +173,7 @@ def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     # not on the default device, which may be a GPU
     host = torch.empty(flags.shape, dtype=flags.dtype, device='cpu', pin_memory=True)
     host.copy_(flags, non_blocking=True)
-    copied = torch.cuda.Event()
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record(torch.cuda.current_stream(flags.device))
     return host, copied
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from mmrecall.functional.weight_schemes import (
 
 from .class_counts import ClassCounts, CountedClasses, one_number_per_class, read_file
 
-ClassWeight = Sequence[float] | Mapping[int | str, float] | str
+ClassWeight = Sequence[float] | Tensor | Mapping[Any, float] | str
 SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number', 'enet')
 
 
@@ -67,17 +67,17 @@ class DeviceTensor:
     """
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
+        self._key: tuple[object, ...] | None = None
         self._value: Tensor | None = None
 
-    def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
+    def get(self, key: tuple[object, ...], device: torch.device, make: Callable[[], Tensor]) -> Tensor:
         """Return the tensor for ``key``, computed by ``make`` if the key is new."""
         if self._value is None or self._key != (*key, device):
             self._key, self._value = (*key, device), _make(make, device)
         return self._value
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.inference_mode(False)
 def _make(make: Callable[[], Tensor], device: torch.device) -> Tensor:
     # no part of a compiled graph, and not an inference tensor, which a later training step could not use
@@ -152,6 +152,8 @@ def class_weight_tensor(
         tensor([0.2000, 1.8000], dtype=torch.float64)
     """
     if isinstance(class_weight, str):
+        # `resolve_class_weight` refuses a scheme without counts
+        assert counted is not None
         weights = _weights_by_scheme(class_weight, counted, options.beta)
         return tempered_weights(weights, options.power, options.min_weight, options.max_weight)
     if isinstance(class_weight, Mapping):
@@ -244,7 +246,7 @@ def _scheme_hint(name: str) -> str:
 
 
 def _read_class_weight(path: str, names: str, hint: str = '') -> ClassWeight:
-    content = read_file('class_weight', path, names, hint)
+    content: ClassWeight = read_file('class_weight', path, names, hint)
     if isinstance(content, Mapping):
         # the keys of JSON are strings
         content = {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}

@@ -135,7 +135,7 @@ class SoftmaxFocalLoss(BaseLoss):
 
 def _check_alpha(alpha: float | Sequence[float]) -> None:
     if isinstance(alpha, Real):
-        if not 0 <= alpha <= 1:
+        if not 0 <= float(alpha) <= 1:
             raise ValueError(f'alpha is {alpha}; one number must lie between 0 and 1: it is the share of class 1')
         return
     factors = one_number_per_class('alpha', alpha)

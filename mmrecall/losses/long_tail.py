@@ -14,7 +14,7 @@ from mmrecall.functional.statistics import ClassStatistics, widest_float
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
 
 from .base import BaseLoss, refuse_fixed_options
-from .class_counts import ClassCounts
+from .class_counts import ClassCounts, CountsOption
 from .class_weighted import ClassWeightedLoss
 from .fixed_weights import ClassWeight, DeviceTensor, number_of_names
 
@@ -55,7 +55,7 @@ class LDAMLoss(ClassWeightedLoss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         max_margin: float = 0.5,
         scale: float = 1.0,
         class_weight: ClassWeight | None = None,
@@ -116,7 +116,7 @@ class _CountsCrossEntropy(BaseLoss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         normalizer: str,
         classes: Sequence[str] | None,
         num_classes: int | None,
@@ -184,7 +184,7 @@ class LogitAdjustedLoss(_CountsCrossEntropy):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         tau: float = 1.0,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,
@@ -222,9 +222,7 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
 
     fixed_options = ('tau',)
 
-    def __init__(
-        self, class_counts: Sequence[int] | str, loss_name: str = 'loss_balanced_softmax', **common: Any
-    ) -> None:
+    def __init__(self, class_counts: CountsOption, loss_name: str = 'loss_balanced_softmax', **common: Any) -> None:
         refuse_fixed_options(type(self), common)
         super().__init__(class_counts, tau=1.0, loss_name=loss_name, **common)
 
@@ -265,7 +263,7 @@ class BalancedLogitVariationLoss(_CountsCrossEntropy):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         sigma: float = 4.0,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,

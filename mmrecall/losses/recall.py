@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mmrecall.functional import weighted
-from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.binary import count_larger_share
+from mmrecall.functional.compiling import is_compiling
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
 from mmrecall.functional.validation import (
@@ -122,9 +122,8 @@ class RecallLoss(BaseLoss):
         self._has_factors = class_weight is not None or no_object_weight is not None
         self._moved = False
         recall = None
-        if alpha < 1:
-            shape = (self.num_classes, 2) if use_sigmoid else (self.num_classes,)
-            recall = torch.zeros(shape, dtype=torch.float32)
+        if self.num_classes is not None and alpha < 1:
+            recall = torch.zeros((self.num_classes, 2) if use_sigmoid else self.num_classes, dtype=torch.float32)
         self.register_buffer('recall', recall)
         if self.num_classes is not None:
             # a wrong option is named here, not in the first step
@@ -175,7 +174,7 @@ class RecallLoss(BaseLoss):
             weights = self._batch_weights(weighted.statistics_of(sums))
         else:
             if self._should_move():
-                self._move_recall(sums)
+                self._move_recall(self.recall, sums)
             weights = 1 - self.recall.flatten().to(full_precision_of(batch.logits.dtype))
         return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
 
@@ -207,24 +206,26 @@ class RecallLoss(BaseLoss):
             return self._moved
         return self.is_training_step and not self._moved
 
-    def _move_recall(self, sums: Sums) -> None:
+    def _move_recall(self, recall: Tensor, sums: Sums) -> None:
         if not is_compiling() and torch._C._are_functorch_transforms_active():
-            self._check_transform()
-        if self.recall.dtype != torch.float32:
+            self._check_transform(recall)
+        if recall.dtype != torch.float32:
             # FSDP's buffer_dtype and load_state_dict(assign=True) bring other types, in which small steps are lost
-            self.recall = self.recall.float()
+            self.recall = recall = recall.float()
         support, true_positives, present = sums.counts
-        batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(self.recall)
+        batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(recall)
+        assert sums.nonfinite is not None
+        assert sums.invalid_labels is not None
         unusable = sums.nonfinite + sums.invalid_labels
         if sums.refusals is not None:
             unusable = unusable + sums.refusals
         # NaN == 0 is false: losses that are not finite, bad labels or a refusal on any rank leave the recall as it is
-        step = ((present > 0) * (self.alpha * (unusable == 0))).to(self.recall)
-        self.recall.lerp_(batch_recall.reshape(self.recall.shape), step.reshape(self.recall.shape))
+        step = ((present > 0) * (self.alpha * (unusable == 0))).to(recall)
+        recall.lerp_(batch_recall.reshape(recall.shape), step.reshape(recall.shape))
 
-    def _check_transform(self) -> None:
+    def _check_transform(self, recall: Tensor) -> None:
         # one that is passed to the transform, by torch.func.functional_call, may be changed in place
-        if not torch._C._functorch.is_functorch_wrapped_tensor(self.recall):
+        if not torch._C._functorch.is_functorch_wrapped_tensor(recall):
             raise RuntimeError(
                 f'got a training step of RecallLoss(alpha={self.alpha}) inside a transform of torch.func, which cannot '
                 'move its running recall; expected a recall that is passed to the transform with '
@@ -249,9 +250,10 @@ class RecallLoss(BaseLoss):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'RecallLoss':
         # a step of alpha=0.001 is lost in float16: the buffer follows the device, never the dtype
         kept = self.recall
-        super()._apply(fn, recurse)
-        if kept is not None and kept.dtype != self.recall.dtype:
-            self.recall = kept.to(self.recall.device)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved = self.recall
+        if kept is not None and moved is not None and kept.dtype != moved.dtype:
+            self.recall = kept.to(moved.device)
         return self
 
     def extra_repr(self) -> str:

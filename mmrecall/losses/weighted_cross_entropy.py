@@ -11,6 +11,7 @@ from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_label_smoothing
 
 from .binary import check_no_object_weight, weights_with_no_object
+from .class_counts import CountsOption
 from .class_weighted import ClassWeightedLoss
 from .fixed_weights import ClassWeight
 
@@ -80,7 +81,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     def __init__(
         self,
         class_weight: ClassWeight | None = None,
-        class_counts: Sequence[int] | str | None = None,
+        class_counts: CountsOption | None = None,
         beta: float | None = None,
         normalizer: str | None = None,
         classes: Sequence[str] | None = None,

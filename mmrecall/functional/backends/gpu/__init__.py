@@ -66,7 +66,7 @@ def _is_supported(device_type: str, index: int) -> bool:
 
 def _can_start_kernels() -> bool:
     """Return whether Triton can build what starts its kernels, for which it needs a C compiler; warn if it cannot."""
-    from triton.runtime import driver  # type: ignore[import-untyped]
+    from triton.runtime import driver
 
     try:
         driver.active.utils  # noqa: B018
