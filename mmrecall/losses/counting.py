@@ -26,7 +26,7 @@ def count_classes(
 ) -> CountedClasses:
     """Count the labels of every class in one pass over a DataLoader, a data set or any iterable of labels.
 
-    The result is what ``class_counts=`` of the losses takes. It holds what the iterable yields: with a sampler,
+    The losses accept the result as ``class_counts=``. It counts what the iterable yields: with a sampler,
     ``drop_last`` or random crops, that is not the whole data set. PyTorch's random numbers on the CPU are the same
     after the pass as before it, so that the training shuffles as it would without.
 
@@ -36,7 +36,7 @@ def count_classes(
 
     Args:
         data: batches, or items, that are arrays or tensors of integer labels, or lists of integers; pairs
-            (images, labels); or dicts with ``'labels'``. One array of all labels, too.
+            (images, labels); or dicts with ``'labels'``. Or one array of all labels.
         num_classes: C, the number of classes.
         ignore_index: label that is not counted.
         labels: where the labels are in batches of another form: the key of a dict, the index of a tuple, or a
@@ -46,8 +46,8 @@ def count_classes(
         ``counts``, C integers, and ``image_totals``, C integers for label maps, else None.
 
     Raises:
-        TypeError: a batch whose labels are not found, or are no integers; says which batch.
-        ValueError: a label that is neither a class nor ignored; says which batch and which label. Or no label of any
+        TypeError: a batch whose labels are not found, or are no integers; the message names the batch.
+        ValueError: a label that is neither a class nor ignored; the message names batch and label. Or no label of any
             class.
 
     Example:
@@ -116,7 +116,7 @@ def _labels_of(batch: Any, labels: Labels | None, number: int) -> Any:
     if labels is not None:
         if isinstance(batch, Sequence) and isinstance(labels, int) and -len(batch) <= labels < len(batch):
             return batch[labels]
-        raise TypeError(f'batch {number}: got {_describe(batch)}; expected what {labels=} is an index of')
+        raise TypeError(f'batch {number}: got {_describe(batch)}; expected a sequence for which {labels=} is an index')
     if isinstance(batch, (tuple, list)) and not _are_integers(batch):
         # a nested list of integers is no pair
         if len(batch) != 2 or _are_integers(batch[0]):
@@ -138,8 +138,8 @@ def _integers(labels: Any, number: int) -> npt.NDArray[np.int64]:
     # an empty list is an array of floats
     if not np.issubdtype(values.dtype, np.integer) and values.size:
         raise TypeError(
-            f'batch {number}: got labels of type {values.dtype} ({_describe(labels)}); expected integers, the index of '
-            'a class each; set labels= to where they are, or convert them'
+            f'batch {number}: got labels of type {values.dtype} ({_describe(labels)}); expected integers, each the '
+            'index of a class; set labels= to the place of such labels, or to a function that converts them'
         )
     return values.astype(np.int64, copy=False)
 

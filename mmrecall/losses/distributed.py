@@ -20,9 +20,9 @@ def is_distributed(sync: bool) -> bool:
 def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     """Add up the sums of all ranks, but for the losses, in one all-reduce.
 
-    Every rank must come, also one whose batch is empty, ignored or refused (`announce_refusal`). The message always has
-    ``num_counts`` vectors of counts, so that a rank which refuses its batch sends as much as the others. float64 holds
-    counts up to 2**53.
+    Every rank must call it, also one whose batch is empty or ignored; one that refuses its batch calls
+    `announce_refusal` instead. The message always has ``num_counts`` vectors of counts, so that this rank sends as
+    much as the others. float64 holds counts up to 2**53.
     """
     device = sums.num_samples.device
     zero = torch.zeros((), dtype=widest_float(device), device=device)
@@ -44,7 +44,7 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
 
 
 def announce_refusal(num_classes: int, device: torch.device, num_counts: int) -> None:
-    """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
+    """Take part in the all-reduce of `reduce` before raising, so that the other ranks raise too instead of waiting."""
     zero = torch.zeros((), dtype=widest_float(device), device=device)
     reduce(Sums(losses=None, num_samples=zero, refusals=zero + 1), num_classes, num_counts)
 
@@ -52,26 +52,28 @@ def announce_refusal(num_classes: int, device: torch.device, num_counts: int) ->
 def gather_images(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Gather features (N, D) and labels (N,) of all ranks, in their order; only this rank's have a gradient.
 
-    Every rank must come, also one whose batch is empty or refused (`announce_refused_images`). The host waits for the
-    numbers of images.
+    Every rank must call it, also one whose batch is empty; one that refuses its batch calls `announce_refused_images`
+    instead. The host waits for the numbers of images.
 
     Raises:
-        ValueError: on all ranks, another one was refused, or the numbers of channels differ.
+        ValueError: on all ranks, if the batch of another one was refused, or the numbers of channels differ.
     """
     numbers, channels = _exchange_sizes(len(features), features.shape[1], features.device)
     if _REFUSED in numbers:
         raise ValueError(_describe_refusals(numbers.count(_REFUSED)))
     if len(set(channels)) > 1:
-        raise ValueError(f'the features of the ranks have {", ".join(map(str, channels))} channels; they must be equal')
+        raise ValueError(
+            f'got features with {", ".join(map(str, channels))} channels on the ranks; expected the same number'
+        )
     return _gather_rows(features, numbers), _gather_rows(labels.long(), numbers)
 
 
 def announce_refused_images(device: torch.device) -> None:
-    """Take part for a rank that is about to raise, so that the others raise in `gather_images` too, not wait."""
+    """Take part in `gather_images` before raising, so that the other ranks raise too instead of waiting."""
     _exchange_sizes(_REFUSED, 0, device)
 
 
-# instead of a number of images
+# stands for the number of images where a batch is refused
 _REFUSED = -1
 
 
@@ -122,7 +124,7 @@ class LabelCheck:
             refused = 0.0 if refusals is None else float(refusals)
             self._raise_for(float(invalid_labels), refused, target, num_classes, ignore_index)
             return
-        # a compiler cannot trace the question, and what it makes of this call is in no graph of the user's
+        # a compiler cannot trace this query, and its own code is in no CUDA graph that the user captures
         if not is_compiling() and torch.cuda.is_current_stream_capturing():
             return
         self.raise_pending()
@@ -148,8 +150,8 @@ class LabelCheck:
                 raise ValueError(f'{self.loss}: {found}')
             labels = '[0, 1]' if self.use_sigmoid else f'[0, {num_classes})'
             raise ValueError(
-                f'{self.loss}: {int(invalid_labels)} label(s) on another rank are outside {labels} and not '
-                f'ignore_index={ignore_index}; that rank says which'
+                f'{self.loss}: got {int(invalid_labels)} label(s) on another rank outside {labels} that are not '
+                f'ignore_index={ignore_index}; see the error of that rank'
             )
         if refusals > 0:
             raise ValueError(_describe_refusals(int(refusals)))
@@ -179,4 +181,4 @@ def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
 
 
 def _describe_refusals(ranks: int) -> str:
-    return f'{ranks} other rank(s) refused the arguments of this loss; they say why'
+    return f'got arguments of this loss that {ranks} other rank(s) refused; see the errors of those ranks'
