@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -32,6 +33,7 @@ def test_a_typed_training_uses_every_form_of_an_argument() -> None:
         mmrecall.WeightedCrossEntropyLoss(torch.ones(3)),
         mmrecall.LDAMLoss(class_counts=[5, 2, 1], class_weight=(1, 1, 2)),
         mmrecall.BalancedSoftmaxLoss(torch.tensor([5, 2, 1])),
+        mmrecall.LogitAdjustedLoss(numpy.array([5, 2, 1])),
         mmrecall.SoftmaxFocalLoss(alpha=[1, 1, 2]),
     ]
     model = torch.nn.Linear(3, 3)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -38,8 +39,11 @@ class HasCounts(Protocol):
         """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
 
 
-CountsOption = Sequence[int] | Tensor | HasCounts | str
-"""What ``class_counts=`` of the losses accepts."""
+Numbers = Sequence[float] | Tensor | npt.NDArray[Any]
+"""One number per class."""
+
+CountsOption = Numbers | HasCounts | str
+"""Value of ``class_counts`` of the losses."""
 
 
 class ClassCounts(nn.Module):
@@ -193,7 +197,7 @@ def counted_class_names(path: str) -> list[str] | None:
     return names if isinstance(names, list) else None
 
 
-def _counted(where: str, counts: Sequence[int] | Tensor, image_totals: Sequence[int] | None) -> CountedClasses:
+def _counted(where: str, counts: Numbers, image_totals: Numbers | None) -> CountedClasses:
     for values in (counts,) if image_totals is None else (counts, image_totals):
         numbers = one_number_per_class(where, values)
         try:

@@ -18,9 +18,9 @@ from mmrecall.functional.weight_schemes import (
     tempered_weights,
 )
 
-from .class_counts import ClassCounts, CountedClasses, one_number_per_class, read_file
+from .class_counts import ClassCounts, CountedClasses, Numbers, one_number_per_class, read_file
 
-ClassWeight = Sequence[float] | Tensor | Mapping[Any, float] | str
+ClassWeight = Numbers | Mapping[Any, float] | str
 SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number', 'enet')
 
 

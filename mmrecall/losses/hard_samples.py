@@ -1,6 +1,5 @@
 """Losses that emphasise hard samples."""
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -19,7 +18,7 @@ from mmrecall.functional.hard_samples import (
 from mmrecall.functional.statistics import ClassStatistics
 
 from .base import BaseLoss
-from .class_counts import one_number_per_class
+from .class_counts import Numbers, one_number_per_class
 from .fixed_weights import DeviceTensor
 
 
@@ -62,7 +61,7 @@ class SoftmaxFocalLoss(BaseLoss):
         self,
         gamma: float = 2.0,
         normalizer: str = 'valid',
-        alpha: float | Sequence[float] | None = None,
+        alpha: float | Numbers | None = None,
         loss_name: str = 'loss_focal',
         use_sigmoid: bool = False,
         **common: Any,
@@ -135,7 +134,7 @@ class SoftmaxFocalLoss(BaseLoss):
         return f'gamma={self.gamma}, alpha={self.alpha}, normalizer={self.normalizer!r}, sync={self.sync}'
 
 
-def _check_alpha(alpha: float | Sequence[float]) -> None:
+def _check_alpha(alpha: float | Numbers) -> None:
     if isinstance(alpha, Real):
         if not 0 <= float(alpha) <= 1:
             raise ValueError(f'got alpha={alpha}; expected a number between 0 and 1, the share of class 1')
