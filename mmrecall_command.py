@@ -1,7 +1,7 @@
-"""The command ``mmrecall``: it finds out which command is called, and hands over to it.
+"""The program ``mmrecall``, which hands over to the command that is called.
 
-It lies outside the package, and imports what a command needs when it is called: the list of the commands does not wait
-for PyTorch and the toolboxes, which importing the package does.
+It lies outside the package, because importing the package imports PyTorch and the toolboxes, and the list of the
+commands must not wait for them. A command imports what it needs when it is called.
 """
 
 import argparse
@@ -17,7 +17,7 @@ _CONFIG = 'configs/deeplabv3/deeplabv3_r18w32-d16_1xb8-recall-1k_camvid-180x240.
 
 
 class Command(NamedTuple):
-    """A command in the list."""
+    """Entry of the list of commands."""
 
     summary: str
     needs: str | None
@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the words of this process name."""
+    """Run the command that the arguments of this process name."""
     words = sys.argv[1:]
     if words and words[0] in COMMANDS:
         _run(words[0], words[1:])
@@ -59,11 +59,11 @@ def main() -> None:
     if parser.parse_args(words).version:
         print(_versions())
     else:
-        parser.error('got no command; mmrecall --help lists them')
+        parser.error('got no command; expected one of those that mmrecall --help lists')
 
 
 def module_of(name: str) -> str | None:
-    """Return the name of the module of a command, or None for one that the tool of a toolbox is."""
+    """Return the name of the module of a command, or None for a command that is the tool of a toolbox."""
     return None if name in _STOCK else f'mmrecall.cli.{name.replace("-", "_")}'
 
 
@@ -80,7 +80,7 @@ def _run(name: str, words: list[str]) -> None:
 
 
 def imported(name: str) -> ModuleType:
-    """Return a module; what the import of a toolbox prints goes to standard error, because the output may be piped."""
+    """Import a module, with what toolboxes print then on standard error, because the output may be piped."""
     with redirect_stdout(sys.stderr):
         return import_module(name)
 
@@ -92,7 +92,7 @@ def _stock_description(name: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of everything but a command: the list of them, the versions, and what is wrong."""
+    """Return the parser of a call without a valid command, for the list of commands, the versions and errors."""
     parser = argparse.ArgumentParser(
         prog='mmrecall',
         description='Recall loss and its company: class imbalance for MMSegmentation and MMPretrain.',

@@ -1,4 +1,4 @@
-"""Child registries of mmengine's, scope ``mmrecall``, and the losses in them.
+"""Registries of scope ``mmrecall``, children of those of mmengine, with the losses in them.
 
 mmengine imports this module by its name when it meets ``type='mmrecall.…'``, so the prefix works without any import
 in a config.
@@ -27,7 +27,7 @@ Class = TypeVar('Class', bound=type)
 
 
 def register(registry: Registry) -> Callable[[Class], Class]:
-    """Decorator that registers a class in a registry above and in mmengine's root, for the bare name.
+    """Return a decorator that registers a class in this registry and, for its bare name, in mmengine's root.
 
     Example:
         >>> import mmrecall, mmengine

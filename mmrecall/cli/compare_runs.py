@@ -10,6 +10,7 @@ Example: mmrecall compare-runs work_dirs/camvid --reference SoftmaxFocalLoss
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -18,6 +19,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mmrecall.cli.command_line import typed_command
+
+if TYPE_CHECKING:
+    from mmrecall.analysis.report.report import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f'Written: {report.page}')
 
 
-def _print(report) -> None:
+def _print(report: 'Report') -> None:
     from mmrecall.analysis.display import print_table
     from mmrecall.analysis.report.page import as_table
     from mmrecall.analysis.report.tables import MAIN_METRICS

@@ -40,16 +40,23 @@ _SEGMENTATION = [
 _CLASSIFICATION = ['CIFAR100LT', 'CIFAR10LT', 'INaturalist2018', 'ImageNetLT', 'LongTailList', 'PlacesLT']
 
 if missing('mmseg.datasets') is None:
-    from .camvid import CamVidDataset, CamVidPedestrianDataset  # noqa: F401
-    from .rare_class_crop import RareClassCrop  # noqa: F401
-    from .synthia import SynthiaSequenceDataset  # noqa: F401
-    from .transforms import LoadCheckedAnnotations, LoadSynthiaAnnotations  # noqa: F401
+    # `as`, because type checkers do not know what is added to __all__ here
+    from .camvid import CamVidDataset as CamVidDataset
+    from .camvid import CamVidPedestrianDataset as CamVidPedestrianDataset
+    from .rare_class_crop import RareClassCrop as RareClassCrop
+    from .synthia import SynthiaSequenceDataset as SynthiaSequenceDataset
+    from .transforms import LoadCheckedAnnotations as LoadCheckedAnnotations
+    from .transforms import LoadSynthiaAnnotations as LoadSynthiaAnnotations
 
     __all__ += _SEGMENTATION
 
 if missing('mmpretrain.datasets') is None:
-    from .long_tail import ImageNetLT, INaturalist2018, LongTailList, PlacesLT  # noqa: F401
-    from .long_tailed_cifar import CIFAR10LT, CIFAR100LT  # noqa: F401
+    from .long_tail import ImageNetLT as ImageNetLT
+    from .long_tail import INaturalist2018 as INaturalist2018
+    from .long_tail import LongTailList as LongTailList
+    from .long_tail import PlacesLT as PlacesLT
+    from .long_tailed_cifar import CIFAR10LT as CIFAR10LT
+    from .long_tailed_cifar import CIFAR100LT as CIFAR100LT
 
     __all__ += _CLASSIFICATION
 

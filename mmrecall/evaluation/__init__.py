@@ -13,7 +13,9 @@ _SEGMENTATION = ['RareClassIoU', 'frequency_groups']
 _MMSEG = 'mmseg.evaluation'
 
 if missing(_MMSEG) is None:
-    from .rare_classes import RareClassIoU, frequency_groups  # noqa: F401
+    # `as`, because type checkers do not know what is added to __all__ here
+    from .rare_classes import RareClassIoU as RareClassIoU
+    from .rare_classes import frequency_groups as frequency_groups
 
     __all__ += _SEGMENTATION
 

@@ -1,7 +1,7 @@
 """Arguments of a loss and sums of a batch: every loss is ``compute(update(batch))``.
 
-``update`` takes the sums of the batch of this process, ``compute`` makes the loss of them. In distributed training the
-modules of `mmrecall.losses` add up the sums of all ranks between the two, in one all-reduce.
+``update`` computes the sums over the batch of this process, and ``compute`` the loss from these sums. In distributed
+training the modules of `mmrecall.losses` add up the sums of all ranks between the two, in one all-reduce.
 """
 
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     """(N, ...)."""
     reduction: str = 'mean'
     avg_factor: float | Tensor | None = None
-    """Number of all samples, if the caller gives it."""
+    """Number of all samples, if the caller passes it."""
     upsample: str | None = None
     """``'bilinear'`` for logits (N, C, h, w) that stand for a map of the size of the labels, (N, C, H, W)."""
     align_corners: bool = False
@@ -61,18 +61,18 @@ class Batch(NamedTuple):
                 check_number('avg_factor', self.avg_factor)
         elif self.avg_factor.numel() != 1 or self.avg_factor.dtype.is_complex:
             raise ValueError(
-                f'avg_factor has shape {tuple(self.avg_factor.shape)} and holds {self.avg_factor.dtype}; it must be '
-                'one number of samples'
+                f'got avg_factor of shape {tuple(self.avg_factor.shape)} and type {self.avg_factor.dtype}; expected '
+                'one real number, the number of samples'
             )
 
 
 class Sums(NamedTuple):
-    """Sums of a batch, of which all but the losses are added up over the ranks."""
+    """Sums over a batch; all but the losses are added up over the ranks."""
 
     losses: Any
     """Differentiable, of this process: sums by class, a loss for every sample, or other terms that `compute` needs."""
     num_samples: Tensor
-    """Divisor of the mean, a scalar in `widest_float`; the normalizer ``'weight'`` takes its own from the counts."""
+    """Divisor of the mean, a scalar in `widest_float`; the normalizer ``'weight'`` uses the counts instead."""
     counts: tuple[Tensor, ...] = ()
     """Up to three (C,) tensors of counts by class, added up over the ranks."""
     num_valid: Tensor | None = None
@@ -84,7 +84,7 @@ class Sums(NamedTuple):
     refusals: Tensor | None = None
     """Number of ranks that refused their arguments."""
     num_ranks: int = 1
-    """Number of ranks that the sums are of."""
+    """Number of ranks whose sums are added up."""
 
 
 def num_classes_of(logits: Tensor, use_sigmoid: bool) -> int:
@@ -113,16 +113,16 @@ def interpolated(batch: Batch) -> Batch:
 
 
 def count_samples(batch: Batch, normalizer: str, num_valid: Tensor | None = None) -> Tensor:
-    """Count the samples that the divisor ``'valid'`` or ``'all'`` stands for, a scalar in `widest_float`.
+    """Return the number of samples by which ``'valid'`` or ``'all'`` divides, a scalar in `widest_float`.
 
-    ``num_valid`` saves counting the valid ones again; ``avg_factor`` stands in for the number of all samples.
+    ``num_valid`` saves counting the valid samples again; ``avg_factor`` replaces the number of all samples.
     """
     target, dtype = batch.target, widest_float(batch.target.device)
     if normalizer == 'all' and batch.avg_factor is not None:
         if not isinstance(batch.avg_factor, Tensor):
             return torch.full((), batch.avg_factor, dtype=dtype, device=target.device)
         given = batch.avg_factor.detach().to(target.device, dtype).reshape(())
-        # an error would have to read it, which waits for the device
+        # an error would need the value, and reading it waits for the device
         return torch.where((given >= 0) & given.isfinite(), given, float('nan'))
     if normalizer == 'all':
         count = target.numel() // target.shape[1] if shares_mass(batch) and target.shape[1] else target.numel()

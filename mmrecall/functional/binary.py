@@ -26,7 +26,7 @@ def shares_of(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def label_shares(target: Tensor, ignore_index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the shares of label 0 and of label 1: 0 or 1, or of soft labels what lies between.
+    """Return the shares of label 0 and of label 1: 0 or 1, for soft labels a number between.
 
     Both are 0 where a label is ignored or not between 0 and 1.
     """
@@ -74,7 +74,7 @@ def statistics_of_entries(negative: Tensor, positive: Tensor, false_positives: T
 
 @torch.no_grad()
 def count_larger_share(batch: Batch) -> Tensor:
-    """Count, for every class (channel, label), the entries of which the label has the larger share, (2C,)."""
+    """Count, for every class (channel, label), the entries whose larger share is that of the label, (2C,)."""
     # The logits may have a lower resolution than the labels.
     target = batch.target if batch.target.ndim == batch.logits.ndim else batch.target.unsqueeze(1)
     negative, positive = label_shares(target, batch.ignore_index, full_precision_of(batch.logits.dtype))
@@ -146,7 +146,7 @@ def by_class(negative: Tensor, positive: Tensor) -> Tensor:
 
 
 def num_class_weights(num_channels: int) -> int:
-    """Return the number of weights that `weights_by_label` takes."""
+    """Return the number of weights that `weights_by_label` expects."""
     return max(2, num_channels)
 
 
@@ -154,8 +154,8 @@ def weights_by_label(weights: Tensor, num_channels: int) -> Tensor:
     """Return the weights of all classes (channel, label), (2C,).
 
     Args:
-        weights: of one channel those of label 0 and label 1, (2,); of several those of their label 1, (C,), beside
-            which label 0 weighs 1, as with ``pos_weight`` of `torch.nn.functional.binary_cross_entropy_with_logits`.
+        weights: for one channel those of label 0 and label 1, (2,); for several channels those of label 1, (C,), while
+            label 0 has weight 1, as with ``pos_weight`` of `torch.nn.functional.binary_cross_entropy_with_logits`.
         num_channels: C, the number of channels.
     """
     return weights if num_channels == 1 else by_class(torch.ones_like(weights), weights)

@@ -1,4 +1,4 @@
-"""Losses that look for hard samples: softmax focal loss and online hard example mining."""
+"""Losses that emphasise hard samples: softmax focal loss and online hard example mining."""
 
 import torch
 import torch.nn.functional as F
@@ -40,10 +40,10 @@ def softmax_focal_loss(
     alpha: Tensor | None = None,
     use_sigmoid: bool = False,
 ) -> Tensor:
-    """Focal loss over a softmax: -sum over n of (1 - p_n(y_n))^gamma log p_n(y_n).
+    """Compute the focal loss over a softmax, -sum over n of (1 - p_n(y_n))^gamma log p_n(y_n).
 
     Lin et al., ICCV 2017, in the multi-class form of the recall-loss paper (section IV-D, with gamma = 1). The factor
-    is of every sample and carries a gradient. gamma = 0 is cross entropy. For soft labels t it is the sum of
+    is that of each sample and carries a gradient. gamma = 0 is cross entropy. For soft labels t it is the sum of
     -t_c (1 - p_c)^gamma log p_c. With ``use_sigmoid`` every entry of the logits is a sample of two classes, and the
     loss that of Lin et al., equation 5: -alpha_t (1 - p_t)^gamma log p_t.
 
@@ -98,7 +98,7 @@ def top_k_cross_entropy(
     sample_weight: Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    """Cross entropy of the hardest samples: the floor(keep_ratio x valid) with the highest cross entropy.
+    """Compute the cross entropy of the hardest samples: the floor(keep_ratio x valid) with the highest cross entropy.
 
     Online hard example mining (Shrivastava et al., CVPR 2016), with the share of the recall-loss paper (section IV-A:
     "top 70% samples"). Ties are broken arbitrarily; of very few samples none may be kept, and the loss is 0.
@@ -177,7 +177,7 @@ def _binary_focal_update(batch: Batch, gamma: float, normalizer: str, alpha: Ten
 def _focal_terms(batch: Batch, shares: tuple[Tensor, Tensor], factors: tuple[Tensor, Tensor], gamma: float) -> Tensor:
     """Return the sum over both labels of factor x (1 - p)^gamma x cross entropy, (N, C, ...)."""
     if is_soft(batch.target):
-        # Of a label without a share the cross entropy may be infinite.
+        # the cross entropy of a label without a share may be infinite
         entropies = (
             torch.where(factor != 0, loss, 0)
             for factor, loss in zip(factors, cross_entropies(batch, shares), strict=True)
@@ -230,7 +230,7 @@ def hardest_update(batch: Batch, keep_ratio: float) -> Sums:
 
 
 def check_focal(gamma: float, normalizer: str) -> None:
-    """Raise ValueError for a gamma or normaliser that is not one of the focal loss."""
+    """Raise TypeError or ValueError for a gamma or normalizer that the focal loss does not accept."""
     check_number('gamma', gamma)
     check_choice('normalizer', normalizer, ('valid', 'all'))
 
@@ -239,7 +239,7 @@ def check_keep_ratio(keep_ratio: float) -> None:
     """Raise TypeError unless it is a number, ValueError for a ratio outside (0, 1]."""
     check_finite('keep_ratio', keep_ratio)
     if not 0 < keep_ratio <= 1:
-        raise ValueError(f'keep_ratio is {keep_ratio}; it must be above 0 and at most 1')
+        raise ValueError(f'got keep_ratio={keep_ratio}; expected a number above 0 and at most 1')
 
 
 def _mass_and_cross_entropies(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

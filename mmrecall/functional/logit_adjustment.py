@@ -1,4 +1,4 @@
-"""Logits adjusted by class before the cross entropy, as LDAM and logit adjustment do."""
+"""Adjustment of the logits by class before the cross entropy, as in LDAM and logit adjustment."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from .validation import valid_labels
 
 
 class LogitAdjustment(NamedTuple):
-    """Scale x (z + offsets - margin_y 1[c = y])."""
+    """Parameters of the adjusted logits, scale x (z + offsets - margin_y 1[c = y])."""
 
     scale: float = 1.0
     offsets: Tensor | None = None

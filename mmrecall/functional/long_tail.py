@@ -28,7 +28,7 @@ def ldam_loss(
     upsample: str | None = None,
     align_corners: bool = False,
 ) -> Tensor:
-    """LDAM loss: cross entropy of scale x (z - margin_y 1[c = y]), with margins proportional to N_c^(-1/4).
+    """Compute the LDAM loss: cross entropy of scale x (z - margin_y 1[c = y]), with margins proportional to N_c^(-1/4).
 
     Cao et al., NeurIPS 2019, equations 12 and 13. max_margin = 0 with scale = 1 is cross entropy.
 
@@ -37,7 +37,7 @@ def ldam_loss(
         target: (N, ...) class indices in [0, C). Margins are not defined for soft labels.
         class_counts: (C,) training samples of every class.
         max_margin: margin of the rarest class.
-        scale: 1 for an ordinary classifier; the authors take 30 with a cosine classifier.
+        scale: 1 for an ordinary classifier; the authors use 30 with a cosine classifier.
         class_weight: (C,) weights, at least 0 (deferred re-weighting).
         ignore_index: class index that is left out.
         sample_weight: (N, ...) factors of the loss; they change no divisor.
@@ -84,10 +84,10 @@ def logit_adjusted_loss(
     upsample: str | None = None,
     align_corners: bool = False,
 ) -> Tensor:
-    """Cross entropy of z + tau log pi, where pi_c = N_c / N is the prior of the training set.
+    """Compute the cross entropy of z + tau log pi, where pi_c = N_c / N is the prior of the training set.
 
-    Menon et al., ICLR 2021, equation 10. Predictions are taken of z itself. tau = 1 is balanced softmax, tau = 0 cross
-    entropy. A class without training samples gets probability 0, and a label of it the loss infinity.
+    Menon et al., ICLR 2021, equation 10. Predictions are the argmax of z itself. tau = 1 is balanced softmax, tau = 0
+    cross entropy. A class without training samples has probability 0, and a sample of it an infinite loss.
 
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
@@ -125,7 +125,7 @@ def logit_adjusted_loss(
 
 
 def balanced_softmax_loss(logits: Tensor, target: Tensor, class_counts: Tensor, **options: object) -> Tensor:
-    """Balanced softmax: cross entropy of p_c proportional to N_c exp(z_c); `logit_adjusted_loss` with tau = 1.
+    """Compute the balanced softmax loss, `logit_adjusted_loss` with tau = 1: p_c is proportional to N_c exp(z_c).
 
     Ren et al., NeurIPS 2020, equation 4. Keyword options as in `logit_adjusted_loss`.
 
@@ -152,12 +152,13 @@ def balanced_logit_variation_loss(
     upsample: str | None = None,
     align_corners: bool = False,
 ) -> Tensor:
-    """Balanced logit variation: cross entropy of ``z_c + min(|delta|, 1) s_c``, delta from N(0, sigma) for each logit.
+    """Compute the balanced logit variation loss: cross entropy of ``z_c + min(|delta|, 1) s_c``.
 
-    Wang et al., CVPR 2023. s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the noise of
-    its logits, up to 1. With sigma = 4, theirs, ``|delta|`` is above 1 in four of five draws. sigma = 0 is cross
-    entropy. A class without training samples has the scale 1. Each call draws new noise, so this is the loss of a
-    training step; outside training take `weighted_cross_entropy`.
+    Wang et al., CVPR 2023. delta is drawn from N(0, sigma) for each logit, and s_c is log(N / N_c) / max over k of
+    log(N / N_k): the rarer a class, the larger the noise of its logits, up to 1. With the authors' sigma = 4,
+    ``|delta|`` is above 1 in four of five draws. sigma = 0 is cross entropy. A class without training samples has the
+    scale 1. Each call draws new noise, so this is the loss of a training step; outside training use
+    `weighted_cross_entropy`.
 
     The noise is drawn by ``torch.Tensor.normal_`` in float32, or in float64 if the logits are, in the memory format of
     the logits, and becomes the noisy logits in place: one more map of the size of the logits.
@@ -173,7 +174,7 @@ def balanced_logit_variation_loss(
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
         normalizer: see `weighted_cross_entropy`.
         upsample: ``'bilinear'`` for logits (N, C, h, w) of a lower resolution than the target (N, H, W): they are
-            interpolated first, because the noise is that of every pixel of the target.
+            interpolated first, because every pixel of the target has its own noise.
         align_corners: of the interpolation.
 
     Returns:
@@ -232,7 +233,7 @@ def logit_offsets(class_counts: Tensor, tau: float = 1.0) -> Tensor:
 def logit_variation_scales(class_counts: Tensor) -> Tensor:
     """Return the (C,) float64 scales log(N / N_c) / max over k of log(N / N_k): 1 for the rarest class.
 
-    They are 1 for a class without samples too, which takes no part in the maximum, and 0 for a class with all samples.
+    A class without samples has the scale 1 too, and is left out of the maximum; a class with all samples has 0.
     Wang et al., CVPR 2023.
 
     Raises:
@@ -262,4 +263,7 @@ def with_variation(batch: Batch, scales: Tensor, sigma: float, generator: torch.
 
 def _check_length(class_counts: Tensor, logits: Tensor) -> None:
     if len(class_counts) != logits.shape[1]:
-        raise ValueError(f'{len(class_counts)} class counts for logits of shape {tuple(logits.shape)}')
+        raise ValueError(
+            f'got {len(class_counts)} class counts for logits of shape {tuple(logits.shape)}; expected '
+            f'{logits.shape[1]}, one for every class'
+        )

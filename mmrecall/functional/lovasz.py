@@ -25,7 +25,7 @@ def lovasz_softmax_loss(
     class_weight: Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    """Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
+    """Compute the Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
 
     Berman et al., CVPR 2018, equations 8 and 9 and algorithm 1: the errors ``|1[y_n = c] - p_n(c)|`` of class c, in
     descending order, each times the growth of 1 - IoU when that sample becomes wrong too. With class weights w it is
@@ -130,16 +130,17 @@ def _group_losses(probability: Tensor, labels: Tensor, share: Tensor | None) -> 
 
 
 def _class_blocks(probability: Tensor) -> Iterator[slice]:
-    """Classes at a time: sorting all of a large map together takes seventeen times its memory."""
+    """Yield slices of a few classes, because sorting all of a large map at once takes seventeen times its memory."""
     num_classes, num_samples = probability.shape
     size = max(1, _BLOCK // max(num_samples, 1))
     return (slice(start, min(start + size, num_classes)) for start in range(0, num_classes, size))
 
 
 def _jaccard_growth(is_target: Tensor) -> Tensor:
-    """By how much 1 - IoU grows with each further error, for (B, P) sorted flags of the class's samples.
+    """Return by how much 1 - IoU grows with each further error, for (B, P) sorted flags of the class's samples.
 
-    In closed form, because the difference of neighbouring IoUs in float32 is mostly rounding. Counts are integers.
+    It is computed in closed form of integers, because the difference of two neighbouring IoUs in float32 is mostly
+    rounding.
     """
     support = is_target.sum(dim=1, keepdim=True)
     wrong = is_target.cumsum(dim=1)

@@ -1,4 +1,4 @@
-"""Losses of features instead of logits: images of one class near each other, those of different classes apart."""
+"""Losses of features, which bring images of one class together and keep those of different classes apart."""
 
 import torch
 from torch import Tensor
@@ -14,14 +14,14 @@ _NO_RANGE = 1e-100
 def range_loss(
     features: Tensor, labels: Tensor, *, k: int = 2, margin: float = 5.0, alpha: float = 1.0, beta: float = 1.0
 ) -> Tensor:
-    """Range loss: the largest distances within every class, and the smallest one between two class means.
+    """Compute the range loss, of the largest distances within a class and the smallest between two class means.
 
     Zhang et al., "Range loss for deep face recognition with long-tailed training data", ICCV 2017:
     alpha · L_intra + beta · L_inter, where L_intra is the sum over the classes of the batch of the harmonic mean
     k / Σ_j (1 / D_j) of the k largest squared Euclidean distances D_j between two images of the class, and L_inter is
     max(0, margin - D) with the smallest squared distance D between two class means, taken of the batch. A class with
-    fewer than k pairs has the mean of those that it has, one with a single image none, and L_inter is 0 for a single
-    class. Of equal distances any are taken. The harmonic mean is 0 where a distance is, with a gradient of 0.
+    fewer than k pairs has the mean over all its pairs, a class with a single image has none, and L_inter is 0 for a
+    single class. Ties are broken arbitrarily. The harmonic mean is 0 if one of its distances is, with a gradient of 0.
 
     Args:
         features: (N, D), not normalised. float16 and bfloat16 are computed in float32.
@@ -62,7 +62,7 @@ def range_loss(
 
 
 def _harmonic_mean_ranges(features: Tensor, same_class: Tensor, members: Tensor, k: int) -> Tensor:
-    """L_intra."""
+    """Return L_intra."""
     # pairs that are left out have a negative distance; the largest of a class are among the largest of its images
     distances = _squared_distances(features).masked_fill(~same_class.triu(1), -1)
     distances = distances.topk(min(k, distances.shape[1])).values
@@ -78,7 +78,7 @@ def _harmonic_mean_ranges(features: Tensor, same_class: Tensor, members: Tensor,
 
 
 def _margin_of_means(features: Tensor, members: Tensor, margin: float) -> Tensor:
-    """L_inter."""
+    """Return L_inter."""
     sizes = members.sum(dim=1)
     means = members.to(features.dtype) @ features / sizes.clamp(min=1)[:, None]
     present = sizes > 0
@@ -88,17 +88,17 @@ def _margin_of_means(features: Tensor, members: Tensor, margin: float) -> Tensor
 
 
 def lifted_structure_loss(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
-    """Lifted structure loss: every pair of one class against all images of other classes in the batch.
+    """Compute the lifted structure loss: every pair of one class against all images of other classes in the batch.
 
     Oh Song et al., "Deep metric learning via lifted structured feature embedding", CVPR 2016, equation 4:
     ``1 / (2 |P|)`` · Σ over the pairs (i, j) of one class, P, of max(0, J_ij)², with
     J_ij = log(Σ_k exp(margin - D_ik) + Σ_l exp(margin - D_jl)) + D_ij, where k and l are the images of other classes
     than i and j, and D is the Euclidean distance. 0 for a batch without such a pair, and for one of a single class.
 
-    Time grows with N² · D and memory with N² (on GPUs, where PyTorch's gradient of distances is such, with N² · D; not
-    measured), because an image's sum over other classes is taken once, not once for every pair. (For
-    128 images of CIFAR-10-LT, the implementation of pytorch-metric-learning 2.9, which is by pairs of pairs, took 2.4 s
-    and 1 GB on two cores.)
+    The sum over other classes is computed once for every image, not once for every pair: time grows with N² · D and
+    memory with N² (on GPUs with N² · D, because of PyTorch's gradient of distances; not measured). For 128 images of
+    CIFAR-10-LT, the implementation of pytorch-metric-learning 2.9, which compares pairs with pairs, took 2.4 s and 1 GB
+    on two cores.
 
     Args:
         features: (N, D), not normalised. float16 and bfloat16 are computed in float32.
@@ -131,7 +131,7 @@ def lifted_structure_loss(features: Tensor, labels: Tensor, *, margin: float = 1
 
 
 def _structure(distances: Tensor, same_class: Tensor, margin: float) -> Tensor:
-    """(N, N), J of every two images."""
+    """Return J_ij of every two images, (N, N)."""
     # the gradient at minus infinity is NaN, which anomaly detection stops at though it is masked
     lowest = torch.finfo(distances.dtype).min / 4
     others = (margin - distances).masked_fill(same_class, lowest).logsumexp(dim=1)
@@ -147,32 +147,34 @@ def check_features(features: Tensor, labels: Tensor) -> None:
     """
     for name, value in (('features', features), ('labels', labels)):
         if not isinstance(value, Tensor):
-            raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+            raise TypeError(f'got {name} of type {type(value).__name__}; expected a tensor')
     if features.dtype not in FLOATING_POINT:
-        raise TypeError(f'features must be floating point, 16, 32 or 64 bits, got {features.dtype}')
+        raise TypeError(f'got features of type {features.dtype}; expected floating point of 16, 32 or 64 bits')
     check_class_indices(labels)
     if labels.dtype == torch.bool or labels.dtype.is_complex:
-        raise TypeError(f'labels must be class numbers (integers), got {labels.dtype}')
+        raise TypeError(f'got labels of type {labels.dtype}; expected class numbers (integers)')
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(
-            f'features have shape {tuple(features.shape)}, labels {tuple(labels.shape)}; give (N, D) and (N,): one '
-            'vector and one class number for every image'
+            f'got features of shape {tuple(features.shape)} and labels of shape {tuple(labels.shape)}; expected (N, D) '
+            'and (N,), one vector and one class number for every image'
         )
     if features.device != labels.device:
-        raise ValueError(f'labels are on {labels.device}, but features are on {features.device}; move one to the other')
+        raise ValueError(
+            f'got labels on {labels.device} and features on {features.device}; expected one device for both'
+        )
 
 
 def check_range_options(k: int, margin: float, alpha: float, beta: float) -> None:
-    """Raise TypeError or ValueError for options that the range loss cannot take."""
+    """Raise TypeError or ValueError for options that the range loss does not accept."""
     check_integer('k', k)
     if k < 1:
-        raise ValueError(f'k is {k}; a mean needs at least 1 distance')
+        raise ValueError(f'got k={k}; expected at least 1 distance for the mean')
     for name, value in (('margin', margin), ('alpha', alpha), ('beta', beta)):
         check_number(name, value)
 
 
 def _distances(vectors: Tensor) -> Tensor:
-    """(N, N) Euclidean distances with a gradient of 0 where they are 0."""
+    """Return the (N, N) Euclidean distances, with a gradient of 0 where they are 0."""
     # a matrix product, which is the default, loses the distance of two vectors that are near each other
     return torch.cdist(vectors, vectors, compute_mode='donot_use_mm_for_euclid_dist')
 

@@ -17,10 +17,10 @@ _NEAREST = 1e-4
 def meta_embedding(
     features: Tensor, memory: Tensor, hallucinator_logits: Tensor, selector_logits: Tensor, reach: float = 10.0
 ) -> Tensor:
-    """The meta-embedding v = r / min_c ‖f - m_c‖ · (f + tanh(s) ⊙ Σ_c softmax(o)_c m_c) of every image.
+    """Return the meta-embedding v = r / min_c ‖f - m_c‖ · (f + tanh(s) ⊙ Σ_c softmax(o)_c m_c) of every image.
 
-    f is the direct feature, m the memory, o what the hallucinator and s what the concept selector say of f; the factor
-    in front, the reachability, is small for a feature far from all classes. Liu et al., CVPR 2019.
+    f is the direct feature, m the memory, o the output of the hallucinator for f and s that of the concept selector;
+    the factor in front, the reachability, is small for a feature far from all classes. Liu et al., CVPR 2019.
     Distances below 1e-4 count as 1e-4.
 
     Args:
@@ -48,7 +48,7 @@ def meta_embedding(
 
 
 def squashed_cosine(features: Tensor, weight: Tensor, scale: float = 16.0) -> Tensor:
-    """Cosine logits of squashed features: s · ‖v‖ / (1 + ‖v‖) · cos(v, w_c), so that a short feature is an unsure one.
+    """Return cosine logits of squashed features, s · ‖v‖ / (1 + ‖v‖) · cos(v, w_c), which are small for short features.
 
     Liu et al., CVPR 2019; the scale is that of the authors' code. A feature of zeros has logits of zero.
 
@@ -70,7 +70,7 @@ def squashed_cosine(features: Tensor, weight: Tensor, scale: float = 16.0) -> Te
 
 
 class MemoryBatch(NamedTuple):
-    """Sums of a batch that the loss of the memory needs; those of all ranks add up."""
+    """Sums over a batch that `memory_loss` needs; those of several ranks are added up."""
 
     class_counts: Tensor
     """(C,), images of every class."""
@@ -79,7 +79,7 @@ class MemoryBatch(NamedTuple):
 
 
 def memory_batch(features: Tensor, labels: Tensor, memory: Tensor) -> MemoryBatch:
-    """Return the sums that `memory_loss` needs of these images, without gradients.
+    """Compute the sums over a batch that `memory_loss` needs, without gradients.
 
     Example:
         >>> memory_batch(torch.tensor([[3.0]]), torch.tensor([0]), torch.tensor([[1.0], [5.0]]))
@@ -101,22 +101,22 @@ def memory_loss(
     margin: float = 10.0,
     repel: float = 0.01,
 ) -> Tensor:
-    """The loss that trains the memory: features attract their class's centroid, and repel the others.
+    """Compute the loss that trains the memory: features attract the centroid of their class and repel the others.
 
     weight · (mean_i ½‖f_i - m_{y_i}‖² + 0.01 · max(0, margin - mean_{i,c} ‖f_i - m_c‖² [c ≠ y_i])), as in the authors'
     code (the paper has one margin over both terms). In that code the pull on a centroid, the first term's gradient for
-    m_c, does not see the weight and is divided by 1 + the number of images of c, like that of the centre loss (Wen et
+    m_c, has no such weight and is divided by 1 + the number of images of c, like that of the centre loss (Wen et
     al., ECCV 2016): Σ_{i: y_i = c} (m_c - f_i) / (1 + n_c) / N. So the memory follows features that it hardly moves.
 
     Args:
         features: f, (N, D), floating point.
         labels: y, (N,) int64; images with labels outside 0 to C - 1 are left out.
         memory: m, (C, D), the same dtype.
-        weight: of all but the pull, at least 0.
+        weight: factor of all but the pull, at least 0.
         batch: the sums over all ranks of their `memory_batch`; by default of these images.
-        num_ranks: how many these are. The mean of their gradients is that of the whole batch.
+        num_ranks: number of these ranks. The mean of their gradients is that of the whole batch.
         margin: at least 0.
-        repel: weight of the second term, at least 0.
+        repel: factor of the second term, at least 0.
 
     Returns:
         A scalar.
@@ -137,20 +137,20 @@ def memory_loss(
     pull = (rate * (features.detach() - own).square().sum(1)).sum() / (2 * share)
     mean = _distances_to_others(features, known, valid, memory).sum() / (share * len(memory))
     mean_of_all = batch.distances_to_others.sum() / (images * len(memory))
-    # the value of all ranks, the gradient of this one
+    # the value is that of all ranks, the gradient that of this one
     mean = mean + (mean_of_all - mean).detach()
     loss = weight * (attraction + repel * (margin - mean).clamp(min=0))
-    # no value, a gradient
+    # the pull adds nothing to the value, only a gradient
     return loss + (pull - pull.detach())
 
 
 def _known(labels: Tensor, features: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Labels that can be an index, and 1 where they were one, else 0; no step waits for what they are."""
+    """Return labels clamped to valid indices, and 1 where they were valid, else 0; the host reads no value."""
     valid = (labels >= 0) & (labels < num_classes)
     return labels.clamp(0, num_classes - 1), valid.to(features.dtype)
 
 
 def _distances_to_others(features: Tensor, known: Tensor, valid: Tensor, memory: Tensor) -> Tensor:
-    """‖f_i - m_c‖² for every image and class, (N, C); 0 for an image's own class and for images that are left out."""
+    """Return ‖f_i - m_c‖² of every image and class, (N, C); 0 for an image's own class and for images left out."""
     squares = features.square().sum(1, keepdim=True) + memory.square().sum(1) - 2 * features @ memory.T
     return valid[:, None] * squares.clamp(min=0).scatter(1, known[:, None], 0.0)

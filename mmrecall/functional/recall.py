@@ -27,7 +27,7 @@ def recall_weights(
     fn_floor: float = 0.0,
     tversky_weights: tuple[float, float] = (0.5, 0.5),
 ) -> Tensor:
-    """Weight of every class: its false-negative rate, w_c = FN_c / N_c = 1 - recall_c (equation 5).
+    """Return the weight of every class, its false-negative rate w_c = FN_c / N_c = 1 - recall_c (equation 5).
 
     The other metrics, w_c = 1 - TP_c / (TP_c + a FP_c + b FN_c) (Table I, Boolean row), are an ablation: with false
     positives in the weight, a class that is predicted too often is encouraged further, and its false positives grow
@@ -45,7 +45,7 @@ def recall_weights(
 
     Raises:
         ValueError: an unknown metric, a negative floor or weight, a floor for another metric than the recall, another
-            metric of statistics that were taken without predictions.
+            metric for statistics without predictions.
 
     Example:
         >>> import torch
@@ -67,7 +67,10 @@ def recall_weights(
             return false_negatives / divisor
         return torch.where(support > 0, false_negatives.clamp(min=fn_floor) / divisor, 0)
     if statistics.predicted is None:
-        raise ValueError(f'metric={metric!r} needs the predictions of every class, but these statistics have none')
+        raise ValueError(
+            f'got statistics without predictions for metric={metric!r}; expected the number of samples that are '
+            'predicted as every class'
+        )
     predicted = statistics.predicted.to(dtype)
     a, b = tversky_weights if metric == 'tversky' else _ERROR_WEIGHTS[metric]
     denominator = true_positives + a * (predicted - true_positives) + b * false_negatives
@@ -99,14 +102,15 @@ def recall_cross_entropy(
     use_sigmoid: bool = False,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross entropy with every class weighted by its false-negative rate in this batch (equation 5).
+    """Compute the cross entropy with every class weighted by its false-negative rate in this batch (equation 5).
 
     loss = -sum over n of (1 - R_y(n)) log p_n(y_n), with R_c = TP_c / N_c. The weights carry no gradient; classes
     that are absent from the batch contribute nothing. All counts are of the tensors given: in distributed training
     use `mmrecall.losses.RecallLoss`, which counts over all ranks.
 
-    With ``use_sigmoid`` every channel is such a problem of two classes: its entries of label 1 weigh their
-    false-negative rate, those of label 0 theirs. An entry above 0 is predicted as 1, others as 0.
+    With ``use_sigmoid`` every channel is such a problem of two classes: entries of label 1 are weighted by the
+    false-negative rate of label 1, those of label 0 by that of label 0. An entry above 0 is predicted as 1, any other
+    as 0.
 
     Args:
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
@@ -171,12 +175,12 @@ def recall_cross_entropy(
 
 
 def check_weighting(metric: str, fn_floor: float, tversky_weights: tuple[float, float] = (0.5, 0.5)) -> None:
-    """Raise ValueError for a metric, floor or pair of Tversky weights that is not one."""
+    """Raise TypeError or ValueError for a metric, a floor or Tversky weights that are not allowed."""
     check_choice('metric', metric, METRICS)
     check_number('fn_floor', fn_floor)
     if fn_floor > 0 and metric != 'recall':
         raise ValueError(
-            f"fn_floor={fn_floor} is a floor of the recall's false negatives; with metric={metric!r} use 0"
+            f"got fn_floor={fn_floor}, a floor of the recall's false negatives, with metric={metric!r}; expected 0"
         )
     check_tversky_weights(tversky_weights)
 
@@ -186,6 +190,6 @@ def _check_recall(recall: Tensor, batch: Batch, metric: str, fn_floor: float) ->
     check('recall', recall, batch.logits.shape[1], highest=1)
     if metric != 'recall' or fn_floor > 0:
         raise ValueError(
-            f'got recall together with metric={metric!r}, fn_floor={fn_floor}; the given recall replaces both: leave '
-            'them out'
+            f'got recall together with metric={metric!r} and fn_floor={fn_floor}; leave these two out, because the '
+            'recall replaces both'
         )

@@ -49,7 +49,7 @@ def tversky_loss(
     class_weight: Tensor | None = None,
     reduction: str = 'mean',
 ) -> Tensor:
-    """Soft Tversky loss: the mean over classes of 1 - TP_c / (TP_c + a FP_c + b FN_c).
+    """Compute the soft Tversky loss: the mean over classes of 1 - TP_c / (TP_c + a FP_c + b FN_c).
 
     Salehi et al., MLMI 2017; Table I of the recall-loss paper with probabilities for predictions. The counts are of
     the whole batch, sums of softmax probabilities over the samples that are not ignored. With class weights w it is
@@ -64,7 +64,7 @@ def tversky_loss(
         tversky_weights: (a, b), the weights of false positives and false negatives; (0.5, 0.5) is soft Dice, (1, 1)
             soft IoU.
         ignore_index: class index that is left out.
-        sample_weight: (N, ...) how much a sample counts in the sums.
+        sample_weight: (N, ...) factors of the samples in the sums.
         classes: ``'present'``: the mean over the classes that the batch has labels of; ``'all'``: over all C, where
             an absent class costs 1 for any predicted mass (if a > 0; it has a gradient only with ``smooth``).
         smooth: added to numerator and denominator, in samples.
@@ -99,7 +99,7 @@ def tversky_loss(
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
-    """Soft Dice loss, 1 - 2 TP_c / (2 TP_c + FP_c + FN_c): `tversky_loss` with weights (0.5, 0.5).
+    """Compute the soft Dice loss, 1 - 2 TP_c / (2 TP_c + FP_c + FN_c): `tversky_loss` with weights (0.5, 0.5).
 
     Milletari et al., 3DV 2016, without squares in the denominator. Keyword options as in `tversky_loss`.
 
@@ -113,7 +113,7 @@ def soft_dice_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
 
 
 def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
-    """Soft IoU loss, 1 - TP_c / (TP_c + FP_c + FN_c): `tversky_loss` with weights (1, 1).
+    """Compute the soft IoU loss, 1 - TP_c / (TP_c + FP_c + FN_c): `tversky_loss` with weights (1, 1).
 
     Rahman and Wang, ISVC 2016. Keyword options as in `tversky_loss`.
 
@@ -127,7 +127,7 @@ def soft_iou_loss(logits: Tensor, target: Tensor, **options: object) -> Tensor:
 
 
 def update(batch: Batch) -> Sums:
-    """Take the soft counts of a batch, in float64, once with a graph and once to be added up over ranks; no checks."""
+    """Compute the soft counts of a batch in float64, with a graph, and copies to be added up over ranks; no checks."""
     counts = _soft_counts(batch)
     # copies, because PyTorch 2.1 cannot compile what returns a tensor and an alias of it
     detached = SoftCounts(*(count.detach().clone() for count in counts))
@@ -163,7 +163,7 @@ def compute(
 ) -> Tensor:
     """Compute the Tversky loss with (C,) class weights.
 
-    Of several ranks, it is the share of this one, whose gradient is that of its samples.
+    With several ranks it is the share of this one, whose gradient is that of its samples.
     """
     # the values are those of all ranks
     counts = SoftCounts(
@@ -199,7 +199,7 @@ def _tversky_of_counts(
 
 
 def check_region(tversky_weights: tuple[float, float], classes: str, smooth: float) -> None:
-    """Raise ValueError for options that are none of a region loss."""
+    """Raise TypeError or ValueError for options that a region loss does not accept."""
     check_tversky_weights(tversky_weights)
     check_choice('classes', classes, AVERAGED_CLASSES)
     check_number('smooth', smooth)

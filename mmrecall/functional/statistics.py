@@ -31,7 +31,7 @@ class ClassSums(NamedTuple):
 
     losses: Tensor
     """Differentiable sums over the samples of every class, (C,); for ``reduction='none'`` those of every sample, 0
-    where it is ignored, (N, ...), or of soft labels every term of it, (N, C, ...). float64 if the logits are, else
+    where it is ignored, (N, ...), or for soft labels every term of them, (N, C, ...). float64 if the logits are, else
     float32."""
     support: Tensor
     true_positives: Tensor | None
@@ -75,7 +75,7 @@ def class_statistics(logits: Tensor, target: Tensor, ignore_index: int = -100) -
 def unchecked_class_statistics(
     logits: Tensor, target: Tensor, ignore_index: int, predictions: bool = True
 ) -> ClassStatistics:
-    """`class_statistics` without its checks: a label outside [0, C) is left out, no value is read by the host."""
+    """Return `class_statistics` without its checks: a label outside [0, C) is left out; the host reads no value."""
     num_classes, prediction = logits.shape[1], predict(logits)
     if is_soft(target):
         mass = soft_targets(target).to(widest_float(target.device))
@@ -133,7 +133,7 @@ def labels_with_ignore_bin(target: Tensor, num_classes: int, ignore_index: int) 
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """Return the type in which sums are taken: float64, or float32 on devices that may lack it, such as Apple's."""
+    """Return the dtype of sums: float64, or float32 on devices that may lack it, such as Apple's."""
     return torch.float64 if device.type in _DEVICES_WITH_FLOAT64 else torch.float32
 
 
@@ -175,7 +175,7 @@ def sum_and_count(
     values = torch.ones(len(at), dtype=dtype, device=at.device)
     if losses is not None:
         at, values = torch.cat((at, at + rows * num_blocks)), torch.cat((values, losses.flatten()))
-    # scatter_add, because bincount waits for a GPU; of one dimension, because of that alone it has a deterministic form
+    # scatter_add, because bincount waits for a GPU; in one dimension, because only there it has a deterministic form
     table = torch.zeros((1 if losses is None else 2) * rows * num_blocks, dtype=dtype, device=at.device)
     table = table.scatter_add(0, at, values).reshape(-1, 1 if is_hit is None else 2, num_classes + 1, num_blocks)
     table = table[:, :, :num_classes]

@@ -1,4 +1,4 @@
-"""Rows of a linear classifier on their way to unit length."""
+"""τ-normalisation of a linear classifier."""
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def tau_normalize(weight: Tensor, tau: float) -> Tensor:
                 [0.0000, 1.0000]])
     """
     if weight.ndim != 2:
-        raise ValueError(f'weight has the shape {tuple(weight.shape)}; it must be (C, D)')
+        raise ValueError(f'got weight of shape {tuple(weight.shape)}; expected (C, D)')
     check_number('tau', tau)
     lengths = torch.linalg.vector_norm(weight.double(), dim=1, keepdim=True)
     return (weight / torch.where(lengths > 0, lengths, 1.0) ** tau).to(weight.dtype)

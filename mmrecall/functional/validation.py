@@ -16,18 +16,18 @@ _WITH_SIGMOID = 'use_sigmoid=True in RecallLoss, WeightedCrossEntropyLoss or Sof
 _MULTI_LABEL = (
     f'for samples with several classes at once (multi-label heads, loss_se_decode of EncHead) set {_WITH_SIGMOID}'
 )
-# of what PyTorch takes as a number
+# PyTorch accepts numbers below it
 _LARGEST = 2**63
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ValueError unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f'{name} is {value!r}; choose one of {", ".join(map(repr, choices))}')
+        raise ValueError(f'got {name}={value!r}; expected one of {", ".join(map(repr, choices))}')
 
 
 def is_soft(target: Tensor) -> bool:
-    """Whether the labels are a mass per class (floating point) instead of class indices."""
+    """Return whether the labels are a mass per class (floating point) instead of class indices."""
     return target.is_floating_point()
 
 
@@ -42,7 +42,7 @@ def check_shapes(
     """Check types, dtypes and shapes, which needs no look at the values; ``loss`` is a name for errors.
 
     With ``upsample`` logits (N, C, h, w) belong to a target (N, H, W) of any other size. With ``use_sigmoid`` the
-    target has the shape of the logits; beside one channel it may have no dimension of channels.
+    target has the shape of the logits; for one channel it may have no dimension of channels.
 
     Raises:
         TypeError: an argument is not a tensor, the logits are not floating point, the labels are neither integers nor
@@ -52,22 +52,24 @@ def check_shapes(
     """
     for name, value in (('logits', logits), ('target', target), ('sample_weight', sample_weight)):
         if not isinstance(value, Tensor) and not (name == 'sample_weight' and value is None):
-            raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+            raise TypeError(f'got {name} of type {type(value).__name__}; expected a tensor')
         if value is not None and value.device != logits.device:
-            raise ValueError(f'{name} is on {value.device}, but logits are on {logits.device}; move one to the other')
+            raise ValueError(
+                f'got {name} on {value.device} and logits on {logits.device}; expected one device for both'
+            )
     if logits.dtype not in FLOATING_POINT:
         raise TypeError(
-            f'logits must be floating point, 16, 32 or 64 bits, got {logits.dtype}; pass the scores before the '
-            f'{"sigmoid" if use_sigmoid else "softmax"}'
+            f'got logits of type {logits.dtype}; expected floating point of 16, 32 or 64 bits; pass the scores before '
+            f'the {"sigmoid" if use_sigmoid else "softmax"}'
         )
     if logits.ndim < 2:
-        raise ValueError(f'logits must have shape (N, C, ...), got {tuple(logits.shape)}')
+        raise ValueError(f'got logits of shape {tuple(logits.shape)}; expected (N, C, ...)')
     if use_sigmoid and not logits.shape[1]:
-        raise ValueError(f'logits of shape {tuple(logits.shape)} have no channel; {loss} needs at least one')
+        raise ValueError(f'got logits of shape {tuple(logits.shape)} for {loss}; expected at least one channel')
     if not use_sigmoid and logits.shape[1] < 2:
         raise ValueError(
-            f'logits have {logits.shape[1]} channel(s) (shape {tuple(logits.shape)}), but {loss} is a softmax over '
-            f"classes; for a binary task of one channel, such as STDC's boundaries, set {_WITH_SIGMOID}, or take two "
+            f'got logits of shape {tuple(logits.shape)}, but {loss} is a softmax over classes; expected at least two '
+            f"channels; for a binary task of one channel, such as STDC's boundaries, set {_WITH_SIGMOID}, or use two "
             'channels (num_classes=2, out_channels=2)'
         )
     size = logits.shape[2:] if upsample is None else _size_after(upsample, logits, target)
@@ -78,11 +80,11 @@ def check_shapes(
     samples = (logits.shape[0], *size)
     if sample_weight is not None and tuple(sample_weight.shape) != samples:
         raise ValueError(
-            f'sample_weight has shape {tuple(sample_weight.shape)}, but logits of shape {tuple(logits.shape)} '
-            f'have one weight per sample: {samples}'
+            f'got sample_weight of shape {tuple(sample_weight.shape)} for logits of shape {tuple(logits.shape)}; '
+            f'expected one weight per sample, {samples}'
         )
     if sample_weight is not None and sample_weight.dtype.is_complex:
-        raise TypeError(f'sample_weight must hold real numbers, got {sample_weight.dtype}')
+        raise TypeError(f'got sample_weight of type {sample_weight.dtype}; expected real numbers')
 
 
 def _size_after(upsample: str, logits: Tensor, target: Tensor) -> torch.Size:
@@ -104,16 +106,18 @@ def _check_target(logits: Tensor, target: Tensor, size: torch.Size, loss: str) -
         or target.dtype.is_complex
         or (is_soft(target) and target.dtype not in FLOATING_POINT)
     ):
-        raise TypeError(f'target must hold class indices (integers) or soft labels (floats), got {target.dtype}')
+        raise TypeError(
+            f'got a target of type {target.dtype}; expected class indices (integers) or soft labels (floats)'
+        )
     expected = (*(logits.shape[:2] if is_soft(target) else logits.shape[:1]), *size)
     if tuple(target.shape) != expected:
         kind = 'soft labels (a floating-point target)' if is_soft(target) else 'class indices (an integer target)'
         message = (
-            f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} '
-            f'need {kind} of shape {expected}'
+            f'got a target of shape {tuple(target.shape)} for logits of shape {tuple(logits.shape)}; '
+            f'expected {expected} for {kind}'
         )
         if target.shape == logits.shape:
-            message += f'; {loss} takes no one-hot labels; {_MULTI_LABEL}'
+            message += f'; {loss} does not accept one-hot labels; {_MULTI_LABEL}'
         elif logits.ndim == 4 and tuple(target.shape[:-2]) == expected[:-2]:
             message += "; for logits of a lower resolution set upsample='bilinear'"
         raise ValueError(message)
@@ -121,14 +125,14 @@ def _check_target(logits: Tensor, target: Tensor, size: torch.Size, loss: str) -
 
 def _check_sigmoid_target(logits: Tensor, target: Tensor, size: torch.Size) -> None:
     if target.dtype.is_complex or (is_soft(target) and target.dtype not in FLOATING_POINT):
-        raise TypeError(f'target must hold labels 0 and 1 (integers, booleans or floats), got {target.dtype}')
+        raise TypeError(f'got a target of type {target.dtype}; expected labels 0 and 1 (integers, booleans or floats)')
     shapes = [(*logits.shape[:2], *size)]
     if logits.shape[1] == 1:
         shapes.append((logits.shape[0], *size))
     if tuple(target.shape) not in shapes:
         message = (
-            f'target has shape {tuple(target.shape)}, but logits of shape {tuple(logits.shape)} with use_sigmoid=True '
-            f'need a label 0 or 1 for every entry: {" or ".join(map(str, shapes))}'
+            f'got a target of shape {tuple(target.shape)} for logits of shape {tuple(logits.shape)} with '
+            f'use_sigmoid=True; expected a label 0 or 1 for every entry, {" or ".join(map(str, shapes))}'
         )
         if tuple(target.shape) == (logits.shape[0], *size):
             message += '; for class indices leave use_sigmoid out'
@@ -139,50 +143,50 @@ def check_class_indices(target: Tensor) -> None:
     """Raise TypeError for soft labels."""
     if isinstance(target, Tensor) and is_soft(target):
         raise TypeError(
-            f'target is {target.dtype}, but this loss needs class indices; it is not defined for soft labels (mixup, '
-            'label smoothing)'
+            f'got a target of type {target.dtype}; expected class indices (integers); this loss is not defined for '
+            'soft labels (mixup, label smoothing)'
         )
 
 
 def check_finite(name: str, value: float) -> None:
     """Raise TypeError unless it is a number, ValueError unless it is finite."""
     if not isinstance(value, Real):
-        raise TypeError(f'{name} is {value!r}; it must be a number')
+        raise TypeError(f'got {name}={value!r}; expected a number')
     # NaN too
     if not -_LARGEST < value < _LARGEST:
-        raise ValueError(f'{name} is {value}; it must be finite, and below 2**63')
+        raise ValueError(f'got {name}={value}; expected a finite number below 2**63')
 
 
 def check_integer(name: str, value: int) -> None:
     """Raise TypeError unless it is an integer, ValueError unless it fits into 64 bits."""
     if not isinstance(value, Integral):
-        raise TypeError(f'{name} is {value!r}; it must be an integer')
+        raise TypeError(f'got {name}={value!r}; expected an integer')
     if not -_LARGEST < value < _LARGEST:
-        raise ValueError(f'{name} is {value}; it must be below 2**63')
+        raise ValueError(f'got {name}={value}; expected an integer below 2**63')
 
 
 def check_label_smoothing(value: float) -> None:
     """Raise TypeError unless it is a number, ValueError unless it lies between 0 and 1."""
     check_finite('label_smoothing', value)
     if not 0 <= value <= 1:
-        raise ValueError(f'label_smoothing is {value}; it must be between 0 and 1')
+        raise ValueError(f'got label_smoothing={value}; expected a number between 0 and 1')
 
 
 def check_flag(name: str, value: bool) -> None:
     """Raise TypeError unless it is True or False."""
     if not isinstance(value, bool):
-        raise TypeError(f'{name} is {value!r}; it must be True or False')
+        raise TypeError(f'got {name}={value!r}; expected True or False')
 
 
 def check_number(name: str, value: float, *, above_zero: bool = False) -> None:
     """Raise TypeError unless it is a number, ValueError unless it is finite and at least 0, or above 0."""
     check_finite(name, value)
     if value < 0 or (above_zero and value == 0):
-        raise ValueError(f'{name} is {value}; it must be {"above" if above_zero else "at least"} 0')
+        raise ValueError(f'got {name}={value}; expected a number {"above" if above_zero else "of at least"} 0')
 
 
 def valid_labels(target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Boolean mask of the samples that count: in [0, C) and not ``ignore_index``, or with some label mass."""
+    """Return the mask of the samples that count: in [0, C) and not ``ignore_index``, or with some label mass."""
     if is_soft(target):
         return target.sum(dim=1) > 0
     target = target.long()
@@ -199,7 +203,7 @@ def count_invalid_labels(
     """Count the labels that are neither a class nor ignored.
 
     Of soft labels, those that are negative, NaN or infinite, and the samples with a mass above 1. With ``use_sigmoid``,
-    those that are not between 0 and 1. The number of valid class indices, if it is known, saves time.
+    those that are not between 0 and 1. Passing the number of valid class indices, if it is known, saves time.
 
     Returns:
         An int64 scalar on the target's device; nothing is read back to the host.
@@ -229,7 +233,7 @@ def describe_invalid_labels(target: Tensor, num_classes: int, ignore_index: int,
     target = target.long()
     outside = target[((target < 0) | (target >= num_classes)) & (target != ignore_index)]
     return (
-        f'target holds {count} label(s) outside [0, {num_classes}), from {int(outside.min())} to '
+        f'got {count} label(s) outside [0, {num_classes}) in target, from {int(outside.min())} to '
         f'{int(outside.max())}, that are not ignore_index={ignore_index}; set num_classes to the number of classes, '
         'reduce_zero_label=True if label 0 means unlabelled, or ignore_index to the label to leave out'
     )
@@ -244,9 +248,9 @@ def _describe_invalid_entries(target: Tensor, ignore_index: int) -> str:
     target = target if is_soft(target) else target.long()
     bad = target[_is_invalid_entry(target, ignore_index)]
     return (
-        f'target holds {bad.numel()} label(s) outside [0, 1], the first is {bad[0].item()}, that are not '
-        f'ignore_index={ignore_index}; with use_sigmoid=True every channel has the labels 0 and 1: set ignore_index to '
-        'the label to leave out, or for class indices leave use_sigmoid out'
+        f'got {bad.numel()} label(s) outside [0, 1] in target, the first is {bad[0].item()}, that are not '
+        f'ignore_index={ignore_index}; expected the labels 0 and 1 for every channel with use_sigmoid=True; set '
+        'ignore_index to the label to leave out, or for class indices leave use_sigmoid out'
     )
 
 
@@ -258,13 +262,13 @@ def _describe_invalid_masses(target: Tensor) -> str:
     bad = target[~((target >= 0) & (target < float('inf')))]
     if bad.numel():
         return (
-            f'target holds {bad.numel()} soft label(s) that are negative, NaN or infinite, the first is '
-            f'{bad[0].item()}; label masses must be finite and at least 0'
+            f'got {bad.numel()} soft label(s) in target that are negative, NaN or infinite, the first is '
+            f'{bad[0].item()}; expected label masses that are finite and at least 0'
         )
     return (
-        f'target holds {int(_has_excess_mass(target).count_nonzero())} sample(s) whose soft labels add up to more than '
-        f'1, the most to {target.sum(dim=1, dtype=torch.float32).max().item():g}; the classes of a softmax exclude one '
-        f'another; {_MULTI_LABEL}'
+        f'got {int(_has_excess_mass(target).count_nonzero())} sample(s) in target whose soft labels have a sum above '
+        f'1, the largest {target.sum(dim=1, dtype=torch.float32).max().item():g}; expected at most 1, because the '
+        f'classes of a softmax exclude one another; {_MULTI_LABEL}'
     )
 
 
@@ -277,18 +281,21 @@ def check_labels(target: Tensor, num_classes: int, ignore_index: int, use_sigmoi
 def check_per_class(name: str, value: Tensor, num_classes: int, highest: float = float('inf')) -> None:
     """Raise TypeError or ValueError unless ``value`` is a (C,) tensor between 0 and ``highest``."""
     if not isinstance(value, Tensor):
-        raise TypeError(f'{name} must be a tensor, got {type(value).__name__}')
+        raise TypeError(f'got {name} of type {type(value).__name__}; expected a tensor')
     if tuple(value.shape) != (num_classes,):
-        raise ValueError(f'{name} has shape {tuple(value.shape)}, but the logits have {num_classes} classes')
+        raise ValueError(
+            f'got {name} of shape {tuple(value.shape)}; expected {(num_classes,)}, one number for every class of the '
+            'logits'
+        )
     if not bool(((value >= 0) & (value <= highest)).all()):
-        raise ValueError(f'{name} must lie between 0 and {highest}, got {value.tolist()}')
+        raise ValueError(f'got {name}={value.tolist()}; expected numbers between 0 and {highest}')
 
 
 def check_per_label(name: str, value: Tensor, num_channels: int, highest: float = float('inf')) -> None:
     """Raise TypeError or ValueError unless ``value`` is a (C, 2) tensor between 0 and ``highest``."""
     if isinstance(value, Tensor) and tuple(value.shape) != (num_channels, 2):
         raise ValueError(
-            f'{name} has shape {tuple(value.shape)}; with use_sigmoid=True it must be {(num_channels, 2)}, one number '
+            f'got {name} of shape {tuple(value.shape)} with use_sigmoid=True; expected {(num_channels, 2)}, one number '
             'for label 0 and one for label 1 of every channel'
         )
     check_per_class(name, value.flatten() if isinstance(value, Tensor) else value, 2 * num_channels, highest)
@@ -297,11 +304,13 @@ def check_per_label(name: str, value: Tensor, num_channels: int, highest: float 
 def check_class_counts(counts: Tensor) -> None:
     """Raise TypeError or ValueError unless the counts are a (C,) tensor, finite, at least 0 and not all 0."""
     if not isinstance(counts, Tensor):
-        raise TypeError(f'class counts must be a tensor, got {type(counts).__name__}')
+        raise TypeError(f'got class counts of type {type(counts).__name__}; expected a tensor')
     if counts.ndim != 1:
-        raise ValueError(f'class counts have shape {tuple(counts.shape)}; give one number per class')
+        raise ValueError(f'got class counts of shape {tuple(counts.shape)}; expected one number per class')
     if not bool(((counts >= 0) & (counts < float('inf'))).all()) or not bool((counts > 0).any()):
-        raise ValueError(f'class counts must be finite, at least 0 and not all 0, got {counts.tolist()}')
+        raise ValueError(
+            f'got class counts {counts.tolist()}; expected numbers that are finite, at least 0 and not all 0'
+        )
 
 
 def check_tversky_weights(tversky_weights: tuple[float, float]) -> None:
@@ -312,4 +321,6 @@ def check_tversky_weights(tversky_weights: tuple[float, float]) -> None:
         or not all(isinstance(weight, Real) and 0 <= weight < _LARGEST for weight in tversky_weights)
         or not any(tversky_weights)
     ):
-        raise ValueError(f'tversky_weights is {tversky_weights!r}; give two numbers, finite, at least 0 and not both 0')
+        raise ValueError(
+            f'got tversky_weights={tversky_weights!r}; expected two numbers, finite, at least 0 and not both 0'
+        )

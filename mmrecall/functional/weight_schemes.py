@@ -10,7 +10,7 @@ _ENET_OFFSET = 1.02
 
 
 def inverse_frequency_weights(counts: Tensor) -> Tensor:
-    """Weights proportional to 1 / N_c (equation 2 of the recall-loss paper), with a sum of C.
+    """Return weights proportional to 1 / N_c (equation 2 of the recall-loss paper), with a sum of C.
 
     Args:
         counts: (C,) samples of every class, at least 0, integers or floats.
@@ -32,12 +32,12 @@ def inverse_frequency_weights(counts: Tensor) -> Tensor:
 
 
 def median_frequency_weights(counts: Tensor, image_totals: Tensor | None = None) -> Tensor:
-    """Weights median(f) / f_c (Eigen and Fergus, ICCV 2015, section 6.3.2), normalised to a sum of C.
+    """Return weights median(f) / f_c (Eigen and Fergus, ICCV 2015, section 6.3.2), normalised to a sum of C.
 
     f_c is the share of class c in the images that contain it: N_c over all labelled pixels of those images. A class
-    that is rare, but large where it is, weighs less than by `inverse_frequency_weights`. (Normalised, the median drops
-    out: it is a common factor.) Without ``image_totals`` the frequency is taken over all images, as many
-    implementations do, and the weights are those of the inverse frequency.
+    that is rare, but large where it occurs, has a smaller weight than by `inverse_frequency_weights`. (The
+    normalisation cancels the median, a common factor.) Without ``image_totals`` the frequency is that over all images,
+    as in many implementations, and the weights are those of the inverse frequency.
 
     Args:
         counts: (C,) samples of every class, at least 0.
@@ -59,21 +59,21 @@ def median_frequency_weights(counts: Tensor, image_totals: Tensor | None = None)
     totals = counts.sum().expand_as(counts) if image_totals is None else image_totals
     if totals.shape != counts.shape or not bool((totals >= counts).all()):
         raise ValueError(
-            f'image_totals must be one number per class, at least its count: got {totals.tolist()} for '
-            f'{counts.tolist()}'
+            f'got image_totals {totals.tolist()} for the counts {counts.tolist()}; expected one number per class, at '
+            'least its count'
         )
     return inverse_frequency_weights(counts.double() / totals.double().clamp(min=1))
 
 
 def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tensor:
-    """Weights (1 - beta) / (1 - beta^N_c) (Cui et al., CVPR 2019), normalised to a sum of C.
+    """Return weights (1 - beta) / (1 - beta^N_c) (Cui et al., CVPR 2019), normalised to a sum of C.
 
-    beta = 0 weighs all classes alike, beta -> 1 by the inverse frequency. 0.9999 is usual for images; counts of pixels
-    are so much larger that it then weighs all classes alike.
+    beta = 0 gives all classes the same weight, beta -> 1 the weights of the inverse frequency. 0.9999 is usual for
+    images; counts of pixels are so much larger that all classes then have nearly the same weight.
 
     Args:
         counts: (C,) samples of every class, at least 0.
-        beta: in [0, 1); by default (N - 1) / N with N the sum of the counts, as the recall loss's authors take it.
+        beta: in [0, 1); by default (N - 1) / N with N the sum of the counts, as in the code of the recall loss.
 
     Returns:
         (C,) float64; 0 for a class without samples.
@@ -91,7 +91,7 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
     """
     check_class_counts(counts)
     if beta is not None and not 0 <= beta < 1:
-        raise ValueError(f'beta is {beta}; it must be at least 0 and below 1')
+        raise ValueError(f'got beta={beta}; expected a number of at least 0 and below 1')
     counts = counts.double()
     if beta is None and counts.sum() < 1 + 1e-6 and not torch.equal(counts, counts.round()):
         raise ValueError(
@@ -106,7 +106,7 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
 
 
 def enet_weights(counts: Tensor) -> Tensor:
-    """Weights 1 / ln(1.02 + N_c / N) (Paszke et al., "ENet", arXiv 1606.02147, 2016), normalised to a sum of C.
+    """Return weights 1 / ln(1.02 + N_c / N) (Paszke et al., "ENet", arXiv 1606.02147, 2016), normalised to a sum of C.
 
     N is the sum of the counts. Before the normalisation the weights lie between 1.4, for a class with all samples, and
     50: that of a rare class does not grow without bound, as 1 / N_c does.
@@ -115,7 +115,7 @@ def enet_weights(counts: Tensor) -> Tensor:
         counts: (C,) samples of every class, at least 0.
 
     Returns:
-        (C,) float64; 0 for a class without samples, as by the other schemes; the formula alone would give it the
+        (C,) float64; 0 for a class without samples, as in the other schemes; the formula alone would give it the
         largest weight.
 
     Raises:
@@ -134,7 +134,7 @@ def enet_weights(counts: Tensor) -> Tensor:
 def tempered_weights(
     weights: Tensor, power: float = 1.0, min_weight: float | None = None, max_weight: float | None = None
 ) -> Tensor:
-    """Weights of a scheme to a power between 0 and 1, normalised to a sum of C, then clipped to two bounds.
+    """Return weights of a scheme to a power between 0 and 1, normalised to a sum of C, then clipped to two bounds.
 
     w_c^power C / sum over k of w_k^power, then min_weight where it is below and max_weight where it is above. Of
     `inverse_frequency_weights` it makes weights proportional to (1 / N_c)^power; 0.5 is the inverse square root of the
@@ -143,7 +143,7 @@ def tempered_weights(
     Args:
         weights: (C,) of a scheme, at least 0.
         power: from 0, the same weight for all classes, to 1, the weights as they are. 0 stays 0.
-        min_weight: smallest weight of any class, also of one that weighs 0.
+        min_weight: smallest weight of any class, also of one with weight 0.
         max_weight: largest weight. The clipped weights have another sum than C.
 
     Returns:
@@ -162,7 +162,7 @@ def tempered_weights(
         tensor([0.0297, 0.2970, 2.0000], dtype=torch.float64)
     """
     if not isinstance(weights, Tensor):
-        raise TypeError(f'weights must be a tensor, got {type(weights).__name__}')
+        raise TypeError(f'got weights of type {type(weights).__name__}; expected a tensor')
     if weights.ndim != 1 or not bool(((weights >= 0) & weights.isfinite()).all()) or not bool(weights.any()):
         raise ValueError(
             f'got weights {weights.tolist()}; expected one number per class, finite, at least 0 and not all 0'
@@ -175,10 +175,10 @@ def tempered_weights(
 
 
 def check_tempering(power: float, min_weight: float | None, max_weight: float | None) -> None:
-    """Raise TypeError or ValueError for a power or bounds that `tempered_weights` does not take."""
+    """Raise TypeError or ValueError for a power or bounds that `tempered_weights` does not accept."""
     check_number('power', power)
     if power > 1:
-        raise ValueError(f'power is {power}; it must be from 0 (ones) to 1 (the weights as they are)')
+        raise ValueError(f'got power={power}; expected a number from 0 (ones) to 1 (the weights as they are)')
     if min_weight is not None:
         check_number('min_weight', min_weight)
     if max_weight is not None:

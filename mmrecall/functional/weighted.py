@@ -26,7 +26,7 @@ def weighted_cross_entropy(
     use_sigmoid: bool = False,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross entropy with a weight per class: -sum over n of w_y(n) log p_n(y_n).
+    """Compute the cross entropy with a weight per class, -sum over n of w_y(n) log p_n(y_n).
 
     With weights of one it is equation 1 of the recall-loss paper (Tian et al., ICRA 2022), with inverse frequencies
     equation 2. The weights by a scheme come from `inverse_frequency_weights`, `median_frequency_weights` and
@@ -40,9 +40,9 @@ def weighted_cross_entropy(
         logits: (N, C, ...) scores before the softmax. float16 and bfloat16 are computed in float32.
         target: (N, ...) class indices in [0, C), or (N, C, ...) soft labels, finite and at least 0. With
             ``use_sigmoid`` (N, C, ...) labels 0 and 1, integers, booleans, or floats, which may be anything between;
-            beside one channel (N, ...) too.
-        class_weight: (C,) weights, at least 0; ones if left out. With ``use_sigmoid``, of one channel the weights (2,)
-            of label 0 and label 1, of several the weights (C,) of their label 1, beside which label 0 weighs 1.
+            for one channel also (N, ...).
+        class_weight: (C,) weights, at least 0; ones if left out. With ``use_sigmoid``, for one channel the weights (2,)
+            of label 0 and label 1, for several channels the weights (C,) of label 1, while label 0 has weight 1.
         ignore_index: class index that is left out; with ``use_sigmoid`` the label of an entry that is left out.
         sample_weight: (N, ...) factors of the loss; they change no divisor.
         reduction: ``'mean'``, ``'sum'`` or ``'none'`` (one value a sample, 0 where ignored).
@@ -51,7 +51,7 @@ def weighted_cross_entropy(
             without, and with ``use_sigmoid``; ``'all'`` samples, ignored ones too. A divisor of 0 gives the loss 0.
         upsample: ``'bilinear'`` for logits (N, C, h, w) of a lower resolution than the target (N, H, W): the value and
             the gradient are those of logits interpolated by `torch.nn.functional.interpolate` to the size of the
-            target, but no map of that size is made; of soft labels, smoothed ones and a sigmoid it is.
+            target, but a map of that size is made only for soft labels, smoothed labels and sigmoids.
         align_corners: of the interpolation.
         use_sigmoid: every channel is a problem of two classes, instead of all channels one of C classes.
         label_smoothing: s in [0, 1]: a label t counts as (1 - s) t + s / C in the loss, each class with its weight, as
@@ -157,7 +157,7 @@ def fixed_weights_loss(
 
 
 def given_weights(class_weight: Tensor | None, batch: Batch) -> Tensor:
-    """Return the weights of the classes that are counted, checked, in `widest_float`; ones if left out."""
+    """Check and return the weights of the classes that are counted, in `widest_float`; ones if left out."""
     dtype, num_channels = widest_float(batch.logits.device), batch.logits.shape[1]
     if class_weight is None:
         return torch.ones(num_classes_of(batch.logits, batch.use_sigmoid), dtype=dtype, device=batch.logits.device)
@@ -182,7 +182,7 @@ def update(
         The losses are those of `ClassSums`. The counts are support, true positives with ``hits``, and predicted samples
         with ``predictions``, (C,) each.
     """
-    # the accuracy of a head that hands over low-resolution logits is taken of their hits
+    # a head that passes low-resolution logits computes its accuracy from the hits
     hits = hits or batch.upsample is not None
     sums = class_sums(batch, adjustment, hits=hits, predictions=predictions)
     counts = tuple(one for one in (sums.support, sums.true_positives, sums.predicted) if one is not None)
@@ -205,7 +205,7 @@ def compute(sums: Sums, weights: Tensor, batch: Batch, normalizer: str) -> Tenso
 def statistics_of(sums: Sums) -> ClassStatistics:
     """Return the counts of `update` with ``hits`` as statistics."""
     if len(sums.counts) < 2:
-        raise ValueError('got sums without true positives; take them by update(..., hits=True)')
+        raise ValueError('got sums without true positives; expected those of update(..., hits=True)')
     support, true_positives, *predicted = sums.counts
     if sums.num_ranks > 1:
         # the roundings of two sums of soft labels may differ
@@ -214,14 +214,14 @@ def statistics_of(sums: Sums) -> ClassStatistics:
 
 
 def default_normalizer(normalizer: str | None, class_weight: object, use_sigmoid: bool = False) -> str:
-    """Return the normalizer, or if it is None that of the mean which PyTorch takes with such weights."""
+    """Return the normalizer; for None, that of PyTorch's mean with such weights."""
     if normalizer is not None:
         return normalizer
     return 'valid' if class_weight is None or use_sigmoid else 'weight'
 
 
 def check_call(batch: Batch, normalizer: str) -> None:
-    """Raise for arguments that do not belong together and for labels outside the classes; waits for a GPU."""
+    """Raise for arguments that do not belong together and for labels outside the classes; this waits for a GPU."""
     check_choice('normalizer', normalizer, NORMALIZERS)
     batch.check()
     check_labels(batch.target, batch.logits.shape[1], batch.ignore_index, batch.use_sigmoid)

@@ -1,6 +1,6 @@
-"""Losses as PyTorch modules, with their state and their ranks; they need PyTorch and NumPy alone.
+"""Losses as PyTorch modules, which keep state and sum over ranks; they need PyTorch and NumPy alone.
 
-They take the arguments of mmseg's and mmpretrain's heads, in which `mmrecall.registry` makes them known.
+They accept the arguments that the heads of mmseg and mmpretrain pass; `mmrecall.registry` registers them there.
 """
 
 from .base import BaseLoss

@@ -17,7 +17,8 @@ def number_of_channels(
 ) -> int | None:
     """Return the number of channels, None if it is not known.
 
-    The names of a sigmoid do not tell it: two are those of label 0 and label 1 of one channel, or of two channels.
+    The names alone do not determine that of a sigmoid: two may be of label 0 and label 1 of one channel, or of two
+    channels.
 
     Raises:
         TypeError: ``classes`` is no list of names.
@@ -35,7 +36,7 @@ def number_of_channels(
 def class_weights(
     fixed: FixedClassWeights, num_channels: int, device: torch.device, use_sigmoid: bool, enabled: bool = True
 ) -> Tensor:
-    """Return the weights of the classes that are counted: (C,), or of a sigmoid (2C,), see `weights_by_label`."""
+    """Return the weights of the classes that are counted: (C,), or for a sigmoid (2C,), see `weights_by_label`."""
     if not use_sigmoid:
         return fixed.get(num_channels, device, enabled)
     return weights_by_label(fixed.get(num_class_weights(num_channels), device, enabled), num_channels)
@@ -52,8 +53,8 @@ def check_no_object_weight(weight: float | None, use_sigmoid: bool) -> None:
     check_number('no_object_weight', weight)
     if use_sigmoid:
         raise ValueError(
-            f'got no_object_weight={weight} together with use_sigmoid=True; "no object" is a class of a softmax: leave '
-            'one of them out'
+            f'got no_object_weight={weight} together with use_sigmoid=True; leave one of them out, because "no object" '
+            'is a class of a softmax'
         )
 
 

@@ -4,13 +4,14 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mmrecall.functional.backends import is_compiling
+from mmrecall.functional.compiling import is_compiling
 from mmrecall.functional.validation import check_class_counts
 
 AUTOMATIC = 'auto'
@@ -23,6 +24,26 @@ class CountedClasses(NamedTuple):
     """Samples (pixels or images) of every class."""
     image_totals: list[int] | None
     """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
+
+
+@runtime_checkable
+class HasCounts(Protocol):
+    """Counts of a training set with the totals of its images, and perhaps the class names, ``classes``."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Samples (pixels or images) of every class."""
+
+    @property
+    def image_totals(self) -> Sequence[int] | None:
+        """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
+
+
+Numbers = Sequence[float] | Tensor | npt.NDArray[Any]
+"""One number per class."""
+
+CountsOption = Numbers | HasCounts | str
+"""Value of ``class_counts`` of the losses."""
 
 
 class ClassCounts(nn.Module):
@@ -43,13 +64,13 @@ class ClassCounts(nn.Module):
         CountedClasses(counts=[90, 10], image_totals=None)
     """
 
-    # checkpointed; equal on all ranks, because the hook gives every rank the count of rank 0
-    counts: Tensor | None
-    image_totals: Tensor | None
+    # of 'auto' alone; checkpointed; equal on all ranks, because the hook gives every rank the count of rank 0
+    counts: Tensor
+    image_totals: Tensor
 
     def __init__(
         self,
-        source: Sequence[int] | str,
+        source: CountsOption,
         num_classes: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
@@ -62,17 +83,19 @@ class ClassCounts(nn.Module):
         self.source = 'class_counts'
         self._given: CountedClasses | None = None
         self.counted_names: Sequence[str] | None = None
-        """The class names that counts came with; a hook compares them with those of the training set."""
+        """Class names that were given with the counts; a hook compares them with those of the training set."""
         if self.automatic:
             if num_classes is None:
-                raise ValueError(f"class_counts='{AUTOMATIC}' keeps a count per class: set num_classes")
+                raise ValueError(
+                    f"got class_counts='{AUTOMATIC}' without num_classes; set num_classes, a count is kept per class"
+                )
             self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
             self.register_buffer('image_totals', torch.zeros(num_classes, dtype=torch.long))
             return
         if isinstance(source, str):
             self._given = read_class_counts(source, classes)
             self.counted_names = counted_class_names(source)
-        elif hasattr(source, 'image_totals'):
+        elif isinstance(source, HasCounts):
             self._given = _counted('class_counts', source.counts, source.image_totals)
             self.counted_names = getattr(source, 'classes', None)
         else:
@@ -88,10 +111,10 @@ class ClassCounts(nn.Module):
 
     @property
     def version(self) -> int:
-        """Number that changes with the counts, for what is computed from them and kept.
+        """Number that changes with the counts, so that values computed from them can be kept.
 
-        An averaged model writes into the counts of its copy without a call of this class. So the values are compared;
-        but not in a training step on a GPU, which would wait for it, nor where no value can be read.
+        An averaged model writes into the counts of its copy without a call of this class, so the values are compared,
+        except in a training step on a GPU, which would wait for the device, and where no value can be read.
         """
         in_transform = is_compiling() or torch._C._are_functorch_transforms_active()
         if self.automatic and not in_transform and (self.counts.device.type == 'cpu' or not self.training):
@@ -104,8 +127,10 @@ class ClassCounts(nn.Module):
 
     def set(self, counts: Sequence[int], image_totals: Sequence[int] | None = None) -> None:
         """Set the counts of ``'auto'``."""
-        if not self.automatic:
-            raise ValueError(f'class_counts are given, {self._given.counts}; only {AUTOMATIC!r} is filled in')
+        if self._given is not None:
+            raise ValueError(
+                f'got counts for class_counts that are given, {self._given.counts}; expected class_counts={AUTOMATIC!r}'
+            )
         counted = _counted('class_counts', counts, image_totals)
         self._check_length(len(counted.counts), self.num_classes)
         self.counts.copy_(torch.as_tensor(counted.counts))
@@ -120,8 +145,8 @@ class ClassCounts(nn.Module):
         """
         if not self.known:
             raise ValueError(
-                f"class_counts='{AUTOMATIC}', but the training set has not been counted yet: add "
-                "custom_hooks=[dict(type='mmrecall.ClassCountsHook')] to the config, or give class_counts the file "
+                f"got class_counts='{AUTOMATIC}', but the training set has not been counted yet; set "
+                "custom_hooks=[dict(type='mmrecall.ClassCountsHook')] in the config, or set class_counts to the file "
                 'that `mmrecall class-statistics` writes'
             )
         if self._given is not None:
@@ -133,7 +158,7 @@ class ClassCounts(nn.Module):
 
     def _check_length(self, length: int, num_classes: int | None) -> None:
         if num_classes is not None and length != num_classes:
-            raise ValueError(f'{self.source} has {length} entries for {num_classes} classes')
+            raise ValueError(f'got {self.source} with {length} entries; expected {num_classes}, one for every class')
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -148,7 +173,7 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None, field: st
     Args:
         path: the file.
         classes: the class names in order, compared with those of a dict.
-        field: name of the counts in a dict; ``'images'`` are those that contain the class.
+        field: name of the counts in a dict; ``'images'`` for the numbers of images that contain the class.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -158,10 +183,10 @@ def read_class_counts(path: str, classes: Sequence[str] | None = None, field: st
     if not isinstance(content, Mapping):
         return _counted(path, content, None)
     if field not in content:
-        raise ValueError(f'{path} has no {field!r}, only {reprlib.repr(list(content))}')
+        raise ValueError(f'{path}: got {reprlib.repr(list(content))}; expected {field!r} among them')
     names = content.get('classes')
     if classes is not None and names is not None and names != list(classes):
-        raise ValueError(f'{path} counts the classes {names}; expected {list(classes)}')
+        raise ValueError(f'{path}: got counts of the classes {names}; expected {list(classes)}')
     return _counted(path, content[field], content.get('image_totals'))
 
 
@@ -172,7 +197,7 @@ def counted_class_names(path: str) -> list[str] | None:
     return names if isinstance(names, list) else None
 
 
-def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | None) -> CountedClasses:
+def _counted(where: str, counts: Numbers, image_totals: Numbers | None) -> CountedClasses:
     for values in (counts,) if image_totals is None else (counts, image_totals):
         numbers = one_number_per_class(where, values)
         try:
@@ -180,12 +205,12 @@ def _counted(where: str, counts: Sequence[int], image_totals: Sequence[int] | No
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
     if image_totals is not None and len(image_totals) != len(counts):
-        raise ValueError(f'{where} has {len(counts)} counts, but {len(image_totals)} image_totals')
+        raise ValueError(f'{where}: got {len(counts)} counts, but {len(image_totals)} image_totals; expected as many')
     as_list = (torch.as_tensor(values).tolist() for values in (counts, image_totals) if values is not None)
     return CountedClasses(next(as_list), next(as_list, None))
 
 
-def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
+def one_number_per_class(where: str, values: object) -> Tensor:
     """Return a list, an array or a tensor of numbers as a (C,) tensor.
 
     Raises:
@@ -194,9 +219,9 @@ def one_number_per_class(where: str, values: Sequence[float]) -> Tensor:
     try:
         numbers = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f'{where} must be one number per class in their order, got {reprlib.repr(values)}') from error
+        raise ValueError(f'{where}: got {reprlib.repr(values)}; expected one number per class, in order') from error
     if numbers.ndim != 1 or numbers.dtype.is_complex:
-        raise ValueError(f'{where} must be one number per class in their order, got {reprlib.repr(values)}')
+        raise ValueError(f'{where}: got {reprlib.repr(values)}; expected one number per class, in order')
     return numbers
 
 
@@ -208,7 +233,7 @@ def read_file(argument: str, path: str, names: str, hint: str = '') -> Any:
         ValueError: a file of another kind, or one that cannot be read.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{argument} is {path!r}, which is neither {names} nor a file{hint}')
+        raise FileNotFoundError(f'got {argument}={path!r}; expected {names}, or a file{hint}')
     try:
         if path.endswith('.npy'):
             return np.load(path, allow_pickle=False).tolist()
@@ -216,10 +241,10 @@ def read_file(argument: str, path: str, names: str, hint: str = '') -> Any:
             text = Path(path).read_text(encoding='utf-8-sig')
             return json.loads(text) if path.endswith('.json') else _read_yaml(text)
     except ImportError as error:
-        raise ImportError(f'{argument}: {path} needs PyYAML; pip install pyyaml, or give a .json file') from error
+        raise ImportError(f'{argument}: {path} needs PyYAML; pip install pyyaml, or use a .json file') from error
     except Exception as error:
         raise ValueError(f'{argument}: {path} cannot be read ({error})') from error
-    raise ValueError(f'{argument}: {path} must end with .json, .yml, .yaml or .npy')
+    raise ValueError(f'{argument}: got {path}; expected a file that ends with .json, .yml, .yaml or .npy')
 
 
 def _read_yaml(text: str) -> Any:

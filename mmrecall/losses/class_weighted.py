@@ -11,7 +11,7 @@ from mmrecall.functional.statistics import ClassStatistics
 
 from .base import BaseLoss
 from .binary import class_weights, number_of_channels
-from .class_counts import ClassCounts
+from .class_counts import ClassCounts, CountsOption
 from .fixed_weights import SCHEMES, ClassWeight, FixedClassWeights, SchemeOptions
 
 
@@ -38,13 +38,13 @@ class ClassWeightedLoss(BaseLoss):
     """Name of the option for the class names."""
     counts_without_scheme: ClassVar[bool] = False
     """Whether the loss has another use for the class counts than the schemes."""
-    # attribute of DeferredReweightingHook: False trains with weights of one; set before every epoch, so no state
+    # False trains with weights of one. DeferredReweightingHook sets it before every epoch, so it is not checkpointed.
     reweighting = True
 
     def __init__(
         self,
         class_weight: ClassWeight | None = None,
-        class_counts: Sequence[int] | str | None = None,
+        class_counts: CountsOption | None = None,
         beta: float | None = None,
         power: float = 1.0,
         min_weight: float | None = None,
@@ -76,7 +76,7 @@ class ClassWeightedLoss(BaseLoss):
         if self.num_classes is None and not use_sigmoid:
             self.num_classes = counts.num_classes if counts is not None else self._fixed_weights.num_classes
         if self.num_classes is not None and (counts is None or counts.known):
-            # a wrong option is named here, not in the first step
+            # so that a wrong option raises an error here, not in the first step
             class_weights(self._fixed_weights, self.num_classes, torch.device('cpu'), use_sigmoid)
 
     def _weights(self, batch: Batch) -> Tensor:

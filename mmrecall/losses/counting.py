@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
@@ -21,11 +22,11 @@ _KEY = 'labels'
 
 
 def count_classes(
-    data: Iterable[Any], num_classes: int, *, ignore_index: int = -100, labels: Labels | None = None
+    data: Iterable[Any] | Dataset[Any], num_classes: int, *, ignore_index: int = -100, labels: Labels | None = None
 ) -> CountedClasses:
     """Count the labels of every class in one pass over a DataLoader, a data set or any iterable of labels.
 
-    The result is what ``class_counts=`` of the losses takes. It holds what the iterable yields: with a sampler,
+    The losses accept the result as ``class_counts=``. It counts what the iterable yields: with a sampler,
     ``drop_last`` or random crops, that is not the whole data set. PyTorch's random numbers on the CPU are the same
     after the pass as before it, so that the training shuffles as it would without.
 
@@ -35,7 +36,7 @@ def count_classes(
 
     Args:
         data: batches, or items, that are arrays or tensors of integer labels, or lists of integers; pairs
-            (images, labels); or dicts with ``'labels'``. One array of all labels, too.
+            (images, labels); or dicts with ``'labels'``. Or one array of all labels.
         num_classes: C, the number of classes.
         ignore_index: label that is not counted.
         labels: where the labels are in batches of another form: the key of a dict, the index of a tuple, or a
@@ -45,8 +46,8 @@ def count_classes(
         ``counts``, C integers, and ``image_totals``, C integers for label maps, else None.
 
     Raises:
-        TypeError: a batch whose labels are not found, or are no integers; says which batch.
-        ValueError: a label that is neither a class nor ignored; says which batch and which label. Or no label of any
+        TypeError: a batch whose labels are not found, or are no integers; the message names the batch.
+        ValueError: a label that is neither a class nor ignored; the message names batch and label. Or no label of any
             class.
 
     Example:
@@ -89,14 +90,14 @@ def _check_arguments(num_classes: int, ignore_index: int) -> None:
         raise ValueError(f'got num_classes={num_classes}; expected at least 1')
 
 
-def _batches(data: Iterable[Any]) -> Iterable[Any]:
+def _batches(data: Iterable[Any] | Dataset[Any]) -> Iterable[Any]:
     if isinstance(data, (Tensor, np.ndarray)):
         return [data]
     if _are_integers(data):
         return [np.asarray(data)]
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         # iter() of a data set ends only where its __getitem__ raises IndexError, which not every one does
-        return (data[index] for index in range(len(data)))
+        return (data[index] for index in range(len(data)))  # type: ignore[arg-type]
     return data
 
 
@@ -115,7 +116,7 @@ def _labels_of(batch: Any, labels: Labels | None, number: int) -> Any:
     if labels is not None:
         if isinstance(batch, Sequence) and isinstance(labels, int) and -len(batch) <= labels < len(batch):
             return batch[labels]
-        raise TypeError(f'batch {number}: got {_describe(batch)}; expected what {labels=} is an index of')
+        raise TypeError(f'batch {number}: got {_describe(batch)}; expected a sequence for which {labels=} is an index')
     if isinstance(batch, (tuple, list)) and not _are_integers(batch):
         # a nested list of integers is no pair
         if len(batch) != 2 or _are_integers(batch[0]):
@@ -132,18 +133,18 @@ def _arrays(labels: Any) -> list[Any]:
     return list(labels) if isinstance(labels, (tuple, list)) and not _are_integers(labels) else [labels]
 
 
-def _integers(labels: Any, number: int) -> np.ndarray:
+def _integers(labels: Any, number: int) -> npt.NDArray[np.int64]:
     values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     # an empty list is an array of floats
     if not np.issubdtype(values.dtype, np.integer) and values.size:
         raise TypeError(
-            f'batch {number}: got labels of type {values.dtype} ({_describe(labels)}); expected integers, the index of '
-            'a class each; set labels= to where they are, or convert them'
+            f'batch {number}: got labels of type {values.dtype} ({_describe(labels)}); expected integers, each the '
+            'index of a class; set labels= to the place of such labels, or to a function that converts them'
         )
     return values.astype(np.int64, copy=False)
 
 
-def _check_values(values: np.ndarray, num_classes: int, ignore_index: int, number: int) -> None:
+def _check_values(values: npt.NDArray[np.int64], num_classes: int, ignore_index: int, number: int) -> None:
     wrong = ((values < 0) | (values >= num_classes)) & (values != ignore_index)
     if wrong.any():
         label = values[wrong].flat[0]
@@ -153,7 +154,7 @@ def _check_values(values: np.ndarray, num_classes: int, ignore_index: int, numbe
         )
 
 
-def _count(image: np.ndarray, num_classes: int, ignore_index: int) -> np.ndarray:
+def _count(image: npt.NDArray[np.int64], num_classes: int, ignore_index: int) -> npt.NDArray[np.int64]:
     # the ignored label may be one of the classes
     valid = image[(image >= 0) & (image < num_classes) & (image != ignore_index)]
     return np.bincount(valid, minlength=num_classes)
@@ -170,5 +171,5 @@ def _describe(value: Any) -> str:
     return f'{name} of {len(value)}' if isinstance(value, (tuple, list)) else name
 
 
-def _hint(batch: Mapping) -> str:
+def _hint(batch: Mapping[Any, Any]) -> str:
     return '; or call mmrecall.datasets.count_labels for a data set of OpenMMLab' if 'data_samples' in batch else ''

@@ -1,11 +1,13 @@
 """Communication between ranks: one all-reduce of small sums between `update` and `compute`, or the features."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Sums
+from mmrecall.functional.compiling import is_compiling
 from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import count_invalid_labels, describe_invalid_labels
 
@@ -18,9 +20,9 @@ def is_distributed(sync: bool) -> bool:
 def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     """Add up the sums of all ranks, but for the losses, in one all-reduce.
 
-    Every rank must come, also one whose batch is empty, ignored or refused (`announce_refusal`). The message always has
-    ``num_counts`` vectors of counts, so that a rank which refuses its batch sends as much as the others. float64 holds
-    counts up to 2**53.
+    Every rank must call it, also one whose batch is empty or ignored; one that refuses its batch calls
+    `announce_refusal` instead. The message always has ``num_counts`` vectors of counts, so that this rank sends as
+    much as the others. float64 holds counts up to 2**53.
     """
     device = sums.num_samples.device
     zero = torch.zeros((), dtype=widest_float(device), device=device)
@@ -29,10 +31,10 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
     numbers = (sums.num_samples, sums.invalid_labels, sums.nonfinite, sums.refusals)
     flat = torch.cat([*counts, torch.stack([zero if one is None else one.to(zero) for one in numbers])])
     dist.all_reduce(flat)
-    *counts, numbers = flat.split([num_classes] * num_counts + [len(numbers)])
-    num_samples, invalid_labels, nonfinite, refusals = numbers.unbind()
+    *totals, last = torch.split_with_sizes(flat, [num_classes] * num_counts + [len(numbers)])
+    num_samples, invalid_labels, nonfinite, refusals = last.unbind()
     return sums._replace(
-        counts=tuple(counts[: len(sums.counts)]),
+        counts=tuple(totals[: len(sums.counts)]),
         num_samples=num_samples,
         invalid_labels=invalid_labels,
         nonfinite=nonfinite,
@@ -42,7 +44,7 @@ def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
 
 
 def announce_refusal(num_classes: int, device: torch.device, num_counts: int) -> None:
-    """Take part in the all-reduce of a rank that is about to raise, so that the others raise too, not wait."""
+    """Take part in the all-reduce of `reduce` before raising, so that the other ranks raise too instead of waiting."""
     zero = torch.zeros((), dtype=widest_float(device), device=device)
     reduce(Sums(losses=None, num_samples=zero, refusals=zero + 1), num_classes, num_counts)
 
@@ -50,26 +52,28 @@ def announce_refusal(num_classes: int, device: torch.device, num_counts: int) ->
 def gather_images(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Gather features (N, D) and labels (N,) of all ranks, in their order; only this rank's have a gradient.
 
-    Every rank must come, also one whose batch is empty or refused (`announce_refused_images`). The host waits for the
-    numbers of images.
+    Every rank must call it, also one whose batch is empty; one that refuses its batch calls `announce_refused_images`
+    instead. The host waits for the numbers of images.
 
     Raises:
-        ValueError: on all ranks, another one was refused, or the numbers of channels differ.
+        ValueError: on all ranks, if the batch of another one was refused, or the numbers of channels differ.
     """
     numbers, channels = _exchange_sizes(len(features), features.shape[1], features.device)
     if _REFUSED in numbers:
         raise ValueError(_describe_refusals(numbers.count(_REFUSED)))
     if len(set(channels)) > 1:
-        raise ValueError(f'the features of the ranks have {", ".join(map(str, channels))} channels; they must be equal')
+        raise ValueError(
+            f'got features with {", ".join(map(str, channels))} channels on the ranks; expected the same number'
+        )
     return _gather_rows(features, numbers), _gather_rows(labels.long(), numbers)
 
 
 def announce_refused_images(device: torch.device) -> None:
-    """Take part for a rank that is about to raise, so that the others raise in `gather_images` too, not wait."""
+    """Take part in `gather_images` before raising, so that the other ranks raise too instead of waiting."""
     _exchange_sizes(_REFUSED, 0, device)
 
 
-# instead of a number of images
+# stands for the number of images where a batch is refused
 _REFUSED = -1
 
 
@@ -111,19 +115,20 @@ class LabelCheck:
 
     def __call__(self, sums: Sums, target: Tensor, num_classes: int, ignore_index: int, is_training_step: bool) -> None:
         """Check this batch, or in training on a GPU the one before and remember this one."""
-        has_refusals = sums.refusals is not None
+        invalid_labels, refusals = sums.invalid_labels, sums.refusals
+        assert invalid_labels is not None
         if not target.is_cuda or not is_training_step:
             # inside torch.func.vmap no value can be read
-            if torch._C._are_functorch_transforms_active() and _is_in_vmap(sums.invalid_labels):
+            if torch._C._are_functorch_transforms_active() and _is_in_vmap(invalid_labels):
                 return
-            refusals = float(sums.refusals) if has_refusals else 0.0
-            self._raise_for(float(sums.invalid_labels), refusals, target, num_classes, ignore_index)
+            refused = 0.0 if refusals is None else float(refusals)
+            self._raise_for(float(invalid_labels), refused, target, num_classes, ignore_index)
             return
-        # a compiler cannot trace the question, and what it makes of this call is in no graph of the user's
+        # a compiler cannot trace this query, and its own code is in no CUDA graph that the user captures
         if not is_compiling() and torch.cuda.is_current_stream_capturing():
             return
         self.raise_pending()
-        flags = torch.stack([sums.invalid_labels, sums.refusals]) if has_refusals else sums.invalid_labels
+        flags = invalid_labels if refusals is None else torch.stack([invalid_labels, refusals])
         self._pending = (*_copy_in_background(flags), target, num_classes, ignore_index)
 
     def raise_pending(self) -> None:
@@ -145,13 +150,13 @@ class LabelCheck:
                 raise ValueError(f'{self.loss}: {found}')
             labels = '[0, 1]' if self.use_sigmoid else f'[0, {num_classes})'
             raise ValueError(
-                f'{self.loss}: {int(invalid_labels)} label(s) on another rank are outside {labels} and not '
-                f'ignore_index={ignore_index}; that rank says which'
+                f'{self.loss}: got {int(invalid_labels)} label(s) on another rank outside {labels} that are not '
+                f'ignore_index={ignore_index}; see the error of that rank'
             )
         if refusals > 0:
             raise ValueError(_describe_refusals(int(refusals)))
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         # events cannot be pickled, and a copy has seen no batch
         return {'loss': self.loss, 'use_sigmoid': self.use_sigmoid, '_pending': None}
 
@@ -170,10 +175,10 @@ def _copy_in_background(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     # not on the default device, which may be a GPU
     host = torch.empty(flags.shape, dtype=flags.dtype, device='cpu', pin_memory=True)
     host.copy_(flags, non_blocking=True)
-    copied = torch.cuda.Event()
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record(torch.cuda.current_stream(flags.device))
     return host, copied
 
 
 def _describe_refusals(ranks: int) -> str:
-    return f'{ranks} other rank(s) refused the arguments of this loss; they say why'
+    return f'got arguments of this loss that {ranks} other rank(s) refused; see the errors of those ranks'

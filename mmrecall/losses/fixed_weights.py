@@ -1,8 +1,8 @@
-"""Class weights as a config gives them: a scheme, a list, a dict by class index or name, or a file."""
+"""Class weights in the forms of a config: a scheme, a list, a dict by class index or name, or a file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +18,9 @@ from mmrecall.functional.weight_schemes import (
     tempered_weights,
 )
 
-from .class_counts import ClassCounts, CountedClasses, one_number_per_class, read_file
+from .class_counts import ClassCounts, CountedClasses, Numbers, one_number_per_class, read_file
 
-ClassWeight = Sequence[float] | Mapping[int | str, float] | str
+ClassWeight = Numbers | Mapping[Any, float] | str
 SCHEMES = ('inverse_frequency', 'median_frequency', 'effective_number', 'enet')
 
 
@@ -41,12 +41,12 @@ class SchemeOptions(NamedTuple):
         scheme = class_weight if isinstance(class_weight, str) and class_weight in SCHEMES else None
         if self.beta is not None and scheme != 'effective_number':
             raise ValueError(
-                f"beta={self.beta} belongs to class_weight='effective_number', but that is {class_weight!r}"
+                f"got beta={self.beta} with class_weight={class_weight!r}; expected class_weight='effective_number'"
             )
         if self.beta is not None:
             check_finite('beta', self.beta)
         if self.beta is not None and not 0 <= self.beta < 1:
-            raise ValueError(f'beta is {self.beta}; it must be at least 0 and below 1')
+            raise ValueError(f'got beta={self.beta}; expected a number of at least 0 and below 1')
         check_tempering(self.power, self.min_weight, self.max_weight)
         if scheme is None and self != DEFAULTS:
             options = ', '.join(f'{name}={value}' for name, value in self._asdict().items() if name != 'beta')
@@ -67,17 +67,17 @@ class DeviceTensor:
     """
 
     def __init__(self) -> None:
-        self._key: tuple | None = None
+        self._key: tuple[object, ...] | None = None
         self._value: Tensor | None = None
 
-    def get(self, key: tuple, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
+    def get(self, key: tuple[object, ...], device: torch.device, make: Callable[[], Tensor]) -> Tensor:
         """Return the tensor for ``key``, computed by ``make`` if the key is new."""
         if self._value is None or self._key != (*key, device):
             self._key, self._value = (*key, device), _make(make, device)
         return self._value
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.inference_mode(False)
 def _make(make: Callable[[], Tensor], device: torch.device) -> Tensor:
     # no part of a compiled graph, and not an inference tensor, which a later training step could not use
@@ -140,7 +140,7 @@ def class_weight_tensor(
     counted: CountedClasses | None = None,
     options: SchemeOptions = DEFAULTS,
 ) -> Tensor:
-    """Return the (C,) float64 weights of the result of `resolve_class_weight`; classes absent from a dict weigh 1.
+    """Return the (C,) float64 weights of the result of `resolve_class_weight`; classes absent from a dict have 1.
 
     Raises:
         ValueError: a list of another length, a class that does not exist, a weight that is negative or not finite.
@@ -152,6 +152,8 @@ def class_weight_tensor(
         tensor([0.2000, 1.8000], dtype=torch.float64)
     """
     if isinstance(class_weight, str):
+        # `resolve_class_weight` refuses a scheme without counts
+        assert counted is not None
         weights = _weights_by_scheme(class_weight, counted, options.beta)
         return tempered_weights(weights, options.power, options.min_weight, options.max_weight)
     if isinstance(class_weight, Mapping):
@@ -161,9 +163,12 @@ def class_weight_tensor(
     else:
         weights = one_number_per_class('class_weight', class_weight).double()
         if weights.shape != (num_classes,):
-            raise ValueError(f'class_weight has {weights.numel()} entries for {num_classes} classes: {class_weight}')
+            raise ValueError(
+                f'got class_weight with {weights.numel()} entries, {class_weight}; expected {num_classes}, one for '
+                'every class'
+            )
     if not bool(((weights >= 0) & weights.isfinite()).all()):
-        raise ValueError(f'class_weight must be finite and at least 0, got {class_weight}')
+        raise ValueError(f'got class_weight={class_weight}; expected weights that are finite and at least 0')
     return weights
 
 
@@ -184,7 +189,8 @@ def resolve_class_weight(
         return _read_class_weight(class_weight, f'one of {_NAMES}', _scheme_hint(class_weight))
     if not has_counts:
         raise ValueError(
-            f"class_weight={class_weight!r} needs class_counts: a list, a file, or 'auto' to count the training set"
+            f"got class_weight={class_weight!r} without class_counts; set class_counts to a list, a file, or 'auto' to "
+            'count the training set'
         )
     return class_weight
 
@@ -199,8 +205,8 @@ def class_factors(class_weight: ClassWeight | None) -> ClassWeight | None:
     _check_kind(class_weight)
     if isinstance(class_weight, str) and class_weight in SCHEMES:
         raise ValueError(
-            f'class_weight={class_weight!r}: this loss takes a list, a dict or a file; schemes of class counts belong '
-            'to WeightedCrossEntropyLoss'
+            f'got class_weight={class_weight!r}; expected a list, a dict or a file; for schemes of class '
+            'counts use WeightedCrossEntropyLoss'
         )
     return _read_class_weight(class_weight, 'a list, a dict') if isinstance(class_weight, str) else class_weight
 
@@ -220,18 +226,18 @@ def number_of_names(classes: Sequence[str] | None, num_classes: int | None, opti
     if classes is None:
         return num_classes
     if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
-        raise TypeError(f'{option} is {classes!r}; it must be a list of the class names in order')
+        raise TypeError(f'got {option}={classes!r}; expected a list of the class names in order')
     if num_classes is not None:
         check_integer('num_classes', num_classes)
         if num_classes != len(classes):
-            raise ValueError(f'num_classes={num_classes}, but `{option}` has {len(classes)} names')
+            raise ValueError(f'got num_classes={num_classes}, but {len(classes)} names in {option}; expected as many')
     return len(classes)
 
 
 def _check_kind(class_weight: object) -> None:
     if isinstance(class_weight, Mapping):
         for key, weight in class_weight.items():
-            check_finite(f'class_weight of {key!r}', weight)
+            check_finite(f'class_weight[{key!r}]', weight)
     elif class_weight is not None and not isinstance(class_weight, str):
         one_number_per_class('class_weight', class_weight)
 
@@ -244,12 +250,12 @@ def _scheme_hint(name: str) -> str:
 
 
 def _read_class_weight(path: str, names: str, hint: str = '') -> ClassWeight:
-    content = read_file('class_weight', path, names, hint)
+    content: ClassWeight = read_file('class_weight', path, names, hint)
     if isinstance(content, Mapping):
         # the keys of JSON are strings
         content = {int(key) if str(key).isdigit() else key: weight for key, weight in content.items()}
     elif not isinstance(content, list):
-        raise ValueError(f'class_weight: {path} must hold a list or a dict, got {content!r}')
+        raise ValueError(f'class_weight: got {content!r} in {path}; expected a list or a dict')
     _check_kind(content)
     return content
 
@@ -268,12 +274,12 @@ def _class_index(key: int | str, num_classes: int, classes: Sequence[str] | None
     if isinstance(key, str):
         if classes is None:
             raise ValueError(
-                f'class_weight names the class {key!r}; pass the class names in order as `classes`, in a region loss '
-                'as `class_names`'
+                f'got class_weight[{key!r}] without class names; set classes, in a region loss class_names, to the '
+                'class names in order'
             )
         if key not in classes:
-            raise ValueError(f'class_weight names the class {key!r}, which is none of {list(classes)}')
+            raise ValueError(f'got class_weight[{key!r}]; expected one of the classes {list(classes)}')
         return list(classes).index(key)
     if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < num_classes:
-        raise ValueError(f'class_weight has a weight for class {key!r}, but classes are 0 to {num_classes - 1}')
+        raise ValueError(f'got class_weight[{key!r}]; expected classes from 0 to {num_classes - 1}')
     return key

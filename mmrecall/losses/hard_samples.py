@@ -1,6 +1,5 @@
-"""Losses that look for hard samples."""
+"""Losses that emphasise hard samples."""
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -19,7 +18,7 @@ from mmrecall.functional.hard_samples import (
 from mmrecall.functional.statistics import ClassStatistics
 
 from .base import BaseLoss
-from .class_counts import one_number_per_class
+from .class_counts import Numbers, one_number_per_class
 from .fixed_weights import DeviceTensor
 
 
@@ -34,12 +33,12 @@ class SoftmaxFocalLoss(BaseLoss):
 
     Args:
         gamma: at least 0; the larger, the less an easy sample counts.
-        normalizer: what ``'mean'`` divides by: ``'valid'`` samples, or ``'all'`` samples, for which ``avg_factor``
-            stands in if it is passed; summed over ranks.
-        alpha: factors of the classes; none if left out. A list has one for every class. A number between 0 and 1, for
-            two classes or ``use_sigmoid``, is that of class or label 1, and 1 - alpha that of 0 (Lin et al., equation
-            3). With ``use_sigmoid`` and one channel a list has the two factors of label 0 and label 1, with several
-            channels one such number for each. It changes no divisor.
+        normalizer: what ``'mean'`` divides by: ``'valid'`` samples, or ``'all'`` samples, whose number ``avg_factor``
+            replaces if it is passed; summed over ranks.
+        alpha: factors of the classes; none if left out. A list has one factor for every class. A number between 0 and
+            1, for two classes or ``use_sigmoid``, is the factor of class or label 1, and 1 - alpha that of 0 (Lin et
+            al., equation 3). With ``use_sigmoid`` a list has the factors of label 0 and label 1 for one channel, and
+            one such number per channel for several. It changes no divisor.
         common: see `BaseLoss`.
 
     Raises:
@@ -62,7 +61,7 @@ class SoftmaxFocalLoss(BaseLoss):
         self,
         gamma: float = 2.0,
         normalizer: str = 'valid',
-        alpha: float | Sequence[float] | None = None,
+        alpha: float | Numbers | None = None,
         loss_name: str = 'loss_focal',
         use_sigmoid: bool = False,
         **common: Any,
@@ -76,7 +75,7 @@ class SoftmaxFocalLoss(BaseLoss):
         if alpha is not None:
             _check_alpha(alpha)
         if self.num_classes is not None:
-            # a wrong option is named here, not in the first step
+            # so that a wrong option raises an error here, not in the first step
             self._alpha_by_class(self.num_classes, torch.device('cpu'))
 
     def update(self, batch: Batch) -> Sums:
@@ -98,20 +97,22 @@ class SoftmaxFocalLoss(BaseLoss):
         if isinstance(self.alpha, Real):
             if not self.use_sigmoid and num_channels != 2:
                 raise ValueError(
-                    f'alpha is {self.alpha}, one number for two classes, but the logits have {num_channels} channels; '
-                    f'give a list of {num_channels}'
+                    f'got alpha={self.alpha}, one number for two classes, but {num_channels} channels; expected a list '
+                    f'of {num_channels}'
                 )
             return torch.tensor([1 - self.alpha, self.alpha]).repeat(num_channels if self.use_sigmoid else 1)
         factors = torch.as_tensor(self.alpha).double()
         expected = num_class_weights(num_channels) if self.use_sigmoid else num_channels
         if len(factors) != expected:
-            raise ValueError(f'alpha has {len(factors)} entries for {expected} classes: {self.alpha}')
+            raise ValueError(
+                f'got alpha with {len(factors)} entries, {self.alpha}; expected {expected}, one for every class'
+            )
         if not self.use_sigmoid or num_channels == 1:
             return factors
         if bool((factors > 1).any()):
             raise ValueError(
-                f'alpha is {self.alpha}; with use_sigmoid=True and {num_channels} channels each factor must be at most '
-                '1, because label 0 has 1 - alpha'
+                f'got alpha={self.alpha} with use_sigmoid=True and {num_channels} channels; expected factors of at '
+                'most 1, because label 0 has 1 - alpha'
             )
         return by_class(1 - factors, factors)
 
@@ -129,18 +130,18 @@ class SoftmaxFocalLoss(BaseLoss):
         return sum_focal_weights(logits, target, self.gamma, ignore_index, self.use_sigmoid)
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'gamma={self.gamma}, alpha={self.alpha}, normalizer={self.normalizer!r}, sync={self.sync}'
 
 
-def _check_alpha(alpha: float | Sequence[float]) -> None:
+def _check_alpha(alpha: float | Numbers) -> None:
     if isinstance(alpha, Real):
-        if not 0 <= alpha <= 1:
-            raise ValueError(f'alpha is {alpha}; one number must lie between 0 and 1: it is the share of class 1')
+        if not 0 <= float(alpha) <= 1:
+            raise ValueError(f'got alpha={alpha}; expected a number between 0 and 1, the share of class 1')
         return
     factors = one_number_per_class('alpha', alpha)
     if not bool(((factors >= 0) & factors.isfinite()).all()):
-        raise ValueError(f'alpha must be finite and at least 0, got {alpha}')
+        raise ValueError(f'got alpha={alpha}; expected factors that are finite and at least 0')
 
 
 class OHEMCrossEntropyLoss(BaseLoss):
@@ -181,5 +182,5 @@ class OHEMCrossEntropyLoss(BaseLoss):
         return compute_from_samples(sums, batch.reduction)
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'keep_ratio={self.keep_ratio}, sync={self.sync}'

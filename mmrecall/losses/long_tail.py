@@ -14,7 +14,7 @@ from mmrecall.functional.statistics import ClassStatistics, widest_float
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_number
 
 from .base import BaseLoss, refuse_fixed_options
-from .class_counts import ClassCounts
+from .class_counts import ClassCounts, CountsOption
 from .class_weighted import ClassWeightedLoss
 from .fixed_weights import ClassWeight, DeviceTensor, number_of_names
 
@@ -28,7 +28,7 @@ class LDAMLoss(ClassWeightedLoss):
     Args:
         class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
         max_margin: margin of the rarest class.
-        scale: 1 for an ordinary classifier; the authors take 30 with a cosine classifier.
+        scale: 1 for an ordinary classifier; the authors use 30 with a cosine classifier.
         class_weight: as in `WeightedCrossEntropyLoss`; all ones if left out.
         beta: as in `WeightedCrossEntropyLoss`.
         normalizer: as in `WeightedCrossEntropyLoss`.
@@ -55,7 +55,7 @@ class LDAMLoss(ClassWeightedLoss):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         max_margin: float = 0.5,
         scale: float = 1.0,
         class_weight: ClassWeight | None = None,
@@ -67,7 +67,9 @@ class LDAMLoss(ClassWeightedLoss):
         **common: Any,
     ) -> None:
         if class_counts is None:
-            raise ValueError("got class_counts=None; the margins depend on them; give a list, a file, or 'auto'")
+            raise ValueError(
+                "got class_counts=None; expected a list, a file, or 'auto', because the margins depend on them"
+            )
         super().__init__(
             class_weight, class_counts, beta, classes=classes, num_classes=num_classes, loss_name=loss_name, **common
         )
@@ -112,11 +114,11 @@ class LDAMLoss(ClassWeightedLoss):
 
 
 class _CountsCrossEntropy(BaseLoss):
-    """Cross entropy of logits that are adjusted by the class counts, in which all samples weigh the same."""
+    """Cross entropy of logits that are adjusted by the class counts, in which all samples have the same weight."""
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         normalizer: str,
         classes: Sequence[str] | None,
         num_classes: int | None,
@@ -145,7 +147,7 @@ class _CountsCrossEntropy(BaseLoss):
 
     @property
     def is_cross_entropy(self) -> bool:
-        """Whether all samples weigh the same: always."""
+        """Whether all samples have the same weight: always."""
         return True
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
@@ -156,15 +158,15 @@ class _CountsCrossEntropy(BaseLoss):
 class LogitAdjustedLoss(_CountsCrossEntropy):
     """Logit-adjusted cross entropy: of z + tau log pi, with pi_c = N_c / N of the training set.
 
-    Menon et al., ICLR 2021. Predictions are taken of z itself, as every head does. tau = 0 is cross entropy. A class
-    without training samples gets probability 0, and a label of it the loss infinity.
+    Menon et al., ICLR 2021. Predictions are the argmax of z itself, as in every head. tau = 0 is cross entropy. A class
+    without training samples has probability 0, and a sample of it an infinite loss.
 
     Args:
         class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
         tau: at least 0.
-        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too, for which
-            ``avg_factor`` stands in if it is passed; ``'weight'``, the number of valid samples (their label mass, if
-            labels are soft).
+        normalizer: what ``'mean'`` divides by: ``'valid'`` samples; ``'all'`` samples, ignored ones too, whose
+            number ``avg_factor`` replaces if it is passed; ``'weight'``, the number of valid samples (their label mass,
+            if labels are soft).
         classes: the class names in order, compared with those of a file of class counts.
         num_classes: C, the number of classes.
         common: those of `BaseLoss`.
@@ -184,7 +186,7 @@ class LogitAdjustedLoss(_CountsCrossEntropy):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         tau: float = 1.0,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,
@@ -202,7 +204,7 @@ class LogitAdjustedLoss(_CountsCrossEntropy):
         return weighted.update(batch, self.normalizer, LogitAdjustment(offsets=offsets))
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'tau={self.tau}, normalizer={self.normalizer!r}, sync={self.sync}'
 
 
@@ -222,27 +224,26 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
 
     fixed_options = ('tau',)
 
-    def __init__(
-        self, class_counts: Sequence[int] | str, loss_name: str = 'loss_balanced_softmax', **common: Any
-    ) -> None:
+    def __init__(self, class_counts: CountsOption, loss_name: str = 'loss_balanced_softmax', **common: Any) -> None:
         refuse_fixed_options(type(self), common)
         super().__init__(class_counts, tau=1.0, loss_name=loss_name, **common)
 
 
 class BalancedLogitVariationLoss(_CountsCrossEntropy):
-    """Balanced logit variation: cross entropy of ``z_c + min(|delta|, 1) s_c``, delta from N(0, sigma) for each logit.
+    """Balanced logit variation: cross entropy of ``z_c + min(|delta|, 1) s_c``.
 
-    Wang et al., CVPR 2023, with s_c = log(N / N_c) / max over k of log(N / N_k): the rarer a class, the larger the
-    noise of its logits in training, up to 1. A class without training samples has the scale 1. sigma = 0 is cross
-    entropy, and so is the loss outside training: in eval mode, or without gradients, nothing is drawn.
+    Wang et al., CVPR 2023, with delta drawn from N(0, sigma) for each logit, and s_c = log(N / N_c) / max over k of
+    log(N / N_k): the rarer a class, the larger the noise of its logits in training, up to 1. A class without training
+    samples has the scale 1. sigma = 0 is cross entropy, and so is the loss outside training: in eval mode, or without
+    gradients, nothing is drawn.
 
     The noise comes from PyTorch's random state, which `mmrecall.ExactResumeHook` seeds for every step: a resumed
-    training draws the same. Each rank draws that of its own samples. Every pixel of the labels has its noise, so
+    training draws the same. Each rank draws that of its own samples. Every pixel of the labels has its own noise, so
     low-resolution logits are interpolated first. The noisy logits are one more map of their size, in at least float32.
 
     Args:
         class_counts: training samples of every class: a list, a file, or ``'auto'`` (see `WeightedCrossEntropyLoss`).
-        sigma: standard deviation of delta, at least 0. With 4, the authors', four of five draws are clamped to 1.
+        sigma: standard deviation of delta, at least 0. With the authors' 4, four of five draws are clamped to 1.
         normalizer: as in `LogitAdjustedLoss`.
         classes: the class names in order, compared with those of a file of class counts.
         num_classes: C, the number of classes.
@@ -265,7 +266,7 @@ class BalancedLogitVariationLoss(_CountsCrossEntropy):
 
     def __init__(
         self,
-        class_counts: Sequence[int] | str,
+        class_counts: CountsOption,
         sigma: float = 4.0,
         normalizer: str = 'valid',
         classes: Sequence[str] | None = None,
@@ -285,5 +286,5 @@ class BalancedLogitVariationLoss(_CountsCrossEntropy):
         return weighted.update(batch, self.normalizer)
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'sigma={self.sigma}, normalizer={self.normalizer!r}, sync={self.sync}'

@@ -1,4 +1,4 @@
-"""Losses of features, which a classification head adds to its own."""
+"""Losses of features, which a classification head adds to its loss of logits."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ from .distributed import announce_refused_images, gather_images, is_distributed
 class FeatureLoss(nn.Module):
     """Base of the losses of features (N, D) and class numbers (N,), which compare the images of a batch.
 
-    Across ranks, in training, features and labels are gathered, and every rank takes the loss of the global batch: with
-    32 images of 365 classes a rank alone has hardly two of one class. Its gradient is such that the average, which
-    DistributedDataParallel takes, is that of one process with the whole batch. Ranks may have other numbers of images,
-    or none, but all must call the loss.
+    Across ranks, in training, features and labels are gathered, and every rank computes the loss of the global batch:
+    with 32 images of 365 classes a rank alone hardly has two of one class. The gradients of the ranks are such that
+    their average by DistributedDataParallel is that of one process with the whole batch. The ranks may have different
+    numbers of images, or none, but all must call the loss.
 
     Args:
         loss_weight: factor of the whole loss.
-        sync: compare with the images of all ranks in training. If False, each rank has its own.
+        sync: compare the images of all ranks in training. If False, each rank compares its own.
     """
 
     def __init__(self, loss_weight: float = 1.0, sync: bool = True) -> None:
@@ -39,11 +39,11 @@ class FeatureLoss(nn.Module):
         self.sync = sync
 
     def forward(self, features: Tensor, labels: Tensor, **options: Any) -> Tensor:
-        """Loss of a batch, a scalar; in training across ranks, of the global one on each of them."""
+        """Compute the loss of a batch, a scalar; in training across ranks each computes that of the global batch."""
         if options:
             raise TypeError(
-                f'{type(self).__name__} is called as a loss of logits, with {", ".join(options)}, but it is one of '
-                "features; set head.type='mmrecall.FeatureLossClsHead' and head.feature_loss to it, not head.loss"
+                f'got {", ".join(options)} in a call of {type(self).__name__}; expected features and labels; as it is '
+                "no loss of logits, set head.type='mmrecall.FeatureLossClsHead' and head.feature_loss, not head.loss"
             )
         # validation does not wait for other ranks
         if not (self.training and torch.is_grad_enabled() and is_distributed(self.sync)):
@@ -61,7 +61,7 @@ def _gather(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     try:
         check_features(features, labels)
     except Exception:
-        # whatever it is, the others must not wait
+        # whatever the error is, the other ranks must not wait
         announce_refused_images(features.device if isinstance(features, Tensor) else torch.device('cpu'))
         raise
     return gather_images(full_precision(features), labels)
@@ -70,11 +70,11 @@ def _gather(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 class RangeLoss(FeatureLoss):
     """Range loss of Zhang et al., ICCV 2017; see `mmrecall.functional.range_loss`.
 
-    The paper compares it with others on faces. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR
-    2019, whose figures others copy, have it beside a softmax on Places-LT; their code takes the two largest distances
-    of all classes in one list (not of each class), not squared, and the centres for the margin are parameters, of which
-    nothing says how they begin. k, margin, alpha and beta are theirs; the paper's are not known to us, nor is the
-    factor of either.
+    The paper compares it with other losses on faces. Liu et al., "Large-scale long-tailed recognition in an open
+    world", CVPR 2019, whose figures later papers copy, add it to a softmax on Places-LT. Their code takes the two
+    largest distances of all classes together (not of each class), not squared, and the centres for the margin are
+    parameters, whose initial values it does not give. The defaults of k, margin, alpha and beta are those of Liu et
+    al.; those of the paper are not known to us, nor is the loss weight of either.
 
     Args:
         k: distances of every class.
@@ -123,8 +123,8 @@ class RangeLoss(FeatureLoss):
 class LiftedStructureLoss(FeatureLoss):
     """Lifted structure loss of Oh Song et al., CVPR 2016; see `mmrecall.functional.lifted_structure_loss`.
 
-    Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019, whose figures others copy, have it
-    beside a softmax on Places-LT; their code has the margin 5. Its factor there is not known to us.
+    Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019, whose figures later papers copy, add
+    it to a softmax on Places-LT, in their code with the margin 5. The loss weight is not known to us.
 
     Args:
         margin: the paper's is 1.

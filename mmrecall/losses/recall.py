@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mmrecall.functional import weighted
-from mmrecall.functional.backends import is_compiling
 from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.binary import count_larger_share
+from mmrecall.functional.compiling import is_compiling
 from mmrecall.functional.recall import check_weighting, class_recall, recall_weights
 from mmrecall.functional.statistics import ClassStatistics, count_largest_mass, full_precision_of
 from mmrecall.functional.validation import (
@@ -33,25 +33,25 @@ class RecallLoss(BaseLoss):
     contribute nothing. Across ranks, counts are summed before the recall is taken.
 
     With ``alpha < 1`` the recall is a running mean, R~ = alpha R + (1 - alpha) R~. It starts at 0, where the loss is
-    plain cross entropy. A training step moves it, for the classes that are in the batch, and then uses it.
-    For batches much smaller than the number of classes: the authors took 0.9 for Places-LT and 0.001 for
-    iNaturalist 2018, where a class with two images gets no further than R~ = 0.17 in 90 epochs. Activation
-    checkpointing moves it once, if the loss is called in one place.
+    plain cross entropy. A training step updates it, for the classes that are in the batch, and then uses it.
+    It is meant for batches much smaller than the number of classes: the authors used 0.9 for Places-LT and 0.001 for
+    iNaturalist 2018, where a class with two images gets no further than R~ = 0.17 in 90 epochs. With activation
+    checkpointing it is updated once per step, if the loss is called in one place.
 
-    With ``use_sigmoid`` every channel is such a problem of two classes: its entries of label 1 weigh their
-    false-negative rate, those of label 0 theirs. An entry above 0 is predicted as 1, others as 0. The running recall is
-    (C, 2), of label 0 and label 1 of every channel.
+    With ``use_sigmoid`` every channel is such a problem of two classes: entries of label 1 are weighted by the
+    false-negative rate of label 1, those of label 0 by that of label 0. An entry above 0 is predicted as 1, any other
+    as 0. The running recall is (C, 2), of label 0 and label 1 of every channel.
 
     Args:
         alpha: weight of the new recall in the running mean, 0 < alpha <= 1. 1 is the recall of the batch alone.
         num_classes: C, with ``use_sigmoid`` the number of channels, 1 for a binary task; needed for ``alpha < 1``.
         metric: ``'recall'``, or for ablations another of `mmrecall.functional.recall_weights`; only for ``alpha=1``.
         tversky_weights: weights of false positives and false negatives for ``metric='tversky'``.
-        fn_floor: at least so many false negatives per present class; 1 is the authors' code. Only for ``alpha=1``.
+        fn_floor: smallest number of false negatives of a present class; 1 in the authors' code. Only for ``alpha=1``.
         class_weight: factors of the recall weights: one per class, a dict of class index or name to factor (others are
             1), or a file with either. With ``use_sigmoid`` as in `WeightedCrossEntropyLoss`.
         normalizer: what ``'mean'`` divides by: ``'valid'`` samples, as in the paper; ``'all'`` samples, ignored ones
-            too (the authors' code), for which ``avg_factor`` stands in if it is passed; ``'weight'``, the sum of the
+            too (the authors' code), whose number ``avg_factor`` replaces if it is passed; ``'weight'``, the sum of the
             class weights over the valid samples.
         classes: the class names in order, for factors by name.
         no_object_weight: weight of one class more, the last, whatever its recall: the background of detection, "no
@@ -61,7 +61,7 @@ class RecallLoss(BaseLoss):
 
     Raises:
         ValueError: arguments that do not belong together; in forward, see `BaseLoss`.
-        RuntimeError: in forward, a running recall that a transform of `torch.func` cannot move.
+        RuntimeError: in forward, a running recall that a transform of `torch.func` cannot update.
 
     Example:
         >>> import torch
@@ -79,7 +79,7 @@ class RecallLoss(BaseLoss):
     takes_low_resolution = True
     has_sigmoid = True
     variants = ({}, dict(alpha=0.9), dict(metric='precision'), dict(use_sigmoid=True))
-    # checkpointed; equal on all ranks without a broadcast, because every rank moves it by the global counts
+    # checkpointed; equal on all ranks without a broadcast, because every rank updates it by the global counts
     recall: Tensor | None
 
     def __init__(
@@ -122,33 +122,39 @@ class RecallLoss(BaseLoss):
         self._has_factors = class_weight is not None or no_object_weight is not None
         self._moved = False
         recall = None
-        if alpha < 1:
-            shape = (self.num_classes, 2) if use_sigmoid else (self.num_classes,)
-            recall = torch.zeros(shape, dtype=torch.float32)
+        if self.num_classes is not None and alpha < 1:
+            recall = torch.zeros((self.num_classes, 2) if use_sigmoid else self.num_classes, dtype=torch.float32)
         self.register_buffer('recall', recall)
         if self.num_classes is not None:
-            # a wrong option is named here, not in the first step
+            # so that a wrong option raises an error here, not in the first step
             self._factors_of(self.num_classes, torch.device('cpu'))
 
     def _check_alpha(self, alpha: float, metric: str, fn_floor: float) -> None:
         check_finite('alpha', alpha)
         if not 0 < alpha <= 1:
-            raise ValueError(f'alpha is {alpha}; it must be above 0 and at most 1 (the recall of the batch alone)')
+            raise ValueError(
+                f'got alpha={alpha}; expected a number above 0 and at most 1 (the recall of the batch alone)'
+            )
         if alpha == 1:
             return
         if self.num_classes is None:
-            raise ValueError(f'alpha={alpha} keeps a recall per class: set num_classes')
+            raise ValueError(
+                f'got alpha={alpha} without num_classes; set num_classes, because a recall is kept per class'
+            )
         if metric != 'recall' or fn_floor > 0:
-            raise ValueError(f'alpha={alpha} averages the recall itself: leave out metric={metric!r}, {fn_floor=}')
+            raise ValueError(
+                f'got alpha={alpha} with metric={metric!r} and {fn_floor=}; leave these two out, because the running '
+                'mean is that of the recall'
+            )
 
     def update(self, batch: Batch) -> Sums:
         """Count the classes and sum their losses.
 
-        For a running recall the third count is that of the samples which make a class present: all of the class, or of
-        soft labels those in which it has the largest share.
+        For a running recall the third count is that of the samples which make a class present: all of the class, or
+        with soft labels those in which it has the largest share.
         """
         if self._has_factors:
-            # raises for factors of another number of classes before the all-reduce
+            # so that factors of another number of classes raise an error before the all-reduce
             self._factors_of(batch.logits.shape[1], batch.logits.device)
         sums = weighted.update(batch, self.normalizer, hits=True, predictions=self.metric != 'recall')
         if self.recall is None:
@@ -169,13 +175,13 @@ class RecallLoss(BaseLoss):
     def compute(self, sums: Sums, batch: Batch) -> Tensor:
         """Weigh the losses of the classes by 1 - recall: that of the batch on all ranks, or the running one.
 
-        A training step moves the running recall first.
+        A training step updates the running recall first.
         """
         if self.recall is None:
             weights = self._batch_weights(weighted.statistics_of(sums))
         else:
             if self._should_move():
-                self._move_recall(sums)
+                self._move_recall(self.recall, sums)
             weights = 1 - self.recall.flatten().to(full_precision_of(batch.logits.dtype))
         return weighted.compute(sums, self._with_factors(weights), batch, self.normalizer)
 
@@ -195,10 +201,10 @@ class RecallLoss(BaseLoss):
         return recall_weights(statistics, self.metric, self.fn_floor, self.tversky_weights)
 
     def _should_move(self) -> bool:
-        """Return whether this call moves the running recall: one call per training step does.
+        """Return whether this call updates the running recall: one call per training step does.
 
-        Activation checkpointing repeats the forward pass inside the backward pass. With ``use_reentrant=True`` its
-        first pass runs without gradients, and the repeated one moves the recall.
+        Activation checkpointing repeats the forward pass inside the backward pass. With ``use_reentrant=True`` the
+        first pass runs without gradients, and the repeated one updates the recall.
         """
         if is_compiling():
             return self.is_training_step
@@ -207,28 +213,30 @@ class RecallLoss(BaseLoss):
             return self._moved
         return self.is_training_step and not self._moved
 
-    def _move_recall(self, sums: Sums) -> None:
+    def _move_recall(self, recall: Tensor, sums: Sums) -> None:
         if not is_compiling() and torch._C._are_functorch_transforms_active():
-            self._check_transform()
-        if self.recall.dtype != torch.float32:
+            self._check_transform(recall)
+        if recall.dtype != torch.float32:
             # FSDP's buffer_dtype and load_state_dict(assign=True) bring other types, in which small steps are lost
-            self.recall = self.recall.float()
+            self.recall = recall = recall.float()
         support, true_positives, present = sums.counts
-        batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(self.recall)
+        batch_recall = class_recall(ClassStatistics(support, None, true_positives)).to(recall)
+        assert sums.nonfinite is not None
+        assert sums.invalid_labels is not None
         unusable = sums.nonfinite + sums.invalid_labels
         if sums.refusals is not None:
             unusable = unusable + sums.refusals
         # NaN == 0 is false: losses that are not finite, bad labels or a refusal on any rank leave the recall as it is
-        step = ((present > 0) * (self.alpha * (unusable == 0))).to(self.recall)
-        self.recall.lerp_(batch_recall.reshape(self.recall.shape), step.reshape(self.recall.shape))
+        step = ((present > 0) * (self.alpha * (unusable == 0))).to(recall)
+        recall.lerp_(batch_recall.reshape(recall.shape), step.reshape(recall.shape))
 
-    def _check_transform(self) -> None:
-        # one that is passed to the transform, by torch.func.functional_call, may be changed in place
-        if not torch._C._functorch.is_functorch_wrapped_tensor(self.recall):
+    def _check_transform(self, recall: Tensor) -> None:
+        # a recall that is passed to the transform, by torch.func.functional_call, may be changed in place
+        if not torch._C._functorch.is_functorch_wrapped_tensor(recall):
             raise RuntimeError(
                 f'got a training step of RecallLoss(alpha={self.alpha}) inside a transform of torch.func, which cannot '
-                'move its running recall; expected a recall that is passed to the transform with '
-                'torch.func.functional_call, or none that moves; set loss.eval() to use the recall as it is, or alpha=1'
+                'update its running recall; expected a recall that is passed to the transform with '
+                'torch.func.functional_call; or call loss.eval() to use the recall as it is, or set alpha=1'
             )
 
     def class_weights(self, statistics: ClassStatistics, sample_weight_sums: Tensor | None = None) -> Tensor:
@@ -249,13 +257,14 @@ class RecallLoss(BaseLoss):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'RecallLoss':
         # a step of alpha=0.001 is lost in float16: the buffer follows the device, never the dtype
         kept = self.recall
-        super()._apply(fn, recurse)
-        if kept is not None and kept.dtype != self.recall.dtype:
-            self.recall = kept.to(self.recall.device)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved = self.recall
+        if kept is not None and moved is not None and kept.dtype != moved.dtype:
+            self.recall = kept.to(moved.device)
         return self
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'alpha={self.alpha}, metric={self.metric!r}, normalizer={self.normalizer!r}, sync={self.sync}'
 
 

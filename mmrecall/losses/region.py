@@ -17,7 +17,7 @@ from .class_weighted import ClassWeightedLoss
 class RegionLoss(ClassWeightedLoss):
     """Base of the losses that are a mean over classes: sum of w_c l_c / sum of w_c, over the classes averaged.
 
-    ``avg_factor`` is not used. ``reduction='none'`` gives w_c l_c, a value a class.
+    ``avg_factor`` is not used. ``reduction='none'`` gives w_c l_c, one value for every class.
 
     Args:
         classes: ``'present'``, the mean over the classes with labels, or ``'all'``, over all C.
@@ -38,7 +38,7 @@ class RegionLoss(ClassWeightedLoss):
         return None if self.class_weight is None else super().class_weights(statistics)
 
     def _classes_of(self, bad: Tensor, logits: Tensor, target: Tensor, ignore_index: int | None) -> Tensor:
-        # with reduction='none' the loss has a value a class
+        # with reduction='none' the loss has one value for every class
         return bad.reshape(-1, logits.shape[1]).any(dim=0)
 
 
@@ -52,12 +52,12 @@ class SoftTverskyLoss(RegionLoss):
     Args:
         tversky_weights: (a, b), the weights of false positives and false negatives.
         classes: ``'present'``: the mean over the classes that the (global) batch has labels of; ``'all'``: over all
-            C, where an absent class costs 1 for any predicted mass (if a > 0; a gradient it has only with
+            C, where an absent class costs 1 for any predicted mass (if a > 0; it has a gradient only with
             ``smooth``).
         smooth: added to numerator and denominator, in samples.
         common: ``class_weight``, ``class_counts``, ``beta``, ``power``, ``min_weight`` and ``max_weight`` as in
             `WeightedCrossEntropyLoss`; ``class_names``, the class names in order, for weights by name; and the
-            arguments of `BaseLoss`. ``weight`` in forward is how much a sample counts in the sums.
+            arguments of `BaseLoss`. ``weight`` in forward has the factors of the samples in the sums.
 
     Raises:
         ValueError: arguments that do not belong together; in forward, class counts that are not known yet, and what
@@ -87,7 +87,7 @@ class SoftTverskyLoss(RegionLoss):
         self.smooth = smooth
 
     def update(self, batch: Batch) -> Sums:
-        """Take the soft counts."""
+        """Compute the soft counts."""
         self._weights(batch)
         return region.update(batch)
 
@@ -96,7 +96,7 @@ class SoftTverskyLoss(RegionLoss):
         return region.compute(sums, self._weights(batch), batch, self.tversky_weights, self.classes, self.smooth)
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return (
             f'tversky_weights={self.tversky_weights}, classes={self.classes!r}, smooth={self.smooth}, '
             f'class_weight={self.class_weight!r}'
@@ -150,10 +150,10 @@ class LovaszSoftmaxLoss(RegionLoss):
     """Lovasz-softmax loss: the mean over classes of the Lovasz extension of the Jaccard loss.
 
     Berman et al., CVPR 2018. With class weights w it is the weighted mean, sum of w_c l_c / sum of w_c over the classes
-    that are averaged. With ``per_image`` every image has a loss, averaged over the images of all ranks that
-    have a label. Without, the batch of every rank has one, averaged over the ranks that have a label: the errors of
-    one batch are sorted together, and for a global order every probability would have to cross ranks. ``avg_factor``
-    is not used. ``reduction='none'`` gives (C,), or (N, C) with ``per_image``.
+    that are averaged. With ``per_image`` every image has a loss, averaged over the images of all ranks that have a
+    label. Without it every rank has one loss for its batch, averaged over the ranks that have a label: the errors of
+    one batch are sorted together, and for a global order every probability would have to cross ranks. ``avg_factor`` is
+    not used. ``reduction='none'`` gives (C,), or (N, C) with ``per_image``.
 
     Args:
         per_image: one loss for every image instead of one for the batch.
@@ -194,5 +194,5 @@ class LovaszSoftmaxLoss(RegionLoss):
         return lovasz.compute(sums, self._weights(batch), batch, self.per_image)
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'per_image={self.per_image}, classes={self.classes!r}, class_weight={self.class_weight!r}'

@@ -11,6 +11,7 @@ from mmrecall.functional.batch import Batch, Sums
 from mmrecall.functional.validation import NORMALIZERS, check_choice, check_label_smoothing
 
 from .binary import check_no_object_weight, weights_with_no_object
+from .class_counts import CountsOption
 from .class_weighted import ClassWeightedLoss
 from .fixed_weights import ClassWeight
 
@@ -22,10 +23,10 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     ``'inverse_frequency'``, its "Balanced CE" (Cui et al., CVPR 2019) with ``'effective_number'``. Every scheme is
     normalised to a mean weight of one.
 
-    With ``use_sigmoid`` every channel is a problem of two classes. Of one channel, a binary task, all options are those
-    of the two classes label 0 and label 1. Of several, a multi-label task, the weights are those of label 1 of every
-    channel, beside which label 0 weighs 1, as with ``pos_weight`` of `torch.nn.BCEWithLogitsLoss`; the schemes, which
-    need to know how frequent label 0 is, are for one channel.
+    With ``use_sigmoid`` every channel is a problem of two classes. For one channel, a binary task, all options are
+    those of the two classes label 0 and label 1. For several, a multi-label task, the weights are those of label 1 of
+    every channel, while label 0 has weight 1, as with ``pos_weight`` of `torch.nn.BCEWithLogitsLoss`; the schemes,
+    which need to know how frequent label 0 is, are for one channel.
 
     Args:
         class_weight: ``'inverse_frequency'``, ``'median_frequency'``, ``'effective_number'`` or ``'enet'`` (see
@@ -38,13 +39,13 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         normalizer: what ``'mean'`` divides by: ``'weight'``, the sum of the class weights over the valid samples
             (PyTorch's weighted mean of class indices), the default with class weights; ``'valid'`` samples, the
             default without, and with ``use_sigmoid``; ``'all'`` samples, ignored ones too (mmseg's default without
-            class weights, and the authors' code), for which ``avg_factor`` stands in if it is passed.
+            class weights, and the authors' code), whose number ``avg_factor`` replaces if it is passed.
         classes: the class names in order, for weights by name.
         num_classes: C, with ``use_sigmoid`` the number of channels, 1 for a binary task.
         power: exponent of the weights of a scheme, from 0 (ones) to 1 (the scheme as it is), before they are normalised
             to a mean of one: 0.5 with ``'inverse_frequency'`` is 1 / sqrt(count).
-        min_weight: smallest weight of a scheme, after the normalisation, also of a class without samples, which the
-            schemes give the weight 0.
+        min_weight: smallest weight of a scheme, after the normalisation, also for a class without samples, whose weight
+            in a scheme is 0.
         max_weight: largest weight of a scheme, after the normalisation.
         no_object_weight: weight of one class more, the last, that the data do not have: "no object" of Mask2Former and
             MaskFormer. The logits then have C + 1 channels; all other options are those of the C classes.
@@ -80,7 +81,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
     def __init__(
         self,
         class_weight: ClassWeight | None = None,
-        class_counts: Sequence[int] | str | None = None,
+        class_counts: CountsOption | None = None,
         beta: float | None = None,
         normalizer: str | None = None,
         classes: Sequence[str] | None = None,
@@ -147,7 +148,7 @@ class WeightedCrossEntropyLoss(ClassWeightedLoss):
         return self.class_weight is None and self.no_object_weight is None
 
     def extra_repr(self) -> str:
-        """Return what `print` shows of the loss."""
+        """Return the arguments that `repr` shows."""
         return f'class_weight={self.class_weight!r}, normalizer={self.normalizer!r}, sync={self.sync}'
 
 

@@ -126,7 +126,7 @@ def test_a_head_has_a_channel_for_each_class_and_the_background():
 
 
 def test_a_loss_without_the_background_says_so():
-    with pytest.raises(ValueError, match='have 5 channels, but this loss is for 4 classes'):
+    with pytest.raises(ValueError, match='5 channels, in a loss for 4 classes'):
         losses_of(dict(type='mmrecall.RecallLoss', alpha=0.5, num_classes=CLASSES), *regions())
 
 

@@ -137,7 +137,9 @@ def test_loss_decode_is_said(head):
 def test_a_loss_without_class_weights_says_which_have_them(head, loss):
     options = dict(class_counts=[1] * 6) if 'Logit' in loss or 'Balanced' in loss else {}
     config = config_of(head, loss_cls=dict(type=f'mmrecall.{loss}', class_weight=WEIGHTS, **options))
-    with pytest.raises(TypeError, match=f"{loss} has no option 'class_weight'.*Mask2Former.*WeightedCrossEntropyLoss"):
+    with pytest.raises(
+        TypeError, match=f"got 'class_weight', which is no option of {loss}.*Mask2Former.*WeightedCrossEntropyLoss"
+    ):
         build(config)
 
 

@@ -293,8 +293,8 @@ def test_both_spellings_of_the_type_build_it_and_an_evaluator_tells_it_the_class
         (dict(class_counts='auto'), r"got class_counts='auto'.*mmrecall class-statistics"),
         (dict(class_counts=[0, 0]), 'not all 0'),
         (dict(class_counts=[1, -2]), 'at least 0'),
-        (dict(class_counts=7), 'class_counts must be one number per class in their order, got 7'),
-        (dict(class_counts=dict(a=1, b=None)), 'class_counts must be one number per class'),
+        (dict(class_counts=7), 'class_counts: got 7; expected one number per class, in order'),
+        (dict(class_counts=dict(a=1, b=None)), 'class_counts: got .*expected one number per class'),
         (dict(class_counts=[1, 2], groups_by='share'), "got groups_by='share'; expected one of 'pixels', 'images'"),
         (dict(class_counts=[1, 2], thresholds=3), 'got thresholds=3; expected two numbers'),
         (dict(class_counts=[1, 2], thresholds=(1, 2, 3)), r'got thresholds=\(1, 2, 3\); expected two numbers'),
@@ -302,7 +302,7 @@ def test_both_spellings_of_the_type_build_it_and_an_evaluator_tells_it_the_class
         (dict(class_counts=[1, 2], thresholds=(9, 5)), r'got thresholds=\(9, 5\)'),
         (dict(class_counts=[1, 2], thresholds=(0, 5)), r'got thresholds=\(0, 5\)'),
         (dict(class_counts=[1, 2], thresholds=(10, 100)), 'percentages of the pixels, below 100'),
-        (dict(class_counts=[1, 2], thresholds=(1, float('nan'))), 'thresholds is nan'),
+        (dict(class_counts=[1, 2], thresholds=(1, float('nan'))), 'thresholds=nan'),
     ],
 )
 def test_bad_arguments_are_refused_when_it_is_built(options, message):
@@ -317,7 +317,7 @@ def test_numbers_of_images_may_be_above_100():
 def test_an_argument_that_mmsegs_metric_would_ignore_is_refused():
     with pytest.raises(TypeError, match=r'got treshold; expected class_counts, groups_by, thresholds, .*ignore_index'):
         RareClassIoU([1, 2], treshold=(1, 2))
-    with pytest.raises(TypeError, match="thresholds is 'a'; it must be a number"):
+    with pytest.raises(TypeError, match="thresholds='a'; expected a number"):
         RareClassIoU([1, 2], thresholds=('a', 'b'))
 
 
@@ -327,7 +327,7 @@ def test_an_argument_that_mmsegs_metric_would_ignore_is_refused():
         (dict(a=1, b=2, z=3), r"the names \['z'\] that the data set does not have, and without \['c'\]"),
         (dict(a=1, b=2), r"without \['c'\]; set one number for each of \['a', 'b', 'c'\]"),
         ([1, 2], 'class_counts has 2 entries, but the data set has 3 classes'),
-        (dict(classes=['a', 'b', 'x'], counts=[1, 2, 3]), r"counts the classes \['a', 'b', 'x'\]; expected"),
+        (dict(classes=['a', 'b', 'x'], counts=[1, 2, 3]), r"counts of the classes \['a', 'b', 'x'\]; expected"),
         (dict(counts=[1, 2]), r'class_counts .*counts\.json has 2 entries, but the data set has 3 classes'),
     ],
 )
@@ -346,7 +346,7 @@ def test_files_that_are_missing_or_do_not_have_the_numbers_are_named(tmp_path):
         RareClassIoU(str(tmp_path / 'none.json'))
     path = tmp_path / 'counts.json'
     path.write_text(json.dumps(dict(counts=[1, 2])))
-    with pytest.raises(ValueError, match=r"counts\.json has no 'images'"):
+    with pytest.raises(ValueError, match=r"counts\.json: got .*expected 'images'"):
         RareClassIoU(str(path), groups_by='images')
     with pytest.raises(ValueError, match=r'does not name its classes; set metainfo'):
         RareClassIoU([1, 2]).dataset_meta = {}

@@ -127,13 +127,13 @@ def test_nan_in_a_valid_sample_reaches_the_loss(weight):
 @pytest.mark.parametrize(
     ('function', 'options', 'message'),
     [
-        (softmax_focal_loss, dict(gamma=-1), 'gamma is -1'),
-        (softmax_focal_loss, dict(gamma=float('nan')), 'gamma is nan'),
-        (softmax_focal_loss, dict(gamma=float('inf')), 'gamma is inf'),
-        (softmax_focal_loss, dict(normalizer='weight'), "normalizer is 'weight'"),
-        (top_k_cross_entropy, dict(keep_ratio=0), 'keep_ratio is 0'),
-        (top_k_cross_entropy, dict(keep_ratio=1.5), 'keep_ratio is 1.5'),
-        (top_k_cross_entropy, dict(reduction='avg'), "reduction is 'avg'"),
+        (softmax_focal_loss, dict(gamma=-1), 'gamma=-1'),
+        (softmax_focal_loss, dict(gamma=float('nan')), 'gamma=nan'),
+        (softmax_focal_loss, dict(gamma=float('inf')), 'gamma=inf'),
+        (softmax_focal_loss, dict(normalizer='weight'), "normalizer='weight'"),
+        (top_k_cross_entropy, dict(keep_ratio=0), 'keep_ratio=0'),
+        (top_k_cross_entropy, dict(keep_ratio=1.5), 'keep_ratio=1.5'),
+        (top_k_cross_entropy, dict(reduction='avg'), "reduction='avg'"),
     ],
 )
 def test_bad_options_are_named(function, options, message):

@@ -73,5 +73,5 @@ def test_one_number_is_the_factor_of_class_1_and_its_rest_that_of_class_0():
     logits, target = random_batch((9, 2), 0)
     expected = SoftmaxFocalLoss(alpha=[0.75, 0.25])(logits, target)
     torch.testing.assert_close(SoftmaxFocalLoss(alpha=0.25)(logits, target), expected)
-    with pytest.raises(ValueError, match='the logits have 3 channels; give a list of 3'):
+    with pytest.raises(ValueError, match='3 channels; expected a list of 3'):
         SoftmaxFocalLoss(alpha=0.25)(torch.zeros(2, 3), torch.tensor([0, 1]))

@@ -84,13 +84,13 @@ def test_a_class_without_samples_gets_no_probability():
 @pytest.mark.parametrize(
     ('function', 'options', 'message'),
     [
-        (ldam_loss, dict(max_margin=-1), 'max_margin is -1'),
-        (ldam_loss, dict(scale=0), 'scale is 0'),
-        (logit_adjusted_loss, dict(tau=-1), 'tau is -1'),
+        (ldam_loss, dict(max_margin=-1), 'max_margin=-1'),
+        (ldam_loss, dict(scale=0), 'scale=0'),
+        (logit_adjusted_loss, dict(tau=-1), 'tau=-1'),
         (ldam_loss, dict(class_counts=torch.tensor([1, 2])), '2 class counts'),
         (balanced_softmax_loss, dict(class_counts=torch.tensor([1, 2])), '2 class counts'),
         (balanced_softmax_loss, dict(class_counts=torch.tensor([0, 0, 0])), 'not all 0'),
-        (balanced_logit_variation_loss, dict(sigma=-1), 'sigma is -1'),
+        (balanced_logit_variation_loss, dict(sigma=-1), 'sigma=-1'),
         (balanced_logit_variation_loss, dict(class_counts=torch.tensor([1, 2])), '2 class counts'),
         (balanced_logit_variation_loss, dict(class_counts=torch.tensor([0, 0, 0])), 'not all 0'),
     ],
@@ -111,9 +111,9 @@ def test_ldam_of_soft_labels_is_refused():
 @pytest.mark.parametrize(
     ('logits', 'target', 'error', 'message'),
     [
-        (torch.zeros(2, 3).long(), torch.tensor([0, 1]), TypeError, 'logits must be floating point'),
-        (torch.zeros(2, 3), torch.tensor([0, 1, 2]), ValueError, r'target has shape \(3,\)'),
-        ([[0.0, 1.0, 2.0]], torch.tensor([0]), TypeError, 'logits must be a tensor'),
+        (torch.zeros(2, 3).long(), torch.tensor([0, 1]), TypeError, 'expected floating point'),
+        (torch.zeros(2, 3), torch.tensor([0, 1, 2]), ValueError, r'target of shape \(3,\)'),
+        ([[0.0, 1.0, 2.0]], torch.tensor([0]), TypeError, 'got logits of type .*; expected a tensor'),
         (torch.zeros(2, 3), torch.tensor([0, 7]), ValueError, '7'),
     ],
 )

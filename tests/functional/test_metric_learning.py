@@ -175,12 +175,12 @@ def test_the_margin_of_lius_code_is_an_option():
 @pytest.mark.parametrize(
     ('features', 'labels', 'error', 'message'),
     [
-        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), ValueError, r'\(2, 3\), labels \(3,\)'),
+        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), ValueError, r'\(2, 3\) and labels of shape \(3,\)'),
         (torch.zeros(2, 3, 1), torch.zeros(2, dtype=torch.long), ValueError, r'\(2, 3, 1\)'),
         (torch.zeros(2, 3), torch.zeros(2, 3), TypeError, 'class indices'),
         (torch.zeros(2, 3), torch.zeros(2, dtype=torch.bool), TypeError, 'bool'),
         (torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, dtype=torch.long), TypeError, 'floating point'),
-        ([[0.0]], torch.zeros(1, dtype=torch.long), TypeError, 'features must be a tensor, got list'),
+        ([[0.0]], torch.zeros(1, dtype=torch.long), TypeError, 'got features of type list; expected a tensor'),
     ],
 )
 def test_what_is_no_batch_of_features_is_refused(loss, features, labels, error, message):
@@ -191,11 +191,11 @@ def test_what_is_no_batch_of_features_is_refused(loss, features, labels, error, 
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        (dict(k=0), ValueError, 'k is 0'),
-        (dict(k=1.5), TypeError, 'k is 1.5'),
-        (dict(margin=-1.0), ValueError, 'margin is -1'),
-        (dict(alpha=math.nan), ValueError, 'alpha is nan'),
-        (dict(beta='1'), TypeError, "beta is '1'"),
+        (dict(k=0), ValueError, 'k=0'),
+        (dict(k=1.5), TypeError, 'k=1.5'),
+        (dict(margin=-1.0), ValueError, 'margin=-1'),
+        (dict(alpha=math.nan), ValueError, 'alpha=nan'),
+        (dict(beta='1'), TypeError, "beta='1'"),
     ],
 )
 def test_options_that_the_range_loss_cannot_take_are_named(options, error, message):
@@ -204,5 +204,5 @@ def test_options_that_the_range_loss_cannot_take_are_named(options, error, messa
 
 
 def test_a_negative_margin_of_the_lifted_loss_is_named():
-    with pytest.raises(ValueError, match='margin is -1'):
+    with pytest.raises(ValueError, match='margin=-1'):
         lifted_structure_loss(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long), margin=-1)

@@ -152,7 +152,7 @@ def test_a_class_without_samples_weighs_nothing_and_the_sum_stays_c(scheme):
         (torch.tensor([0, 0]), ValueError, 'not all 0'),
         (torch.tensor([1.0, float('nan')]), ValueError, 'finite'),
         (torch.tensor([[1, 2]]), ValueError, 'one number per class'),
-        ([1, 2], TypeError, 'must be a tensor'),
+        ([1, 2], TypeError, 'expected a tensor'),
     ],
 )
 def test_bad_counts_are_named(scheme, counts, error, message):
@@ -161,7 +161,7 @@ def test_bad_counts_are_named(scheme, counts, error, message):
 
 
 def test_bad_options_are_named():
-    with pytest.raises(ValueError, match=r'beta is 1.0'):
+    with pytest.raises(ValueError, match=r'beta=1.0'):
         effective_number_weights(torch.tensor([1, 2]), 1.0)
     with pytest.raises(ValueError, match='image_totals'):
         median_frequency_weights(torch.tensor([5, 2]), torch.tensor([4, 9]))
@@ -172,15 +172,15 @@ def test_bad_options_are_named():
 @pytest.mark.parametrize(
     ('weights', 'options', 'error', 'message'),
     [
-        ([1, 2], {}, TypeError, 'weights must be a tensor, got list'),
+        ([1, 2], {}, TypeError, 'got weights of type list; expected a tensor'),
         (torch.tensor([0, 0]), {}, ValueError, r'got weights \[0, 0\].*not all 0'),
         (torch.tensor([1.0, math.inf]), {}, ValueError, r'got weights \[1.0, inf\].*finite'),
         (torch.ones(2, 2), {}, ValueError, r'got weights \[\[1.0.*one number per class'),
-        (torch.ones(2), dict(power=1.5), ValueError, r'power is 1.5; it must be from 0 \(ones\) to 1'),
-        (torch.ones(2), dict(power=-0.5), ValueError, 'power is -0.5'),
-        (torch.ones(2), dict(power='0.5'), TypeError, "power is '0.5'; it must be a number"),
-        (torch.ones(2), dict(min_weight=-1), ValueError, 'min_weight is -1; it must be at least 0'),
-        (torch.ones(2), dict(max_weight=0), ValueError, 'max_weight is 0; it must be above 0'),
+        (torch.ones(2), dict(power=1.5), ValueError, r'power=1.5; expected a number from 0 \(ones\) to 1'),
+        (torch.ones(2), dict(power=-0.5), ValueError, 'power=-0.5'),
+        (torch.ones(2), dict(power='0.5'), TypeError, "power='0.5'; expected a number"),
+        (torch.ones(2), dict(min_weight=-1), ValueError, 'min_weight=-1; expected a number of at least 0'),
+        (torch.ones(2), dict(max_weight=0), ValueError, 'max_weight=0; expected a number above 0'),
         (torch.ones(2), dict(min_weight=2, max_weight=1), ValueError, 'got min_weight=2 and max_weight=1; set min_w'),
     ],
 )

@@ -115,10 +115,10 @@ def test_power_and_bounds_without_a_scheme_are_refused(cls, option, class_weight
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        (dict(power=2), ValueError, 'power is 2; it must be from 0'),
-        (dict(power=None), TypeError, 'power is None; it must be a number'),
+        (dict(power=2), ValueError, 'power=2; expected a number from 0'),
+        (dict(power=None), TypeError, 'power=None; expected a number'),
         (dict(min_weight=2, max_weight=1), ValueError, 'got min_weight=2 and max_weight=1'),
-        (dict(max_weight=-1), ValueError, 'max_weight is -1; it must be above 0'),
+        (dict(max_weight=-1), ValueError, 'max_weight=-1; expected a number above 0'),
     ],
 )
 def test_powers_and_bounds_that_are_none_are_named(options, error, message):
@@ -129,12 +129,12 @@ def test_powers_and_bounds_that_are_none_are_named(options, error, message):
 @pytest.mark.parametrize(
     ('name', 'hint'),
     [
-        ('square_root', "nor a file; for weights 1 / sqrt(count) set class_weight='inverse_frequency' and power=0.5"),
+        ('square_root', "or a file; for weights 1 / sqrt(count) set class_weight='inverse_frequency' and power=0.5"),
         ('inverse_sqrt', "set class_weight='inverse_frequency' and power=0.5"),
-        ('ENet', "nor a file; similar: 'enet'"),
+        ('ENet', "or a file; similar: 'enet'"),
         ('Inverse-Frequency', "similar: 'inverse_frequency'"),
         ('median', "similar: 'median_frequency'"),
-        ('weights.json', 'nor a file'),
+        ('weights.json', 'or a file'),
     ],
 )
 def test_a_misspelt_scheme_is_answered_with_the_one_that_is_meant(name, hint):
@@ -195,20 +195,24 @@ def test_reweighting_off_is_a_region_loss_without_weights(cls):
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        (dict(class_weight='inverse_frequency'), ValueError, 'needs class_counts'),
+        (dict(class_weight='inverse_frequency'), ValueError, 'without class_counts'),
         (
             dict(class_weight={'pole': 2.0}, num_classes=4),
             ValueError,
-            'in a region loss as `class_names`',
+            'in a region loss class_names',
         ),
-        (dict(class_weight={'bus': 2.0}, class_names=NAMES), ValueError, "names the class 'bus', which is none of"),
-        (dict(class_weight=[1.0, 2.0], num_classes=4), ValueError, '2 entries for 4 classes'),
+        (
+            dict(class_weight={'bus': 2.0}, class_names=NAMES),
+            ValueError,
+            r"class_weight\['bus'\]; expected one of the classes",
+        ),
+        (dict(class_weight=[1.0, 2.0], num_classes=4), ValueError, '2 entries.*expected 4'),
         (dict(class_counts=COUNTS), ValueError, 'got class_counts and class_weight=None'),
-        (dict(class_weight=[-1.0, 1.0]), ValueError, 'class_weight must be finite and at least 0'),
-        (dict(classes=NAMES), ValueError, r"classes is \('road'.*choose one of 'present', 'all'"),
-        (dict(class_names=NAMES, num_classes=3), ValueError, 'num_classes=3, but `class_names` has 4 names'),
-        (dict(class_names='road'), TypeError, "class_names is 'road'; it must be a list of the class names"),
-        (dict(no_object_weight=0.1), TypeError, "has no option 'no_object_weight'"),
+        (dict(class_weight=[-1.0, 1.0]), ValueError, 'class_weight=.*expected weights that are finite and at least 0'),
+        (dict(classes=NAMES), ValueError, r"classes=\('road'.*expected one of 'present', 'all'"),
+        (dict(class_names=NAMES, num_classes=3), ValueError, 'num_classes=3, but 4 names in class_names'),
+        (dict(class_names='road'), TypeError, "class_names='road'; expected a list of the class names"),
+        (dict(no_object_weight=0.1), TypeError, "got 'no_object_weight', which is no option of"),
     ],
 )
 def test_bad_options_of_a_region_loss_are_named(cls, options, error, message):

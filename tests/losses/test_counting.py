@@ -158,7 +158,7 @@ def test_what_cannot_be_counted_is_named_with_its_batch(data, error, message):
 
 @pytest.mark.parametrize('labels', [2, -3, 'mask'])
 def test_an_index_that_a_batch_does_not_have_is_refused(labels):
-    with pytest.raises(TypeError, match=rf'batch 0: got tuple of 2; expected what labels={labels!r} is an index of'):
+    with pytest.raises(TypeError, match=rf'batch 0: got tuple of 2; expected a sequence for which labels={labels!r}'):
         count_classes([(torch.zeros(1), 0)], num_classes=2, labels=labels)
 
 
@@ -166,8 +166,8 @@ def test_an_index_that_a_batch_does_not_have_is_refused(labels):
     ('arguments', 'error', 'message'),
     [
         (dict(num_classes=0), ValueError, 'got num_classes=0; expected at least 1'),
-        (dict(num_classes=2.5), TypeError, 'num_classes is 2.5'),
-        (dict(num_classes=2, ignore_index='x'), TypeError, "ignore_index is 'x'"),
+        (dict(num_classes=2.5), TypeError, 'num_classes=2.5'),
+        (dict(num_classes=2, ignore_index='x'), TypeError, "ignore_index='x'"),
     ],
 )
 def test_arguments_are_checked(arguments, error, message):

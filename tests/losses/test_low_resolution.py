@@ -134,7 +134,7 @@ def ranks_of_low_resolution(rank, world_size):
     [
         ((2, 4), (2, 9, 14), r'expected logits \(N, C, h, w\)'),
         ((2, 4, 3, 4), (2, 0, 14), 'no size of 0'),
-        ((2, 4, 3, 4), (3, 9, 14), r'target has shape \(3, 9, 14\)'),
+        ((2, 4, 3, 4), (3, 9, 14), r'target of shape \(3, 9, 14\)'),
     ],
 )
 def test_shapes_that_cannot_be_interpolated_are_refused(logits, target, message):
@@ -143,9 +143,9 @@ def test_shapes_that_cannot_be_interpolated_are_refused(logits, target, message)
 
 
 def test_another_interpolation_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match="upsample is 'nearest'; choose one of 'bilinear'"):
+    with pytest.raises(ValueError, match="upsample='nearest'; expected one of 'bilinear'"):
         RecallLoss(upsample='nearest')
-    with pytest.raises(ValueError, match="upsample is 'nearest'"):
+    with pytest.raises(ValueError, match="upsample='nearest'"):
         RecallLoss()(*low_resolution_batch(), ignore_index=255, upsample='nearest')
 
 

@@ -277,7 +277,11 @@ def rank_fails(rank, world_size, name):
 @pytest.mark.parametrize('name', LOSSES)
 def test_a_rank_that_fails_before_the_all_reduce_leaves_no_other_waiting(name, two_ranks):
     first, second = two_ranks.run(rank_fails, name)
-    assert first == ('1 other rank(s) refused the arguments of this loss; they say why', True, True)
+    assert first == (
+        'got arguments of this loss that 1 other rank(s) refused; see the errors of those ranks',
+        True,
+        True,
+    )
     assert second == ('out of memory', True, True)
 
 
@@ -296,7 +300,7 @@ def rank_begins_with_other_logits(rank, world_size, name, shape):
 @pytest.mark.parametrize('name', [name for name, (cls, _) in LOSSES.items() if not cls.num_counts])
 def test_losses_without_counts_refuse_together_whatever_the_first_logits_are(name, shape, two_ranks):
     (first, first_goes_on), (second, second_goes_on) = two_ranks.run(rank_begins_with_other_logits, name, shape)
-    assert first == '1 other rank(s) refused the arguments of this loss; they say why'
+    assert first == 'got arguments of this loss that 1 other rank(s) refused; see the errors of those ranks'
     assert str(shape) in second
     assert first_goes_on
     assert second_goes_on

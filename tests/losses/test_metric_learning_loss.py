@@ -111,7 +111,7 @@ def rank_refuses(rank, world_size, features, labels):
     ('features', 'labels', 'message', 'message_of_the_other'),
     [
         (torch.zeros(2, 3), torch.zeros(2, 3), 'class indices', '1 other rank'),
-        (None, torch.zeros(2), 'features must be a tensor', '1 other rank'),
+        (None, torch.zeros(2), 'expected a tensor', '1 other rank'),
         (torch.zeros(2, 4), torch.zeros(2, dtype=torch.long), '4, 3 channels', '4, 3 channels'),
     ],
 )
@@ -138,11 +138,11 @@ def test_a_module_is_its_function_times_its_weight_and_holds_no_state(name):
 @pytest.mark.parametrize(
     ('cls', 'options', 'error', 'message'),
     [
-        (RangeLoss, dict(k=0), ValueError, 'k is 0'),
-        (RangeLoss, dict(margin=-1), ValueError, 'margin is -1'),
-        (RangeLoss, dict(sync=1), TypeError, 'sync is 1'),
-        (LiftedStructureLoss, dict(margin='1'), TypeError, "margin is '1'"),
-        (LiftedStructureLoss, dict(loss_weight=float('inf')), ValueError, 'loss_weight is inf'),
+        (RangeLoss, dict(k=0), ValueError, 'k=0'),
+        (RangeLoss, dict(margin=-1), ValueError, 'margin=-1'),
+        (RangeLoss, dict(sync=1), TypeError, 'sync=1'),
+        (LiftedStructureLoss, dict(margin='1'), TypeError, "margin='1'"),
+        (LiftedStructureLoss, dict(loss_weight=float('inf')), ValueError, 'loss_weight=inf'),
     ],
 )
 def test_options_that_do_not_fit_are_named(cls, options, error, message):

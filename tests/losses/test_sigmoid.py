@@ -399,13 +399,13 @@ def test_logits_of_a_lower_resolution_are_interpolated(name):
     ('logits', 'target', 'error', 'message'),
     [
         (torch.zeros(2, 3), torch.tensor([0, 1]), ValueError, r'\(2, 3\); for class indices leave use_sigmoid out'),
-        (torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), ValueError, r'label 0 or 1 for every entry: \(2, 3, 4\)'),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 3).long(), ValueError, r'label 0 or 1 for every entry, \(2, 3, 4\)'),
         (torch.zeros(2, 3), torch.tensor([[0, 1, 2], [0, 0, 1]]), ValueError, r'1 label.*outside \[0, 1\].*is 2,'),
         (torch.zeros(2, 3), torch.tensor([[0, 1, -0.5], [0, 0, 1]]), ValueError, r'the first is -0\.5'),
-        (torch.zeros(2, 3), torch.full((2, 3), float('nan')), ValueError, 'holds 6 label.*the first is nan'),
+        (torch.zeros(2, 3), torch.full((2, 3), float('nan')), ValueError, 'got 6 label.*the first is nan'),
         (torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.complex64), TypeError, 'labels 0 and 1'),
         (torch.zeros(2, 3).long(), torch.zeros(2, 3), TypeError, 'before the sigmoid'),
-        (torch.zeros(2, 0), torch.zeros(2, 0), ValueError, 'logits of shape .* have no channel'),
+        (torch.zeros(2, 0), torch.zeros(2, 0), ValueError, r'logits of shape .*expected at least one channel'),
     ],
 )
 def test_wrong_inputs_are_named(name, logits, target, error, message):
@@ -466,7 +466,7 @@ def test_the_recall_of_a_running_mean_may_be_given():
     expected = loss.eval()(logits, target, ignore_index=255)
     found = recall_cross_entropy(logits, target, ignore_index=255, recall=loss.recall, use_sigmoid=True)
     torch.testing.assert_close(found, expected, check_dtype=False, rtol=1e-6, atol=0)
-    with pytest.raises(ValueError, match=r'recall has shape \(2, 3\).*must be \(3, 2\)'):
+    with pytest.raises(ValueError, match=r'recall of shape \(2, 3\).*expected \(3, 2\)'):
         recall_cross_entropy(logits, target, ignore_index=255, recall=loss.recall.T, use_sigmoid=True)
 
 
@@ -482,15 +482,15 @@ def test_the_classes_whose_loss_is_not_finite_are_the_channels_or_the_labels_of_
 @pytest.mark.parametrize(
     ('make_loss', 'error', 'message'),
     [
-        (lambda: LovaszSoftmaxLoss(use_sigmoid=True), ValueError, 'LovaszSoftmaxLoss is a loss over a softmax'),
-        (lambda: RecallLoss(use_sigmoid=1), TypeError, 'use_sigmoid is 1; it must be True or False'),
+        (lambda: LovaszSoftmaxLoss(use_sigmoid=True), ValueError, 'LovaszSoftmaxLoss, a loss over a softmax'),
+        (lambda: RecallLoss(use_sigmoid=1), TypeError, 'use_sigmoid=1; expected True or False'),
         (lambda: RecallLoss(use_sigmoid=True, alpha=0.5), ValueError, 'set num_classes'),
-        (lambda: RecallLoss(use_sigmoid=True, num_classes=0), ValueError, 'at least 1 channel'),
-        (lambda: RecallLoss(label_smoothing=1.5), ValueError, 'label_smoothing is 1.5; it must be between 0 and 1'),
+        (lambda: RecallLoss(use_sigmoid=True, num_classes=0), ValueError, 'at least 1, the channel of a sigmoid'),
+        (lambda: RecallLoss(label_smoothing=1.5), ValueError, 'label_smoothing=1.5; expected a number between 0 and 1'),
         (
             lambda: WeightedCrossEntropyLoss([1.0, 2.0, 3.0], use_sigmoid=True, num_classes=2),
             ValueError,
-            'class_weight has 3 entries for 2 classes',
+            'class_weight with 3 entries, .*; expected 2',
         ),
         (
             lambda: WeightedCrossEntropyLoss('inverse_frequency', class_counts='auto', use_sigmoid=True, num_classes=3),
@@ -507,10 +507,14 @@ def test_the_classes_whose_loss_is_not_finite_are_the_channels_or_the_labels_of_
             ValueError,
             'no_object_weight=0.1 together with use_sigmoid=True',
         ),
-        (lambda: SoftmaxFocalLoss(alpha=1.5), ValueError, 'alpha is 1.5'),
-        (lambda: SoftmaxFocalLoss(alpha=[1.0, -1.0]), ValueError, 'alpha must be finite and at least 0'),
-        (lambda: SoftmaxFocalLoss(alpha=0.25, num_classes=3), ValueError, 'give a list of 3'),
-        (lambda: SoftmaxFocalLoss(alpha=[1.0, 2.0], num_classes=3), ValueError, 'alpha has 2 entries for 3 classes'),
+        (lambda: SoftmaxFocalLoss(alpha=1.5), ValueError, 'alpha=1.5'),
+        (
+            lambda: SoftmaxFocalLoss(alpha=[1.0, -1.0]),
+            ValueError,
+            'alpha=.*expected factors that are finite and at least 0',
+        ),
+        (lambda: SoftmaxFocalLoss(alpha=0.25, num_classes=3), ValueError, 'expected a list of 3'),
+        (lambda: SoftmaxFocalLoss(alpha=[1.0, 2.0], num_classes=3), ValueError, 'alpha with 2 entries, .*; expected 3'),
         (
             lambda: SoftmaxFocalLoss(alpha=[0.5, 0.5, 2.0], use_sigmoid=True, num_classes=3),
             ValueError,

@@ -213,7 +213,7 @@ class TestEveryLoss:
             (torch.zeros(2, CLASSES).long(), torch.tensor([0, 1]), {}, TypeError, 'logits'),
             (torch.zeros(2, 1, 4), torch.zeros(2, 4).long(), {}, ValueError, 'two channels'),
             (torch.zeros(2, CLASSES), torch.tensor([0, 1]), {'reduction_override': 'avg'}, ValueError, "'avg'"),
-            (torch.zeros(2, CLASSES), torch.tensor([0, 1]), {'avg_factor': -1}, ValueError, 'avg_factor is -1'),
+            (torch.zeros(2, CLASSES), torch.tensor([0, 1]), {'avg_factor': -1}, ValueError, 'avg_factor=-1'),
             (torch.zeros(2, CLASSES), torch.tensor([0, 1]), {'weight': torch.ones(3)}, ValueError, r'\(3,\)'),
         ],
     )
@@ -222,11 +222,13 @@ class TestEveryLoss:
             make(name)(logits, target, **options)
 
     def test_wrong_options_are_named_when_it_is_built(self, name):
-        with pytest.raises(ValueError, match="loss_name is 'recall'"):
+        with pytest.raises(ValueError, match="loss_name='recall'"):
             make(name, loss_name='recall')
-        with pytest.raises(ValueError, match="reduction is 'avg'"):
+        with pytest.raises(ValueError, match="reduction='avg'"):
             make(name, reduction='avg')
-        with pytest.raises(TypeError, match=r"has no option 'no_such_option'; it takes .*loss_weight.*_delete_=True"):
+        with pytest.raises(
+            TypeError, match=r"got 'no_such_option', which is no option of .*; expected .*loss_weight.*_delete_=True"
+        ):
             make(name, no_such_option=1)
 
     def test_a_delete_mark_that_mmengine_leaves_is_taken_away(self, name):

@@ -112,7 +112,7 @@ def test_nothing_is_written_for_a_model_that_is_refused(segmentation, repository
     status, output = run(
         'python', repository / TOOL, segmentation / 'ce', '--fold', 1, '--taus', -1, '--out', tmp_path / 'out'
     )
-    assert (status, 'tau is -1.0' in output) == (1, True), output
+    assert (status, 'tau=-1.0' in output) == (1, True), output
     assert not (tmp_path / 'out').exists()
 
 
@@ -147,7 +147,7 @@ def test_a_class_without_training_samples_and_a_wrong_number_of_counts_are_refus
         adjusted_scores(model, [5, 0, 5, 0, *[5] * 7], [1])
     with pytest.raises(ValueError, match='got 3 class counts; expected 11'):
         adjusted_scores(model, [1, 2, 3], [1])
-    with pytest.raises(ValueError, match=r'tau is -1\.0'):
+    with pytest.raises(ValueError, match=r'tau=-1\.0'):
         adjusted_scores(model, [5] * 11, [-1.0])
 
 

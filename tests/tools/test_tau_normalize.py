@@ -39,7 +39,7 @@ def test_nothing_is_overwritten_and_a_negative_tau_is_named(repository, tmp_path
     path, _ = first_stage(tmp_path)
     status, output = run('python', repository / TOOL, path, path, '--tau', 1)
     assert (status, 'is there already' in output) == (1, True)
-    with pytest.raises(ValueError, match=r'tau is -0\.5'):
+    with pytest.raises(ValueError, match=r'tau=-0\.5'):
         tau_normalize_checkpoint(path, tmp_path / 'out.pth', -0.5)
     assert not (tmp_path / 'out.pth').exists()
 

@@ -14,21 +14,21 @@ from . import binary, cpu, gpu, reference, strips
 
 @cache
 def _uncompiled(compute: Callable[..., ClassSums]) -> Callable[..., ClassSums]:
-    """The pass of a CPU as it is, which takes half the time of what the compiler makes of the reference steps."""
+    """Return a function that is not compiled: the pass of a CPU takes half the time of the compiled reference steps."""
     return torch.compiler.disable(compute)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def class_sums(
     batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
-    """Count every class and sum the cross entropy of its samples, of adjusted logits; without checks.
+    """Count every class and sum the cross entropy of its samples, with adjusted logits; without checks.
 
-    A label outside [0, C) is left out, and no GPU is waited for. On a CPU a compiled model breaks its graph here. The
-    classes of a sigmoid, and those with smoothed labels, have one way for all devices.
+    A label outside [0, C) is left out, and the host waits for no GPU. On a CPU a compiled model breaks its graph here.
+    The sums of a sigmoid, and of smoothed labels, are computed in one way on all devices.
 
     Args:
         batch: the arguments of the loss; low-resolution logits are interpolated.
-        adjustment: of the logits of the cross entropy.
+        adjustment: of the logits before the cross entropy.
         hits: whether to count true positives.
         predictions: whether to count predicted samples.
     """
@@ -48,7 +48,7 @@ def class_sums(
 def _dense_class_sums(
     batch: Batch, adjustment: LogitAdjustment | None = None, *, hits: bool = False, predictions: bool = False
 ) -> ClassSums:
-    """Return the class sums of logits of the size of the labels, or of what a GPU interpolates on the fly."""
+    """Return the class sums of logits of the size of the labels, or of logits that a GPU interpolates on the fly."""
     if gpu.covers(batch):
         return gpu.class_sums(batch, adjustment, hits=hits, predictions=predictions)
     if not cpu.covers(batch):

@@ -1,8 +1,8 @@
 """Class sums of sigmoids, see `mmrecall.functional.binary`: plain steps, and one pass in blocks for a CPU.
 
-The steps are elementwise, and a compiler makes one kernel of them, so that no device needs a kernel of its own. But
-without a compiler each of them writes a map like the logits, and a CPU spends most of its time on memory that is
-requested anew. There the pass goes through blocks that stay in the cache. With sigma the sigmoid of an entry z, m_0 and
+The steps are elementwise, and a compiler makes one kernel of them, so that no device needs a kernel of its own. Without
+a compiler each step writes a map of the size of the logits, and a CPU spends most of its time on newly allocated
+memory. There the pass goes through blocks that stay in the cache. With sigma the sigmoid of an entry z, m_0 and
 m_1 the factors of its two cross entropies, and g_0 and g_1 the incoming gradients of their sums:
 
     losses     =  m_0 (max(z, 0) + a)  and  m_1 (max(-z, 0) + a)      where a = log(1 + e^-|z|)
@@ -31,18 +31,18 @@ from ..statistics import ClassSums, full_precision, full_precision_of, sum_over_
 from .differentiation import has_plain_gradient, is_plain_backward
 from .huge_pages import empty_like_in_huge_pages
 
-# Entries of a block.
+# Number of entries in a block.
 _BLOCK = 2**17
 
 
 def class_sums(batch: Batch) -> ClassSums:
     """Count every class (channel, label) and sum its cross entropy; without checks.
 
-    The logits have the size of the labels. A compiler has no use for the pass in blocks.
+    The logits have the size of the labels. A compiled model uses the steps, not the pass in blocks.
     """
     if not is_compiling() and _in_blocks(batch):
         sums = _sums_of_blocks(batch)
-        # what is infinite or NaN is left to the steps, which keep an entry that is left out apart
+        # an ignored entry that is infinite or NaN spoils the sums of a block, but not those of the steps
         if sums.losses.isfinite().all():
             return sums
     shares = shares_of(batch)
@@ -89,7 +89,7 @@ class _BlockSums(torch.autograd.Function):
             either = F.softplus(scores.abs().neg_())
             negative, positive = loss_factors(block, shares)
             terms = negative * scores.clamp(min=0).add_(either), positive * scores.neg().clamp_(min=0).add_(either)
-            # a block is too short for rounding: float32 counts it exactly
+            # float32 counts a block exactly, because it is short
             totals += torch.stack([one.sum(dim=(0, 2)) for one in (*maps_to_count(block, shares), *terms)])
         counts = statistics_of_entries(*totals[:4])
         losses = by_class(*totals[4:]).to(full_precision_of(logits.dtype))
@@ -108,7 +108,7 @@ class _BlockSums(torch.autograd.Function):
             return (None,) * 5
         if not is_plain_backward(incoming):
             create_graph = torch.is_grad_enabled()
-            # a gradient that can be differentiated, and one for several vectors at once, are left to the steps
+            # the steps compute a gradient that can be differentiated, and one for several vectors at once
             with torch.enable_grad():
                 batch = _batch(logits, target, weight, *ctx.options)
                 sums = _sum(cross_entropy_terms(batch, shares_of(batch))).to(incoming.dtype)

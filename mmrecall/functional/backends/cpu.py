@@ -41,7 +41,7 @@ _MAX_EXPONENT = {torch.float32: 64.0, torch.float64: 512.0}
 
 
 def covers(batch: Batch) -> bool:
-    """Return whether `class_sums` takes this batch and is faster than the reference."""
+    """Return whether `class_sums` accepts this batch and is faster than the reference."""
     return (
         batch.logits.device.type == 'cpu'
         and batch.logits.numel() >= _SMALL
@@ -111,7 +111,7 @@ class _FusedClassSums(torch.autograd.Function):
             return (None,) * 8
         if not is_plain_backward(grad_loss_sum):
             create_graph = torch.is_grad_enabled()
-            # a gradient that can be differentiated, and one for several vectors at once, are left to the reference
+            # the reference computes a gradient that can be differentiated, and one for several vectors at once
             weight = None if sample_weights is None else sample_weights.squeeze(1)
             with torch.enable_grad():
                 batch = Batch(scores, labels.squeeze(1), ignore_index, weight)
@@ -156,7 +156,7 @@ def _exponentiate(
     torch.sub(shifted, target_score, out=out).mul_(_LOG2_E * adjustment.scale).scatter_(1, index, nothing)
     max_minus_target = out.amax(1, keepdim=True)
 
-    # 2. the largest score as r where the exponentials would overflow; infinities and NaN are left to it too
+    # 2. the largest score as r where the exponentials would overflow, and where there are infinities or NaN
     lowest, highest = torch.aminmax(max_minus_target)
     reference_score = target_score
     if not (float(lowest) > -math.inf and float(highest) <= _MAX_EXPONENT[out.dtype]):
@@ -182,7 +182,7 @@ def _find_correct(scores: Tensor, label: Tensor, max_minus_target: Tensor | None
     if max_minus_target is None:
         return predict(scores).unsqueeze(1) == label
     is_correct = max_minus_target < 0
-    # not == 0, because NaN decides nothing either
+    # not == 0, because NaN does not tell the prediction either
     is_tied = ~(max_minus_target.abs() > 0)
     if bool(is_tied.any()):
         image, _, place = is_tied.nonzero(as_tuple=True)

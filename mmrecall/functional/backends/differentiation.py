@@ -12,12 +12,12 @@ _IS_GRADS_BATCHED = torch._C._dispatch_key_parse('Batched')
 
 
 def has_class_indices_and_plain_gradient(batch: Batch) -> bool:
-    """Return whether labels are class indices and all that is needed is the gradient of the logits, once."""
+    """Return whether labels are class indices, and only the gradient of the logits is needed, once."""
     return not is_soft(batch.target) and has_plain_gradient(batch)
 
 
 def has_plain_gradient(batch: Batch) -> bool:
-    """Return whether all that is needed of the arguments but the labels is the gradient of the logits, once."""
+    """Return whether, apart from the labels, only the gradient of the logits is needed, once."""
     return (
         not (batch.sample_weight is not None and batch.sample_weight.requires_grad)
         # torch.func needs a form of autograd.Function that takes twice as long to call, and forward mode a formula

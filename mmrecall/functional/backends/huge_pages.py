@@ -1,4 +1,4 @@
-"""Large tensors in huge pages: to get a map 4 KiB at a time takes a third of the step that fills it."""
+"""Large tensors in huge pages: to allocate a map by 4 KiB takes a third of the time of the step that fills it."""
 
 import ctypes
 import mmap
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# bytes below which the allocator may serve a tensor from memory that the process has
+# bytes below which the allocator may reuse memory of the process
 _LARGE = 2**25
 
 
 def empty_like_in_huge_pages(like: Tensor) -> Tensor:
-    """``torch.empty_like``, for which Linux is advised to take huge pages.
+    """Return ``torch.empty_like(like)``, for which Linux is advised to use huge pages.
 
     It is advice only: where there are none, nothing else changes. PyTorch does the same for all its tensors if the
     environment has THP_MEM_ALLOC_ENABLE=1.

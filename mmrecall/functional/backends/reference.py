@@ -1,4 +1,4 @@
-"""Class sums step by step: for every device and every kind of label, and what the other backends are compared with."""
+"""Class sums step by step, for every device and every kind of label; the tests compare the other backends with them."""
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ def class_sums(
 ) -> ClassSums:
     """Count every class and sum its cross entropy; without checks.
 
-    A label outside [0, C) is left out, and no value is read by the host.
+    A label outside [0, C) is left out, and the host reads no value.
     """
     logits, target, ignore_index, sample_weight = batch[:4]
     adjusted = logits if adjustment is None else adjustment.apply(logits, target, ignore_index)
@@ -55,7 +55,7 @@ def class_sums(
 
 
 def _sums_of_terms(batch: Batch, losses: Tensor, *, hits: bool, predictions: bool) -> ClassSums:
-    """Return the sums of a batch with a term (N, C, ...) for every class of a sample; counts are of its own labels."""
+    """Return the sums of terms (N, C, ...), one for every class of a sample, and counts of the unsmoothed labels."""
     if batch.reduction != 'none':
         losses = sum_over_samples(losses).to(losses.dtype)
     if is_soft(batch.target) and not (hits or predictions):
@@ -79,7 +79,7 @@ def smoothed_labels(batch: Batch) -> Tensor:
 
 
 def sample_losses(logits: Tensor, target: Tensor, ignore_index: int, sample_weight: Tensor | None = None) -> Tensor:
-    """Cross entropy of every sample, (N, ...), 0 where it is ignored; of soft labels every term of it, (N, C, ...)."""
+    """Return the cross entropy of every sample, (N, ...), 0 where ignored; for soft labels its terms, (N, C, ...)."""
     logits = full_precision(logits)
     if is_soft(target):
         mass = soft_targets(target)

@@ -1,8 +1,8 @@
-"""Class sums of bilinearly interpolated logits, by strips of rows of the map, which as a whole never exists.
+"""Class sums of bilinearly interpolated logits, in strips of rows, so that the whole map is never in memory.
 
-A strip is rows @ low @ columns^T with the interpolation weights of its rows and of all columns, two to a position, and
-the few rows of the low-resolution logits that it lies between. The dense class sums of the strips add up to those of
-the map. The backward pass computes every strip again and takes its gradient before the next.
+A strip is rows @ low @ columns^T: the interpolation weights of its rows, the few rows of the low-resolution logits that
+it lies between, and the interpolation weights of all columns. The dense class sums of the strips add up to those of the
+map. The backward pass computes every strip again and takes its gradient before the next.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _SOURCE_ROWS = 4
 
 
 def covers(batch: Batch) -> bool:
-    """Return whether `class_sums` takes this batch of low-resolution logits."""
+    """Return whether `class_sums` accepts this batch of low-resolution logits."""
     return batch.logits.numel() > 0 and has_class_indices_and_plain_gradient(batch)
 
 
@@ -40,8 +40,8 @@ def class_sums(
     """Return ``dense(interpolated(batch), adjustment, ...)`` without the interpolated map; without checks.
 
     Args:
-        batch: a batch of low-resolution logits that `covers` takes.
-        adjustment: of the logits of the cross entropy.
+        batch: a batch of low-resolution logits for which `covers` is true.
+        adjustment: of the logits before the cross entropy.
         hits: whether to count true positives.
         predictions: whether to count predicted samples.
         dense: the class sums of logits of the size of the labels.
@@ -89,7 +89,7 @@ class _ClassSumsByStrips(torch.autograd.Function):
             return None, *constants
         if not is_plain_backward(grad_losses):
             create_graph = torch.is_grad_enabled()
-            # a gradient that can be differentiated, and one for several vectors at once, are left to the dense way
+            # `dense` computes a gradient that can be differentiated, and one for several vectors at once
             with torch.enable_grad():
                 losses = dense(interpolated(batch), adjustment).losses
             return torch.autograd.grad(losses, logits, grad_losses, create_graph=create_graph)[0], *constants
@@ -156,7 +156,7 @@ def _strips(batch: Batch) -> Iterator[_Strip]:
     dtype = _exact_dtype(logits)
     rows = interpolation_weights(logits.shape[2], height, batch.align_corners)
     columns = interpolation_weights(logits.shape[3], width, batch.align_corners).T.contiguous()
-    # from pageable memory, non_blocking only saves waiting for the device
+    # safe, because the memory is pageable: non_blocking only saves waiting for the device
     rows_there, columns_there = (weights.to(logits.device, dtype, non_blocking=True) for weights in (rows, columns))
     images, step = _strip_size(num_images, logits.shape[1] * width, logits.shape[2], height)
     for top in range(0, height, step):
@@ -169,7 +169,7 @@ def _strips(batch: Batch) -> Iterator[_Strip]:
 
 
 def _strip_size(num_images: int, scores: int, low: int, height: int) -> tuple[int, int]:
-    """Return the images and rows of a strip, in a map of ``height`` rows of so many scores from ``low`` rows."""
+    """Return the numbers of images and rows in a strip of a map of ``height`` rows of scores, made of ``low`` rows."""
     # a strip of a smaller map holds more rows of the logits than of the map
     scores = -(-scores * max(low, height) // height)
     # the product of few rows is short, but neighbouring strips compute the row between them twice
@@ -186,7 +186,7 @@ def interpolation_weights(low: int, size: int, align_corners: bool) -> Tensor:
     if align_corners:
         source = position * ((low - 1) / max(1, size - 1))
     else:
-        # pixels are areas; before the first centre there is its value
+        # pixels are areas; what lies before the centre of the first one has its value
         source = ((position + 0.5) * (low / size) - 0.5).clamp(min=0)
     first = source.long().clamp(max=low - 1)
     fraction = source - first
@@ -196,11 +196,11 @@ def interpolation_weights(low: int, size: int, align_corners: bool) -> Tensor:
 
 
 def _exact_dtype(logits: Tensor) -> torch.dtype:
-    """Return the type of the products: float64 where those of float32 may be rounded to TensorFloat32 or bfloat16."""
+    """Return the dtype of the products: float64 where float32 may be rounded to TensorFloat32 or bfloat16."""
     try:
         exact = torch.get_float32_matmul_precision() == 'highest'
     except RuntimeError:
-        # PyTorch refuses to name one where it was set for a backend
+        # PyTorch raises where the precision was set for each backend by itself
         exact = False
     return full_precision_of(logits.dtype) if exact else widest_float(logits.device)
 

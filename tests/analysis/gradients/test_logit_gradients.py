@@ -105,7 +105,7 @@ def test_the_logits_stay_as_they_are_also_where_no_gradient_is_asked_for():
     [
         ((F.cross_entropy, torch.zeros(2, 3), torch.rand(2, 3)), TypeError, 'soft labels'),
         ((F.cross_entropy, torch.zeros(2, 3), torch.tensor([0, 3])), ValueError, r'outside \[0, 3\)'),
-        ((F.cross_entropy, torch.zeros(2, 3), torch.tensor([0, 1, 1])), ValueError, 'target has shape'),
+        ((F.cross_entropy, torch.zeros(2, 3), torch.tensor([0, 1, 1])), ValueError, 'target of shape'),
         ((lambda x, y: x.sum(1), torch.zeros(2, 3), torch.tensor([0, 1])), ValueError, r'got shape \(2,\)'),
         ((lambda x, y: x.sum().item(), torch.zeros(2, 3), torch.tensor([0, 1])), ValueError, 'got float'),
         ((lambda x, y: x.sum().detach(), torch.zeros(2, 3), torch.tensor([0, 1])), ValueError, 'with a gradient'),

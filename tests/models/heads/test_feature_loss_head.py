@@ -83,7 +83,7 @@ def test_its_checkpoint_is_that_of_a_linear_classifier_and_a_first_stage(tmp_pat
 
 def test_a_loss_of_features_in_place_of_one_of_logits_says_where_it_belongs():
     head = LinearClsHead(num_classes=2, in_channels=3, loss=dict(type='mmrecall.RangeLoss'))
-    with pytest.raises(TypeError, match=r'RangeLoss is called as a loss of logits.*mmrecall\.FeatureLossClsHead'):
+    with pytest.raises(TypeError, match=r'in a call of RangeLoss.*mmrecall\.FeatureLossClsHead'):
         head.loss((torch.zeros(2, 3),), samples([0, 1]))
 
 

@@ -34,11 +34,11 @@ def step(head, num_levels=1):
 @pytest.mark.parametrize(
     ('loss', 'message'),
     [
-        (RECALL, 'RecallLoss: target holds 2 sample.*loss_se_decode of EncHead.*use_sigmoid=True'),
-        (dict(type='mmrecall.SoftDiceLoss'), 'SoftDiceLoss: target holds 2 sample.*use_sigmoid=True'),
+        (RECALL, 'RecallLoss: got 2 sample.*loss_se_decode of EncHead.*use_sigmoid=True'),
+        (dict(type='mmrecall.SoftDiceLoss'), 'SoftDiceLoss: got 2 sample.*use_sigmoid=True'),
         (
             dict(type='mmrecall.LDAMLoss', class_counts=[1, 2, 3, 4]),
-            'LDAMLoss takes no one-hot labels; .*loss_se_decode of EncHead.*use_sigmoid=True',
+            'LDAMLoss does not accept one-hot labels; .*loss_se_decode of EncHead.*use_sigmoid=True',
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """The look of the figures: colours that colour-blind readers can distinguish, each with its own marker and line."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import pandas as pd
@@ -67,7 +67,7 @@ def styles(labels: Sequence[str], reference: str | None = None) -> dict[str, Sty
 
 def new_panels(
     count: int, columns: int, width: float, row_height: float, extra: float = 0, legend: dict[str, Style] | None = None,
-    **options,
+    **options: Any,
 ) -> tuple[Figure, list[Axes]]:  # fmt: skip
     """Return a figure with axes in rows and columns, and a legend below.
 

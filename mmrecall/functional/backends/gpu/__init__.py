@@ -1,6 +1,6 @@
 """Class sums on a GPU by Triton kernels: one pass over the logits, and one more for the gradient.
 
-What `covers` rejects is left to the reference backend. Triton is imported with the first batch on a GPU. An ignored
+Other backends compute the batches that `covers` rejects. Triton is imported with the first batch on a GPU. An ignored
 sample has the gradient 0, whatever its logits are; PyTorch's functions propagate NaN.
 """
 
@@ -17,14 +17,14 @@ from .launch import INTERPRETED
 
 _LOGITS = (torch.float16, torch.bfloat16, torch.float32)
 _LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-# PyTorch 2.8 comes with Triton 3.4; older ones lack what kernels, compiler or interpreter need here and there.
+# PyTorch 2.8 comes with Triton 3.4; older versions lack features that the kernels or Triton's interpreter need.
 IS_INSTALLED = torch.__version__ >= '2.8' and find_spec('triton') is not None
-# Devices that were asked for their capability.
+# Whether the kernels run, by the index of a device.
 _are_supported: dict[int, bool] = {}
 
 
 def covers(batch: Batch) -> bool:
-    """Return whether `class_sums` takes this batch."""
+    """Return whether `class_sums` accepts this batch."""
     logits = batch.logits
     return (
         IS_INSTALLED
@@ -47,7 +47,7 @@ def class_sums(
 
 
 def _are_small(batch: Batch) -> bool:
-    """Return whether the products of the sizes of low-resolution logits and labels have 32 bits, as the kernels do."""
+    """Return whether products of the sizes of low-resolution logits and labels fit into the kernels' 32 bits."""
     (h, w), (height, width) = batch.logits.shape[2:], batch.target.shape[1:]
     return max(2 * h * height, 2 * w * width, height * width, h * w) < 2**30
 
@@ -58,7 +58,7 @@ def _is_supported(device_type: str, index: int) -> bool:
     if device_type == 'cpu':
         return INTERPRETED
     if index not in _are_supported:
-        # Triton's own limit
+        # the oldest GPUs that Triton supports
         is_new_enough = torch.version.hip is None and torch.cuda.get_device_capability(index) >= (8, 0)
         _are_supported[index] = is_new_enough and not INTERPRETED and _can_start_kernels()
     return _are_supported[index]
@@ -66,11 +66,11 @@ def _is_supported(device_type: str, index: int) -> bool:
 
 def _can_start_kernels() -> bool:
     """Return whether Triton can build what starts its kernels, for which it needs a C compiler; warn if it cannot."""
-    from triton.runtime import driver  # type: ignore[import-untyped]
+    from triton.runtime import driver
 
     try:
         driver.active.utils  # noqa: B018
-    except Exception as error:  # Triton raises what the compiler or the loader does.
+    except Exception as error:  # Triton passes on any error of the compiler and the loader.
         warnings.warn(
             f'Triton cannot start kernels here ({type(error).__name__}: {error}), so that the losses take several '
             'times as long on this GPU; install gcc or clang and the headers of Python, or set CC',

@@ -10,7 +10,7 @@ from .launch import BlockSums, Inputs, Outputs, empty_block_sums
 
 
 class DenseTiles(NamedTuple):
-    """Samples of a program, at most 32767, and its warps, of the kernels of a thread per sample."""
+    """Samples of a program, at most 32767, and its warps, in the kernels with one thread per sample."""
 
     block: int
     warps: int
@@ -19,7 +19,7 @@ class DenseTiles(NamedTuple):
 
 
 class RowTiles(NamedTuple):
-    """Blocks of the kernels of a program per few samples."""
+    """Sizes of the blocks in the kernels with one program per few samples."""
 
     scores: int = 4096
     """Scores of a program in a step of the forward pass."""
@@ -28,22 +28,22 @@ class RowTiles(NamedTuple):
     classes: int = 16
     """Classes of a program that sums the losses of samples."""
     samples: int = 128
-    """Samples that it reads at once."""
+    """Samples that such a program reads at once."""
     per_block: int = 4096
-    """Samples that it reads in all, at most 32767."""
+    """Samples that such a program reads in all, at most 32767."""
     many: int = 2**14
-    """Samples from which on a program of the forward or backward pass takes several, if the classes leave room."""
+    """Samples of a batch from which on a program holds several of them, if the number of classes leaves room."""
 
 
 class Layout(NamedTuple):
-    """Strides of images, classes and samples, of which a sample is the place in the trailing dimensions."""
+    """Strides of images, classes and samples; a sample is a place in the trailing dimensions."""
 
     image: int
     class_: int
     sample: int
 
 
-# Of up to `_FEW_CLASSES`, and of more; measured.
+# For up to `_FEW_CLASSES` classes, and for more; the fastest that were measured.
 DENSE_TILES = (DenseTiles(512, 4, 512, 4), DenseTiles(128, 1, 256, 2))
 ROW_TILES = RowTiles()
 # Classes from which on logits whose classes are neighbours in memory have kernels of their own.
@@ -56,7 +56,7 @@ _MAX_WASTE = 1 / 8
 
 
 def forward(inputs: Inputs, outputs: Outputs, hits: bool, predictions: bool) -> BlockSums | None:
-    """Fill the outputs, without the sums where it returns those of blocks, which are still to be added up."""
+    """Fill the outputs; if sums of blocks are returned, they are still to be added up, and the outputs hold no sums."""
     logits, layout = _evenly_spaced(inputs.logits)
     by_layout = _forward_by_rows if _is_rows(layout, logits.shape[1]) else _forward_by_samples
     return by_layout(inputs, logits, layout, outputs, hits, predictions)
@@ -172,14 +172,14 @@ def _sizes(inputs: Inputs) -> tuple[int, int, int]:
 
 
 def _is_rows(layout: Layout, num_classes: int) -> bool:
-    """Return whether the row kernels take the logits."""
+    """Return whether the row kernels compute the class sums."""
     return layout.class_ == 1 and num_classes >= ROW_CLASSES
 
 
 def _sample_blocks(total: int, num_places: int, block: int) -> tuple[int, bool]:
     """Return the number of blocks of samples, and whether blocks end where images end."""
     per_image = -(-num_places // block)
-    # which leaves threads without a sample, but saves a division
+    # blocks that end with the images leave threads without a sample, but save a division
     if per_image * block - num_places <= _MAX_WASTE * per_image * block:
         return total // num_places * per_image, True
     return -(-total // block), False

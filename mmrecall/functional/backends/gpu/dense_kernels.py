@@ -50,7 +50,7 @@ def dense_forward(
     best = largest
     prediction = tl.zeros([BLOCK], tl.int32)
     classes = logits
-    # the scores of a class are read while those before are worked on
+    # the scores of the next class are read while those of the present one are processed
     coming = tl.load(classes + at, mask=inside, other=0.0)
     for c in range(0, C):
         score = coming.to(tl.float32)

@@ -1,4 +1,4 @@
-"""Parts that all launches of the kernels share: inputs, room for the sums of the blocks, and the device."""
+"""Parts that all launches of the kernels share: inputs, tensors for the sums of the blocks, and the device."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Inputs(NamedTuple):
-    """Arguments that every kernel reads; all but the logits have no gaps."""
+    """Arguments that every kernel reads; all but the logits are contiguous."""
 
     logits: Tensor
     target: Tensor
@@ -50,12 +50,12 @@ class BlockSums(NamedTuple):
     predicted: Tensor | None
 
 
-# log-sum-exp and losses of the samples, of which the latter may not be needed, (C,) losses and (3 C + 1,) counts
+# log-sum-exp of the samples, their losses, or None if not needed, (C,) summed losses and (3 C + 1,) counts
 Outputs = tuple[Tensor, Tensor | None, Tensor, Tensor]
 
 
 def empty_block_sums(logits: Tensor, num_blocks: int, predictions: bool) -> BlockSums:
-    """Return room for the sums of the blocks."""
+    """Return empty tensors for the sums of the blocks."""
     num_classes, device = logits.shape[1], logits.device
     return BlockSums(
         torch.empty((num_classes, num_blocks), dtype=torch.float32, device=device),

@@ -10,7 +10,7 @@ from .launch import BlockSums, Inputs, Outputs, empty_block_sums
 
 
 class LowResolutionTiles(NamedTuple):
-    """Sizes of the kernels' blocks, measured."""
+    """Sizes of the kernels' blocks; the defaults are the fastest that were measured."""
 
     block: int = 512
     """Output pixels of a program in the forward pass, at most 32767."""
@@ -27,21 +27,21 @@ _FOLD_ROWS, _FOLD_COLUMNS = 4, 128
 
 
 def axis(low: int, full: int, align_corners: bool) -> tuple[int, int, int]:
-    """Return A, B and D, with which output pixel o lies at position (o A + B) / D, of one axis."""
+    """Return A, B and D of one axis, on which output pixel o lies at position (o A + B) / D."""
     if not align_corners:
         return 2 * low, low - full, 2 * full
-    # a single output pixel is that at position 0
+    # a single output pixel lies at position 0
     return (low - 1, 0, full - 1) if full > 1 else (1, 0, 1)
 
 
 def forward(inputs: Inputs, outputs: Outputs, align_corners: bool, hits: bool, predictions: bool) -> BlockSums:
-    """Fill log-sum-exp and losses of the samples, and return the sums of blocks, which are still to be added up."""
+    """Fill log-sum-exp and losses of the samples, and return the sums of the blocks, which are still to be added up."""
     logits, target = inputs.logits, inputs.target
     lse, losses = outputs[:2]
     blocks_per_image = -(-target.shape[1] * target.shape[2] // TILES.block)
     num_blocks = blocks_per_image * target.shape[0]
     partial = empty_block_sums(logits, num_blocks, predictions)
-    # a copy of low-resolution logits is small
+    # contiguous, because a copy of low-resolution logits is small
     kernels.low_resolution_forward[(num_blocks,)](
         logits.contiguous(), *inputs[1:5], lse, losses, *partial, *_geometry(logits, target, align_corners),
         blocks_per_image, inputs.ignore_index, inputs.scale, num_blocks, C=logits.shape[1], BLOCK=TILES.block,
@@ -51,7 +51,7 @@ def forward(inputs: Inputs, outputs: Outputs, align_corners: bool, hits: bool, p
 
 
 def backward(inputs: Inputs, lse: Tensor, incoming: Tensor, gradient: Tensor, each: bool, align_corners: bool) -> None:
-    """Fill the gradient, which has no gaps."""
+    """Fill the gradient, which is contiguous."""
     logits = inputs.logits
     num_images, num_classes, h, w = logits.shape
     chunks, quad_tiles = -(-num_classes // TILES.classes), -(-w // TILES.quads)

@@ -55,7 +55,7 @@ def mix(x00, x01, x10, x11, w00, w01, w10, w11):
     return upper + (w10 * x10.to(tl.float32) + w11 * x11.to(tl.float32))
 
 
-# every combination of sizes that are 1, or multiples of 16, would be compiled by itself
+# specialised, every combination of sizes that are 1 or multiples of 16 would be compiled on its own
 @triton.jit(do_not_specialize=(*GEOMETRY, 'blocks_per_image', 'ignore_index', 'num_blocks'))
 def low_resolution_forward(
     logits, labels, sample_weights, offsets, margins, lse_out, losses_out, losses, counts, predicted, h, w, H, W, A_y,
@@ -74,7 +74,7 @@ def low_resolution_forward(
     sample = image * (H * W) + pixel
     label, is_invalid = load_labels(labels, sample, inside, ignore_index, C)
     margin = load_margins(margins, label)
-    # threads without a pixel read what the last one reads: no mask for every score
+    # threads without a pixel read what the last one reads, so that loading scores needs no mask
     pixel = tl.minimum(pixel, H * W - 1)
     i0, i1, along_y = find_source(pixel // W, A_y, B_y, D_y, h)
     j0, j1, along_x = find_source(pixel % W, A_x, B_x, D_x, w)
@@ -135,7 +135,7 @@ def low_resolution_backward(
     i = program % h
     image = (program // h).to(tl.int64)
     exists = (c < C) & (j < w)[None, :]
-    # also, the compiler does not see neighbours, of which it would give several to a thread, and labels to all threads
+    # clamped also so that the compiler sees no neighbours: it would give several to a thread, and labels to all threads
     at = (image * C + tl.minimum(c, C - 1)) * h * w + i * w + tl.minimum(j, w - 1)[None, :]
     down = tl.where(i + 1 < h, w, 0)
     right = tl.where(j + 1 < w, 1, 0)[None, :]
@@ -192,7 +192,7 @@ def low_resolution_backward(
 
 @triton.jit(do_not_specialize=('h', 'num_rows'))
 def fold_corners(corners, gradient, h, w, num_rows, total, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Store the gradient of every position: the sum of the corners that it is of the quads around it."""
+    """Store the gradient of every position: the sum over the quads around it, of each of which it is a corner."""
     tiles = tl.cdiv(w, COLUMNS)
     row = tl.program_id(0) // tiles * ROWS + tl.arange(0, ROWS)[:, None]
     j = tl.program_id(0) % tiles * COLUMNS + tl.arange(0, COLUMNS)[None, :]

@@ -30,7 +30,7 @@ def class_sums(
         batch.align_corners if is_low_resolution(batch) else None, hits, predictions,
     )  # fmt: skip
     num_classes = logits.shape[1]
-    # Tensor.split does the same after a layer of Python
+    # not Tensor.split, which adds a layer of Python
     support, true_positives, predicted, invalid_labels = torch.split_with_sizes(counts, [num_classes] * 3 + [1])
     return ClassSums(
         losses,
@@ -55,7 +55,7 @@ class _ClassSums(torch.autograd.Function):
     def backward(ctx: Any, incoming: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         if incoming is None:
             return (None,) * 11
-        # a compiled graph holds neither of the two
+        # a compiled graph holds neither of the gradients that the reference computes
         if torch.compiler.is_compiling() or is_plain_backward(incoming):
             gradient = _backward_operator(*ctx.saved_tensors, incoming, *ctx.options)
         else:
@@ -169,7 +169,7 @@ def _fake_backward(logits: Tensor, *others: Any) -> Tensor:
 
 _TENSORS = 'Tensor logits, Tensor target, Tensor? sample_weight, Tensor? offsets, Tensor? margins'
 _OPTIONS = 'int ignore_index, float scale, bool each, bool? align_corners'
-# torch.library.custom_op costs the host twice as much, triton_op fails in the interpreter
+# torch.library.custom_op takes the host twice as long, triton_op fails in the interpreter
 _library: Any = torch.library.Library('mmrecall', 'FRAGMENT')  # type: ignore[no-untyped-call]
 _library.define(f'class_sums({_TENSORS}, {_OPTIONS}, bool hits, bool predictions) -> (Tensor, Tensor, Tensor)')
 _library.define(f'class_sums_backward({_TENSORS}, Tensor lse, Tensor incoming, {_OPTIONS}) -> Tensor')

@@ -2,8 +2,8 @@
 # Triton's functions carry no types.
 """Parts that the Triton kernels share; the compiler inlines them.
 
-A thread holds a sample and goes through its classes. What crosses threads are the sums of a block of samples, which one
-more kernel adds up: there are no atomics, so that two runs have the same bits.
+A thread holds a sample and goes through its classes. The sums of the blocks of samples are added up by one more kernel,
+without atomics, so that two runs give the same bits.
 """
 
 import triton
@@ -104,7 +104,7 @@ def add_score(
     score, c, largest, sum_exp, label_score, best, prediction, label, margin, offsets, scale, ADJUSTED: tl.constexpr,
     HITS: tl.constexpr,
 ):  # fmt: skip
-    """Return what is known of samples after the scores of class ``c``.
+    """Return the state of the samples after the scores of class ``c``.
 
     This is their largest adjusted score, the sum of exponentials, the score of the label, and for ``HITS`` the largest
     score and the prediction; ``best`` is used with ``ADJUSTED`` alone, without it the largest score is the same.
@@ -133,13 +133,13 @@ def finish_exponentials(largest, total):
 @triton.jit
 def is_special(largest, total):
     """Return whether a score is +inf or NaN, or none is above `LOWEST`: comparisons did not find the prediction."""
-    # not total > 0, which holds for NaN too
+    # not by total > 0, which holds for NaN too
     return (total != total) | (largest <= LOWEST)
 
 
 @triton.jit
 def compare_special(score, c, best, prediction):
-    """Return the best score and its class, where NaN is the largest and -inf is one, like in PyTorch's maximum."""
+    """Return the best score and its class, where NaN is the largest and -inf a score like others, as in PyTorch."""
     is_best = (score > best) | ((score != score) & (best == best))
     prediction = tl.where(is_best, c, prediction)
     return tl.where(is_best, score, best), prediction

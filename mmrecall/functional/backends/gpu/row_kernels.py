@@ -37,7 +37,7 @@ def row_forward(
             label_score += tl.load(offsets + label, mask=label >= 0, other=0.0).to(tl.float32)
         label_score = scale * (label_score - margin)
     best = tl.full([ROWS], float('-inf'), tl.float32)
-    # C less for NaN, which leads everything
+    # a NaN, which precedes everything, is stored as its class minus C
     prediction = tl.full([ROWS], C, tl.int32)
     for start in range(0, C, COLUMNS):
         c = start + tl.arange(0, COLUMNS)
@@ -49,7 +49,7 @@ def row_forward(
             highest = tl.max(tl.where(score == score, score, float('-inf')), axis=1)
             candidate = tl.where(score == highest[:, None], c[None, :], C)
             candidate = tl.min(tl.where(score == score, candidate, c[None, :] - C), axis=1)
-            # of a NaN before and now the earlier one, which is the smaller one
+            # of two NaN the earlier one counts, which has the smaller number
             is_best = tl.where(candidate < 0, candidate < prediction, (highest > best) & (prediction >= 0))
             is_best = is_best | ((prediction == C) & (candidate < C))
             prediction = tl.where(is_best, candidate, prediction)
