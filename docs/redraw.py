@@ -11,8 +11,8 @@ A table is filled in where a comment stands above it, in README.md, docs/*.md or
 
 The comment names the logs, docs/logs/camvid-360x480/RUN-SEED.log.gz, the first column the runs (in backticks, or by a
 label of RUNS), and the heads the metrics (COLUMNS). A cell is the mean of the last evaluations of all seeds, with their
-standard deviation where there are several; all rows have the same seeds, or a column `seeds` says how many. `differences
-in camvid-360x480/*` has the differences to cross entropy and p of paired t-tests.
+standard deviation where there are several; all rows have the same seeds, or a column `seeds` says how many.
+`differences in camvid-360x480/*` has the differences to cross entropy and p of paired t-tests.
 
 Example: python docs/redraw.py
 """
@@ -99,9 +99,7 @@ COLUMNS = {
 # Of CamVid, each with less than 1.2 % of the pixels.
 RARE = ['Pole', 'SignSymbol', 'Fence', 'Pedestrian', 'Bicyclist']
 
-_MARKED = re.compile(
-    r'^<!-- make results: (differences in )?(\S+?) -->\n\n((?:\|.*\n)+)', re.MULTILINE
-)
+_MARKED = re.compile(r'^<!-- make results: (differences in )?(\S+?) -->\n\n((?:\|.*\n)+)', re.MULTILINE)
 
 
 def read_results(logs: str) -> pd.DataFrame:
@@ -167,7 +165,7 @@ def redrawn(text: str, page: str) -> str:
         def values(run: str, metric: str) -> pd.Series:
             found = results[metric].get(run) if metric in results else None
             if found is None or found.isna().any():
-                raise ValueError(f'{page}: got no {metric} of {run!r} in docs/logs/{logs}; train it, or leave the row out')
+                raise ValueError(f'{page}: got no {metric} of {run!r} in docs/logs/{logs}; train it, or remove the row')
             seeds = list(found.index)
             if same_seeds and expected and seeds != expected:
                 raise ValueError(
