@@ -40,7 +40,6 @@ myst_disable_syntax = ['myst_line_comment', 'myst_block_break', 'myst_target']
 nb_execution_mode = 'force'
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
-nb_merge_streams = True
 
 # `name` in a docstring is a link where it names something of the reference, and code otherwise
 default_role = 'py:obj'
