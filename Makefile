@@ -7,8 +7,8 @@
 # make test-openmmlab      the suite on the stock packages; compiles mmcv the first time
 # make test-matrix         the suite on all that is tested: stock, and the forks on an older, this and a newer PyTorch
 # make test-slurm          training through a Slurm of this machine alone (Debian: slurm-wlm and munge); three minutes
-# make docs                the documentation site in build/site, which opens from disk; a warning, such as a link to a
-#                          page or heading that is missing, is an error
+# make docs                the documentation site in build/site, which opens from disk; runs the notebooks; an error in
+#                          one is an error, and so is a warning, such as a link to a missing page or heading
 # make package             wheel and sdist in dist/, checked; the wheel tried beside PyTorch and NumPy alone
 # make package-onedl       the wheel tried beside the maintained forks: the demo, with few scenes; after make package
 # make package-openmmlab   the same beside the stock packages
@@ -67,10 +67,12 @@ test-matrix: test test-openmmlab $(NEWEST) $(OLDEST)
 test-slurm: $(ONEDL)/.ready
 	$(ONEDL)/bin/python -m pytest -m slurm tests/slurm
 
-# the folder comes first on the path: MyST takes an older markdown-it-py than the environment has
+# the folder comes first on the path: MyST takes an older markdown-it-py than the environment has; notebooks find their
+# kernel in JUPYTER_PATH and call the command `mmrecall`
 docs: $(ONEDL)/docs/.ready
 	rm -rf build/site
-	PYTHONPATH=$(CURDIR)/$(ONEDL)/docs $(ONEDL)/bin/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site
+	PYTHONPATH=$(CURDIR)/$(ONEDL)/docs JUPYTER_PATH=$(CURDIR)/$(ONEDL)/docs/share/jupyter PATH="$(CURDIR)/$(ONEDL)/bin:$$PATH" \
+	  $(ONEDL)/bin/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site
 	@echo "build/site/index.html"
 
 $(ONEDL)/docs/.ready: requirements/docs.txt $(ONEDL)/.ready

@@ -25,9 +25,9 @@ project = 'mmrecall'
 author = copyright = 'The mmrecall developers'
 release = mmrecall.__version__
 
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
+extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 root_doc = 'docs/index'
-include_patterns = ['docs/**.md', '[A-Z]*.md', 'configs/*/README.md']
+include_patterns = ['docs/**.md', 'docs/notebooks/*.ipynb', '[A-Z]*.md', 'configs/*/README.md']
 # not searched
 exclude_patterns = ['.*', 'build', 'data', 'dist', 'mmrecall', 'tests', 'work_dirs']
 
@@ -35,6 +35,11 @@ exclude_patterns = ['.*', 'build', 'data', 'dist', 'mmrecall', 'tests', 'work_di
 myst_heading_anchors = 6
 # Markdown that GitHub knows nothing of: a line that begins with % would be left out
 myst_disable_syntax = ['myst_line_comment', 'myst_block_break', 'myst_target']
+
+# every build runs the notebooks, which have no outputs in the repository; an error in one ends the build
+nb_execution_mode = 'force'
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
 
 # `name` in a docstring is a link where it names something of the reference, and code otherwise
 default_role = 'py:obj'

@@ -1,6 +1,7 @@
-"""The API reference of the site; `make docs` checks its pages, links and anchors."""
+"""The API reference of the site, and its notebooks; `make docs` checks pages, links and anchors, and runs notebooks."""
 
 import importlib
+import json
 import re
 
 import pytest
@@ -27,3 +28,10 @@ def test_the_api_reference_has_every_class_that_a_config_can_name(repository):
     ours = {name for name, cls in classes.items() if re.match(r'mmrecall\.(?!analysis\.)', cls.__module__)}
     assert ours
     assert ours - documented == set()
+
+
+def test_notebooks_are_kept_without_outputs(repository):
+    notebooks = list((repository / 'docs' / 'notebooks').glob('*.ipynb'))
+    assert notebooks
+    cells = [cell for file in notebooks for cell in json.loads(file.read_text(encoding='utf-8'))['cells']]
+    assert [cell['id'] for cell in cells if cell.get('outputs') or cell.get('execution_count')] == []
