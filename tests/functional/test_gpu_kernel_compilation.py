@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -18,9 +19,9 @@ from mmrecall.functional.backends.gpu.dense import ROW_TILES, dense_tiles, row_s
 from mmrecall.functional.backends.gpu.launch import INTERPRETED  # noqa: E402
 from mmrecall.functional.backends.gpu.low_resolution import TILES  # noqa: E402
 
-PTXAS = next(Path(triton.__file__).parent.rglob('ptxas'), None)
+CUOBJDUMP = next(Path(triton.__file__).parent.rglob('cuobjdump'), None)
 pytestmark = [
-    pytest.mark.skipif(PTXAS is None, reason='this Triton comes without ptxas'),
+    pytest.mark.skipif(CUOBJDUMP is None, reason='this Triton comes without cuobjdump'),
     pytest.mark.skipif(INTERPRETED, reason='the kernels are interpreted in this process'),
 ]
 
@@ -31,13 +32,12 @@ POINTERS = dict(
 )  # fmt: skip
 NUMBERS = dict(ignore_index='i32', scale='fp32')
 OPTIONAL = ('sample_weights', 'offsets', 'margins', 'losses_out', 'predicted')
-ARCHITECTURES = {80: 'sm_80', 90: 'sm_90a'}
 # types are read in the same way on both
 CASES = pytest.mark.parametrize(('architecture', 'dtype'), [(80, 'bf16'), (90, 'bf16'), (90, 'fp32')])
 
 
 def compiled(kernel, architecture, constants, dtype='fp32', warps=4):
-    """The compiled kernel, and the report of ptxas on registers."""
+    """The forms of a compiled kernel by their names: ttgir, ptx, cubin and others."""
     pointers = {name: f'*{kind}' for name, kind in dict(POINTERS, logits=dtype, gradient=dtype).items()}
     names = kernel.arg_names
     constants = {name: value for name, value in constants.items() if name in names}
@@ -53,21 +53,22 @@ def compiled(kernel, architecture, constants, dtype='fp32', warps=4):
         constexprs={(names.index(name),): value for name, value in constants.items()},
         attrs={(names.index(name),): [['tt.divisibility', 16]] for name in aligned},
     )
-    asm = triton.compile(source, target=GPUTarget('cuda', architecture, 32), options=dict(num_warps=warps)).asm
-    command = [str(PTXAS), '-v', f'-arch={ARCHITECTURES[architecture]}', '-', '-o', '/dev/null']
-    return asm, subprocess.run(command, input=asm['ptx'], capture_output=True, text=True, check=True).stderr
+    return triton.compile(source, target=GPUTarget('cuda', architecture, 32), options=dict(num_warps=warps)).asm
 
 
-def spilled_bytes(report):
-    """Bytes of registers stored to memory, of every kernel in a report of ptxas."""
-    spills = [int(number) for number in re.findall(r'(\d+) bytes spill stores', report)]
-    assert spills, report
-    return sum(spills)
+def stack_bytes(asm):
+    """Bytes of the stack of a compiled kernel; the stack is where spilled registers go."""
+    with NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(asm['cubin'])
+        command = [str(CUOBJDUMP), '--dump-resource-usage', file.name]
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (stack,) = re.findall(r'\bSTACK:(\d+)', report)
+    return int(stack)
 
 
 def assert_lean(kernel, architecture, constants, dtype='fp32', warps=4):
-    asm, report = compiled(kernel, architecture, constants, dtype, warps)
-    assert spilled_bytes(report) == 0, report
+    asm = compiled(kernel, architecture, constants, dtype, warps)
+    assert stack_bytes(asm) == 0
     assert re.findall(r'\b(?:atom|red)\.\S+', asm['ptx']) == []
     return asm
 
@@ -131,11 +132,11 @@ def test_kernels_that_add_up_spill_nothing_and_have_no_atomics(everything):
 @pytest.mark.parametrize('dtype', ['fp32', 'bf16'])
 def test_neighbours_are_read_and_written_together(dtype):
     constants, tiles = dense_flags(False, 19), dense_tiles(19)
-    asm, _ = compiled(dense_kernels.dense_forward, 90, dict(constants, BLOCK=tiles.block), dtype, tiles.warps)
+    asm = compiled(dense_kernels.dense_forward, 90, dict(constants, BLOCK=tiles.block), dtype, tiles.warps)
     vector = r'ld\.global\S*\.v4\.b32' if dtype == 'fp32' else r'ld\.global\S*\.v2\.b32'
     assert re.search(vector, asm['ptx'])
     backward = dict(constants, BLOCK=tiles.backward_block)
-    asm, _ = compiled(dense_kernels.dense_backward, 90, backward, dtype, tiles.backward_warps)
+    asm = compiled(dense_kernels.dense_backward, 90, backward, dtype, tiles.backward_warps)
     assert re.search(vector.replace('ld', 'st'), asm['ptx'])
 
 
@@ -146,7 +147,6 @@ def atomic_kernel(losses, C: tl.constexpr):
 
 def test_spills_and_atomics_are_found_where_there_are_some():
     constants = dict(dense_flags(True, 19), BLOCK=1024)
-    _, report = compiled(dense_kernels.dense_forward, 90, constants, warps=1)
-    assert spilled_bytes(report) > 0
+    assert stack_bytes(compiled(dense_kernels.dense_forward, 90, constants, warps=1)) > 0
     with pytest.raises(AssertionError, match=r'atom\.|red\.'):
         assert_lean(atomic_kernel, 90, dict(C=64))
