@@ -53,6 +53,7 @@ RUNS = {
     'class-balanced CE': 'class-balanced',
     'LDAM-DRW': 'ldam-drw',
     'balanced softmax': 'balanced-softmax',
+    'cross entropy, post-hoc logit adjustment with τ = 1': 'ce-tau1',
     'logit adjustment, tau 1': 'logit-adjusted',
     'SDN-CE': 'sdn-ce',
     'SDN-recall, alpha 0.9': 'sdn-recall-ema0.9',
