@@ -24,7 +24,11 @@ MODELS = {
 }
 MEASURED = [config for config, model in MODELS.items() if 'Results' in model]
 # logs of what no config has: the mean of the loss over the images, not over their class weights; adjusted scores
-NO_CONFIG = ('classification-small/cifar10-lt-sdn-*-valid-0.log.gz', 'camvid-180x240/ce-tau*-0.log.gz')
+NO_CONFIG = (
+    'camvid-180x240/ce-tau*-0.log.gz',
+    'classification-small/cifar10-lt-sdn-*-valid-0.log.gz',
+    'classification-small/tiny-imagenet-lt-32x32-ce-tau1-*.log.gz',
+)
 # what changes no result, or only the draws of a seed, or helps to write a config
 IGNORED = re.compile(
     r'(default_hooks|launcher|loss|norm_cfg|randomness|resume|work_dir)\b.*'
