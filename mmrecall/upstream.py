@@ -12,8 +12,10 @@ _PACKAGES = ('mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain', 'mmdet')
 _FORKS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'onedl-mmpretrain', 'onedl-mmdetection')
 
 _INSTALL = (
-    'pip install "mmrecall[onedl]" (maintained forks), or the stock packages, with a compiled mmcv first: '
-    'MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0, then pip install "mmrecall[openmmlab]"'
+    'pip install "mmrecall[onedl]" (maintained forks); or, on Python 3.10 or 3.11, the stock packages, whose mmcv is '
+    'compiled against the PyTorch that is installed: pip install torch==2.1.2 torchvision==0.16.2 "numpy<2" '
+    '"setuptools<81" wheel ninja, then MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0, then '
+    'pip install "mmrecall[openmmlab]"'
 )
 _INSTALL_MMDET = (
     'pip install onedl-mmdetection (maintained forks) or mmdet (stock); both need an mmcv with compiled ops'

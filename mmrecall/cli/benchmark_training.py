@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, write the files, and print the tables."""
     try:
         print(_measure(arguments))
-    except (ValueError, OSError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'Written: {arguments.out}')
 

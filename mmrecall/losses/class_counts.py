@@ -4,7 +4,7 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ class CountedClasses(NamedTuple):
     """For every class, the labelled pixels of all images that contain it; None if they were not counted."""
 
 
-@runtime_checkable
 class HasCounts(Protocol):
     """Counts of a training set with the totals of its images, and perhaps the class names, ``classes``."""
 
@@ -95,8 +94,10 @@ class ClassCounts(nn.Module):
         if isinstance(source, str):
             self._given = read_class_counts(source, classes)
             self.counted_names = counted_class_names(source)
-        elif isinstance(source, HasCounts):
-            self._given = _counted('class_counts', source.counts, source.image_totals)
+        # not isinstance: from Python 3.12 on it misses fields that __getattr__ returns, as mmengine's ConfigDict does
+        elif hasattr(source, 'image_totals'):
+            counted = cast(HasCounts, source)
+            self._given = _counted('class_counts', counted.counts, counted.image_totals)
             self.counted_names = getattr(source, 'classes', None)
         else:
             self._given = _counted('class_counts', source, None)

@@ -40,11 +40,14 @@ DATA_SETS = {
 }
 # the logs of configs, docs/logs/LOG-SEED.log.gz; the braces are the loss
 LOGS = {
+    'decoupling/{}_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py': 'classification-small/tiny-imagenet-lt-32x32-{}',
+    'decoupling/{}_resnet18w16_1xb128_tiny-imagenet-lt-32x32.py': 'classification-small/tiny-imagenet-lt-32x32-{}',
     'deeplabv3/deeplabv3_r18-d16_1xb6-{}-3k_camvid-360x480.py': 'camvid-360x480/{}',
     'deeplabv3/deeplabv3_r18w16-d8_1xb8-{}-350i_street-scenes-128x256.py': 'street-scenes/{}',
     'deeplabv3/deeplabv3_r18w32-d16_1xb8-{}-1k_camvid-180x240.py': 'camvid-180x240/{}',
     'deeplabv3/deeplabv3_r18w32-d16_1xb8-{}-1k_camvid-pedestrian-180x240.py': 'camvid-pedestrian-180x240/{}',
     'multi_label/resnet18w16_1xb32-{}-30e_camvid-tags-180x240.py': 'camvid-tags-180x240/{}',
+    'oltr/{}_resnet18w16_1xb128-10e_tiny-imagenet-lt-32x32.py': 'classification-small/tiny-imagenet-lt-32x32-{}',
     'resnet/resnet18w16_1xb128-{}-10e_cifar10-lt.py': 'classification-small/cifar10-lt-{}',
     'resnet/resnet18w16_1xb128-{}-10e_tiny-imagenet-lt-32x32.py': 'classification-small/tiny-imagenet-lt-32x32-{}',
     'resnet/resnet18w16_1xb32-{}-30e_digits-lt.py': 'digits-lt/{}',
