@@ -33,7 +33,7 @@ NO_CONFIG = (
 IGNORED = re.compile(
     r'(default_hooks|launcher|loss|norm_cfg|randomness|resume|work_dir)\b.*'
     r'|\w+_dataloader\.(num_workers|pin_memory|collate_fn\.type)|(\w+_dataloader\.dataset\.)?data_root'
-    r'|test_evaluator\.out_dir'
+    r'|test_evaluator\.out_dir|model\.first_stage'
 )
 # what older code needed in a config, and is the default of the present code
 DEFAULTS = {
