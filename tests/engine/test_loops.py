@@ -174,7 +174,7 @@ def test_a_loop_is_for_a_second_stage(tmp_path):
 
 def test_no_tau_and_a_negative_one_are_refused(tmp_path):
     path, _ = first_stage(tmp_path)
-    for taus, message in (([], r'got taus=\[\]'), ([-0.5], 'taus is -0.5')):
+    for taus, message in (([], r'got taus=\[\]'), ([-0.5], 'got taus=-0.5')):
         with pytest.raises(ValueError, match=message):
             second_runner(tmp_path, TAU, path, dict(SELECTION, taus=taus)).train()
 

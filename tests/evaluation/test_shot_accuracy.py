@@ -239,7 +239,7 @@ def test_a_file_of_renamed_classes_is_taken_with_a_warning(meta, warned, tmp_pat
         ([1, 2, 3], dict(open_set_threshold=0.1), 3, 'an image has the label 3, but classes are 0 to 2$'),
         ([1, 2, 3], dict(open_set_threshold=0), 0, 'got open_set_threshold=0; expected a number between 0 and 1'),
         ([1, 2, 3], dict(open_set_threshold=1.0), 0, 'got open_set_threshold=1.0'),
-        ([1, 2, 3], dict(open_set_threshold=float('nan')), 0, 'open_set_threshold is nan'),
+        ([1, 2, 3], dict(open_set_threshold=float('nan')), 0, 'got open_set_threshold=nan'),
         ([0, 0, 0], {}, 0, 'not all 0'),
         ([1, 2, 3], dict(many=5, few=6), 0, 'few is 6, many 5'),
     ],

@@ -315,7 +315,7 @@ def test_low_resolution_logits_are_interpolated_or_taken_as_they_are():
     assert list(rows) == ['F.interpolate + F.cross_entropy', 'mmrecall.RecallLoss', 'mmrecall.SoftDiceLoss']
     assert all(len(cells) == 5 for cells in rows.values())
     assert all(row.memory == row.peak_bytes / found.full_bytes for row in table_rows(found))
-    assert 'The losses of mmpretrain take' in measurement_markdown(found)
+    assert 'The losses of mmpretrain accept' in measurement_markdown(found)
 
 
 def test_low_resolution_in_bfloat16_runs_under_autocast():
