@@ -54,8 +54,6 @@ def write_digits(root: str | Path, imbalance_ratio: float = 40, seed: int = 0) -
         ImportError: scikit-learn is not installed.
         ValueError: a ratio for which a class has too few images, see `draw_long_tail`.
     """
-    if Path(root).exists():
-        raise FileExistsError(f'{root} exists; remove it, or set another name')
     digits = _load()
     tested = draw_long_tail(digits.labels, len(digits.metainfo['classes']), 1, largest=TEST_IMAGES, seed=seed)
     others = np.setdiff1d(np.arange(len(digits)), tested)

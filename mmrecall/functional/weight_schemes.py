@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .validation import check_class_counts, check_number
+from .validation import check_class_counts, check_finite, check_number
 
 # c of Paszke et al.
 _ENET_OFFSET = 1.02
@@ -90,8 +90,8 @@ def effective_number_weights(counts: Tensor, beta: float | None = None) -> Tenso
         tensor([0.0405, 0.2790, 2.6805], dtype=torch.float64)
     """
     check_class_counts(counts)
-    if beta is not None and not 0 <= beta < 1:
-        raise ValueError(f'got beta={beta}; expected a number of at least 0 and below 1')
+    if beta is not None:
+        check_beta(beta)
     counts = counts.double()
     if beta is None and counts.sum() < 1 + 1e-6 and not torch.equal(counts, counts.round()):
         raise ValueError(
@@ -172,6 +172,13 @@ def tempered_weights(
     if power != 1:
         weights = _with_mean_one(torch.where(weights > 0, weights**power, 0))
     return weights if min_weight is None and max_weight is None else weights.clamp(min_weight, max_weight)
+
+
+def check_beta(beta: float) -> None:
+    """Raise TypeError or ValueError unless beta is a number of at least 0 and below 1."""
+    check_finite('beta', beta)
+    if not 0 <= beta < 1:
+        raise ValueError(f'got beta={beta}; expected a number of at least 0 and below 1')
 
 
 def check_tempering(power: float, min_weight: float | None, max_weight: float | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmrecall.functional.statistics import widest_float
 from mmrecall.functional.validation import check_finite, check_integer
 from mmrecall.functional.weight_schemes import (
+    check_beta,
     check_tempering,
     effective_number_weights,
     enet_weights,
@@ -44,9 +45,7 @@ class SchemeOptions(NamedTuple):
                 f"got beta={self.beta} with class_weight={class_weight!r}; expected class_weight='effective_number'"
             )
         if self.beta is not None:
-            check_finite('beta', self.beta)
-        if self.beta is not None and not 0 <= self.beta < 1:
-            raise ValueError(f'got beta={self.beta}; expected a number of at least 0 and below 1')
+            check_beta(self.beta)
         check_tempering(self.power, self.min_weight, self.max_weight)
         if scheme is None and self != DEFAULTS:
             options = ', '.join(f'{name}={value}' for name, value in self._asdict().items() if name != 'beta')

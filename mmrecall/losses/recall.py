@@ -228,7 +228,7 @@ class RecallLoss(BaseLoss):
             unusable = unusable + sums.refusals
         # NaN == 0 is false: losses that are not finite, bad labels or a refusal on any rank leave the recall as it is
         step = ((present > 0) * (self.alpha * (unusable == 0))).to(recall)
-        recall.lerp_(batch_recall.reshape(recall.shape), step.reshape(recall.shape))
+        recall.view(-1).lerp_(batch_recall, step)
 
     def _check_transform(self, recall: Tensor) -> None:
         # a recall that is passed to the transform, by torch.func.functional_call, may be changed in place
