@@ -65,6 +65,12 @@ def test_the_reader_of_mmpretrain_finds_no_mistake(loaded):
     assert all((ROOT / collection.readme).is_file() for collection in loaded.collections)
 
 
+def test_lists_are_of_texts_which_the_search_of_mim_joins(loaded):
+    lists = [value for model in loaded.models for value in model.metadata.data.values() if isinstance(value, list)]
+    assert lists
+    assert all(isinstance(item, str) for one in lists for item in one)
+
+
 def test_every_runnable_config_is_listed_once_and_in_its_folder(loaded):
     assert sorted(model.config for model in loaded.models) == [f'configs/{name}' for name in runnable()]
     for model in loaded.models:

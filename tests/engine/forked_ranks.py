@@ -1,5 +1,6 @@
 """Two ranks on CPUs, again and again: forked_ranks.py HOW TIMES prints the exit statuses of every pair."""
 
+import gc
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ def all_reduce(how):
 def statuses(how, times):
     """Of every pair of ranks; a forked rank returns None, and ends as a script does."""
     found = []
+    # the forks leave what is imported alone when they collect garbage, which takes most of their time
+    gc.freeze()
     for _ in range(times):
         port, children = free_port(), []
         for rank in range(2):
