@@ -59,4 +59,4 @@ def test_the_page_has_every_argument_and_its_default(cls, tables):
 def test_options_that_two_readers_asked_for_are_explained(repository):
     page = (repository / 'docs' / 'losses.md').read_text(encoding='utf-8')
     assert '(weight of false positives, weight of false negatives)' in page
-    assert 'at least so many false negatives per class of the batch' in page
+    assert 'lower bound on the number of false negatives of a class in the batch' in page
