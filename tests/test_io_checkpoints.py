@@ -76,7 +76,7 @@ def test_a_pickle_cannot_set_attributes_of_what_it_may_call(known):
 
 
 @pytest.mark.parametrize('name', ['UntypedStorage', 'TypedStorage'])
-def test_a_pickle_does_not_get_hold_of_the_classes_of_storages(name):
+def test_a_pickle_cannot_reach_the_storage_classes(name):
     content = f'\x80\x04ctorch.storage\n{name}\n.'.encode('latin1')
     assert issubclass(SafeUnpickler(io.BytesIO(content)).load(), Placeholder)
 

@@ -27,7 +27,8 @@ def count_training_set(config: Config, workers: int | None = None, through_pipel
 def count_images_of_training_set(config: Config, workers: int | None = None) -> ImageCounts:
     """Count the classes of every image in the training set of a config, for `RareClassSampler`.
 
-    Labels that the data set ignores are not counted; a sampler does not know those that a head ignores.
+    Labels that the data set ignores are not counted. Labels that only a head ignores are counted, because a sampler
+    does not know the head.
 
     Args:
         config: config with a ``train_dataloader``.

@@ -123,7 +123,7 @@ def _settings(arguments: argparse.Namespace, dtype: str) -> Settings:
 
 def _measure_scaling(arguments: argparse.Namespace, environment: dict[str, Any], show: OnStep) -> str:
     if len(arguments.dtype) > 1:
-        raise ValueError(f'got --dtype {" ".join(arguments.dtype)} with --scaling; expected one of them')
+        raise ValueError(f'got --dtype {" ".join(arguments.dtype)} with --scaling; expected a single dtype')
     shapes = scaling_shapes(arguments.sides, arguments.classes)
     candidates, settings = choose_candidates(arguments.losses), _settings(arguments, arguments.dtype[0])
     measured, scalings = measure_scaling(candidates, shapes, settings, show)

@@ -1,4 +1,4 @@
-"""Training and testing of a config for the demos, once; a later call resumes an interrupted one."""
+"""Training and testing of a config for the demos. An interrupted training is resumed by the next call."""
 
 import argparse
 import re

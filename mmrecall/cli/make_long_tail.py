@@ -1,8 +1,8 @@
 """Write the list of a long-tailed subset of a config's training set, for mmrecall.LongTailList.
 
-The classes keep their order by size; of classes of equal size the lower number comes first. The same seed gives the
-same list. Paths are relative to data_root; images in memory (CIFAR) are written as PNG files beside the list. If items
-cannot be listed, all of them are named and no list is written.
+The largest class stays the largest, and so on; of classes of equal size, the one with the lower number gets more
+images. The same seed gives the same list. Paths are relative to data_root; images in memory (CIFAR) are written as PNG
+files beside the list. If some items cannot be listed, the error names all of them, and no list is written.
 
 Example: mmrecall make-long-tail CONFIG --out data/flowers/train_lt.txt --ratio 100
 """

@@ -26,7 +26,7 @@ def check_class_order(
         return
     if sorted(names) == sorted(classes):
         raise ValueError(
-            f'{source} has the classes of {data} in another order, and would be taken for other classes: '
+            f'{source} has the classes of {data} in another order, so that class numbers stand for other classes: '
             f'{_difference(names, classes)}; {remedy}'
         )
     warn(

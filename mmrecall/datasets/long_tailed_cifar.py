@@ -103,7 +103,7 @@ class LongTailedArchive(LabelStatistics):
 class CIFAR10LT(LongTailedArchive, CIFAR10):
     """CIFAR-10-LT in memory: ten classes; with a ratio of 100, 12,406 training images, 5,000 to 50 per class.
 
-    Of the files ``data_root/cifar-10-batches-py/data_batch_1`` …, which are downloaded where they are missing.
+    Reads the files ``data_root/cifar-10-batches-py/data_batch_1`` …, and downloads them if they are missing.
     Arguments and errors: `LongTailedArchive`.
 
     Example:
@@ -116,7 +116,7 @@ class CIFAR10LT(LongTailedArchive, CIFAR10):
 class CIFAR100LT(LongTailedArchive, CIFAR100):
     """CIFAR-100-LT in memory: 100 classes; with a ratio of 100, 10,847 training images, 500 to 5 per class.
 
-    Of the files ``data_root/cifar-100-python/train`` and ``test``, which are downloaded where they are missing.
+    Reads ``data_root/cifar-100-python/train`` and ``test``, and downloads them if they are missing.
     Arguments and errors: `LongTailedArchive`.
 
     Example:

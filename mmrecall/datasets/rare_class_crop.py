@@ -85,13 +85,13 @@ class RareClassCrop(RandomCrop):
         if self._drawn_for is None:
             raise ValueError(
                 'RareClassCrop has no classes to crop for; set '
-                "train_dataloader.sampler=dict(type='mmrecall.RareClassSampler', _delete_=True), and keep the crop in "
-                'the pipeline of the data set that loads the labels, outside of other transforms and of wrappers'
+                "train_dataloader.sampler=dict(type='mmrecall.RareClassSampler', _delete_=True), and put the crop "
+                'into the pipeline of the data set that loads the labels, not into another transform or a wrapper'
             )
         if 'sample_idx' not in results:
             raise ValueError(
-                f'{results.get("img_path")} has no sample_idx, by which RareClassCrop knows its classes; expected that '
-                "of mmengine's BaseDataset; set it in get_data_info of the data set"
+                f'{results.get("img_path")} has no sample_idx, which RareClassCrop needs to find its classes; '
+                "mmengine's BaseDataset sets it; for another data set, set it in get_data_info"
             )
         weights = np.where(self._drawn_for[results['sample_idx']], self._weights, 0)
         total = weights.sum()

@@ -90,8 +90,9 @@ def draw_long_tail(
 ) -> Array:
     """Return the ascending indices of a random subset with the class sizes of `long_tailed_counts`.
 
-    The classes keep their order by size; of classes of equal size the lower number comes first. The images of a class
-    depend on the class, the seed and the size of the class alone, so that a smaller subset lies within a larger one.
+    The largest class stays the largest, and so on; of classes of equal size, the one with the lower number gets more
+    images. The images of a class are the first ones of a random order that depends only on the class, its size and the
+    seed, so a smaller subset lies within a larger one.
 
     Args:
         labels: class of every image.

@@ -80,7 +80,7 @@ def slurm_rendezvous(environment: Mapping[str, str]) -> dict[str, str]:
     unset = [name for name in ('SLURM_JOB_ID', 'SLURM_NNODES') if name not in environment]
     if unset:
         raise RuntimeError(
-            f"got launcher 'slurm' outside a step of Slurm: {', '.join(unset)} not set; start the ranks with "
+            f"got launcher 'slurm' outside a Slurm step ({', '.join(unset)} not set); start the ranks with "
             f'{_SRUN}, or without Slurm with {_TORCHRUN}'
         )
     address = environment.get('MASTER_ADDR') or _first_node(environment)

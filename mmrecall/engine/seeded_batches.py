@@ -54,12 +54,12 @@ class SeededItems:
 
 
 class SeededBatches:
-    """Batch sampler that yields the batches of another one as `SeededIndices`, from any batch on.
+    """Batch sampler that yields the batches of another one as `SeededIndices` and can start at any batch.
 
     Args:
         batch_sampler: the other batch sampler; its order depends on its epoch and on PyTorch's random state alone.
         seed: seed of the run.
-        rank: rank of the process; the items are random on every rank, while the order of a sampler is common to all.
+        rank: rank of the process; each rank has its own random numbers for the items, but the order is common to all.
         endless: whether passes follow one another without end, as in a training by iterations; ``set_epoch`` is then
             called with the number of each pass.
         set_epoch: method of the sampler.

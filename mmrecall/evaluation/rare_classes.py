@@ -1,4 +1,4 @@
-"""Mean IoU and accuracy of rare, common and frequent classes, the worst IoU of a class, and the IoU by image."""
+"""Mean IoU and accuracy of rare, common and frequent classes, the IoU of the worst class, and the IoU per image."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ class RareClassIoU(IoUMetric):
 
     IoU_ic = TP / (TP + FP + FN) of class c in image i. The last two are mIoU^I and mIoU^C of Wang et al., "Revisiting
     evaluation metrics for semantic segmentation: optimization and evaluation of fine-grained intersection over union",
-    NeurIPS 2023. Of two classes, their code takes the second alone, this metric both. An image without any label is in
-    neither.
+    NeurIPS 2023. If there are two classes, their code averages over the second class only; this metric averages over
+    both. An image without any label is in neither.
 
-    A class without a label in the whole test is in none of these means, except with an IoU of 0 in those of a group
-    where it is predicted, as in mmseg's mIoU. With ``nan_to_num`` the means of groups have that number for it, as
-    mmseg's. The log names such classes once. A mean over no class is not in the result.
+    A class without a label in the whole test set is left out of these means. As in mmseg's mIoU, there is one
+    exception: if such a class is predicted, it counts in ``mIoU_<group>`` and ``IoU_worst`` with an IoU of 0. With
+    ``nan_to_num``, the means of groups use that number where a class has no IoU or accuracy, as mmseg's means do. The
+    log names such classes once. A mean over no class is left out of the result.
 
     The groups follow from the classes' numbers of pixels, or of images, in the training set. With ``thresholds`` (low,
     high), classes below low are rare, those above high are frequent, and all others common. Without, each group has a
@@ -66,7 +67,7 @@ class RareClassIoU(IoUMetric):
     Raises:
         FileNotFoundError: there is no such file.
         TypeError: an argument that `IoUMetric` does not have, or a threshold that is no number.
-        ValueError: counts of other classes than those of the data set, or of none; ``class_counts='auto'``; an unknown
+        ValueError: the counts are empty, or not for the classes of the data set; ``class_counts='auto'``; an unknown
             ``groups_by``; thresholds that do not increase; a data set without class names.
     """
 
@@ -232,7 +233,7 @@ def _in_order(class_counts: Mapping[str, float], classes: Sequence[str] | Mappin
     missing = [name for name in classes if name not in class_counts]
     if unknown or missing:
         raise ValueError(
-            f'got class_counts with the names {unknown} that the data set does not have, and without {missing}; set '
-            f'one number for each of {list(classes)}'
+            f'got class_counts with unknown names {unknown} and missing names {missing}; expected one number for each '
+            f'of {list(classes)}'
         )
     return [class_counts[name] for name in classes]

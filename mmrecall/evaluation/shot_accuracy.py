@@ -144,7 +144,10 @@ class ShotAccuracy(BaseMetric):
         labels, places, rejected = np.array(results, np.int64).reshape(-1, 3).T
         known = labels >= 0
         if not known.any():
-            raise ValueError(f'none of the {len(labels)} tested images is of a known class')
+            raise ValueError(
+                f'got {len(labels)} tested images, all with a negative label, which marks an unknown class; expected '
+                'at least one image of a known class'
+            )
         metrics = self._closed_set(labels[known], places[known])
         if self.open_set_threshold is not None and not known.all():
             metrics[_OPEN_SET] = _open_f_measure(known, places == 0, rejected == 1)

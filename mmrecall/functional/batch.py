@@ -93,7 +93,7 @@ def num_classes_of(logits: Tensor, use_sigmoid: bool) -> int:
 
 
 def shares_mass(batch: Batch) -> bool:
-    """Return whether the labels are soft, and the classes of a sample share a mass of 1."""
+    """Return whether the labels are soft labels over classes, not independent labels of sigmoids."""
     return is_soft(batch.target) and not batch.use_sigmoid
 
 

@@ -190,6 +190,6 @@ def _check_recall(recall: Tensor, batch: Batch, metric: str, fn_floor: float) ->
     check('recall', recall, batch.logits.shape[1], highest=1)
     if metric != 'recall' or fn_floor > 0:
         raise ValueError(
-            f'got recall together with metric={metric!r} and fn_floor={fn_floor}; leave these two out, because the '
-            'recall replaces both'
+            f'got recall together with metric={metric!r} and fn_floor={fn_floor}; leave metric and fn_floor out, '
+            'because a given recall replaces both'
         )

@@ -94,8 +94,8 @@ def _size_after(upsample: str, logits: Tensor, target: Tensor) -> torch.Size:
     if logits.ndim != 4 or target.ndim < 2 or 0 in logits.shape[2:] or 0 in size:
         raise ValueError(
             f'got logits of shape {tuple(logits.shape)} and target of shape {tuple(target.shape)} with '
-            f'upsample={upsample!r}; expected logits (N, C, h, w) and a target (N, H, W), with no size of 0; add the '
-            'dimension that is missing, or for logits of the size of the target leave upsample out'
+            f'upsample={upsample!r}; expected logits (N, C, h, w) and a target (N, H, W), with all sizes above 0; add '
+            'the missing dimension, or leave upsample out if the logits have the size of the target'
         )
     return size
 

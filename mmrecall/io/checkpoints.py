@@ -211,7 +211,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         loaded = _torch_load(path, map_location='cpu', pickle_module=pickle_with(SafeUnpickler), weights_only=False)
     # Unpickling raises errors of any type.
     except Exception as error:
-        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); use another') from error
+        raise ValueError(f'{path} cannot be read as a checkpoint ({error}); use another checkpoint') from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f'{path} holds a {type(loaded).__name__}; a checkpoint is a dict')
     return loaded
@@ -256,7 +256,7 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -
     wrong = [name for name in (*missing, *unknown) if '.loss_' not in name]
     if wrong:
         raise ValueError(
-            f'{checkpoint} does not fit {config}: {len(wrong)} names of weights are only in one of them, the first is '
+            f'{checkpoint} does not fit {config}: {len(wrong)} weights are in only one of the two, for example '
             f'{wrong[0]}'
         )
     return weights

@@ -43,10 +43,11 @@ def class_weights(
 
 
 def check_no_object_weight(weight: float | None, use_sigmoid: bool) -> None:
-    """Check the weight of one class more than the data have.
+    """Check ``no_object_weight``, the weight of an additional class that is not in the data.
 
     Raises:
-        TypeError, ValueError: no number of at least 0, or together with a sigmoid.
+        TypeError: it is not a number.
+        ValueError: it is below 0 or not finite, or ``use_sigmoid`` is set.
     """
     if weight is None:
         return

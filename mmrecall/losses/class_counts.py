@@ -86,7 +86,8 @@ class ClassCounts(nn.Module):
         if self.automatic:
             if num_classes is None:
                 raise ValueError(
-                    f"got class_counts='{AUTOMATIC}' without num_classes; set num_classes, a count is kept per class"
+                    f"got class_counts='{AUTOMATIC}' without num_classes; set num_classes, because one count per "
+                    'class is kept'
                 )
             self.register_buffer('counts', torch.zeros(num_classes, dtype=torch.long))
             self.register_buffer('image_totals', torch.zeros(num_classes, dtype=torch.long))

@@ -18,11 +18,11 @@ def is_distributed(sync: bool) -> bool:
 
 
 def reduce(sums: Sums, num_classes: int, num_counts: int = 3) -> Sums:
-    """Add up the sums of all ranks, but for the losses, in one all-reduce.
+    """Add up the sums of all ranks in one all-reduce; the losses are not included.
 
     Every rank must call it, also one whose batch is empty or ignored; one that refuses its batch calls
-    `announce_refusal` instead. The message always has ``num_counts`` vectors of counts, so that this rank sends as
-    much as the others. float64 holds counts up to 2**53.
+    `announce_refusal` instead. The message always has ``num_counts`` vectors of counts, so that every rank
+    sends a message of the same size. float64 holds counts up to 2**53.
     """
     device = sums.num_samples.device
     zero = torch.zeros((), dtype=widest_float(device), device=device)
@@ -63,7 +63,8 @@ def gather_images(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(_describe_refusals(numbers.count(_REFUSED)))
     if len(set(channels)) > 1:
         raise ValueError(
-            f'got features with {", ".join(map(str, channels))} channels on the ranks; expected the same number'
+            f'got features with {", ".join(map(str, channels))} channels on ranks 0 to {len(channels) - 1}; expected '
+            'the same number on all ranks'
         )
     return _gather_rows(features, numbers), _gather_rows(labels.long(), numbers)
 

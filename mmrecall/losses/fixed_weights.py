@@ -195,10 +195,10 @@ def resolve_class_weight(
 
 
 def class_factors(class_weight: ClassWeight | None) -> ClassWeight | None:
-    """Return factors that are no scheme: a list or a dict; those of a file are read.
+    """Return explicit factors of the classes, a list or a dict, and read them if a file is given.
 
     Raises:
-        ValueError: a scheme, or a file with something else.
+        ValueError: the name of a scheme, or a file with neither a list nor a dict.
         FileNotFoundError: there is no such file.
     """
     _check_kind(class_weight)
@@ -229,7 +229,9 @@ def number_of_names(classes: Sequence[str] | None, num_classes: int | None, opti
     if num_classes is not None:
         check_integer('num_classes', num_classes)
         if num_classes != len(classes):
-            raise ValueError(f'got num_classes={num_classes}, but {len(classes)} names in {option}; expected as many')
+            raise ValueError(
+                f'got num_classes={num_classes}, but {len(classes)} names in {option}; expected the same number'
+            )
     return len(classes)
 
 

@@ -403,7 +403,7 @@ class Items:
 
 
 @pytest.mark.parametrize('wrong', [None, [0, 1], -1])
-def test_an_item_without_one_class_is_named(wrong):
+def test_an_item_that_has_not_exactly_one_class_is_named(wrong):
     assert image_labels(Items(1, np.int64(2))).tolist() == [1, 2]
     with pytest.raises(ValueError, match='item 1 of Items has gt_label='):
         image_labels(Items(0, wrong))

@@ -78,7 +78,7 @@ def test_a_run_that_reads_its_lock_keeps_it(tmp_path):
         pool.apply(lock_folder, (tmp_path,))
 
 
-def test_a_lock_of_another_host_is_refused_with_what_to_do(tmp_path):
+def test_a_run_is_refused_while_another_host_has_the_lock(tmp_path):
     written(tmp_path, job='17', since='2026-01-01 00:00:00')
     match = rf'process 42 on node7 \(Slurm job 17\) since 2026-01-01 00:00:00; .* cannot be seen from {HOST}; if it has'
     with pytest.raises(

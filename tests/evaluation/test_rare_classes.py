@@ -324,8 +324,8 @@ def test_an_argument_that_mmsegs_metric_would_ignore_is_refused():
 @pytest.mark.parametrize(
     ('counts', 'message'),
     [
-        (dict(a=1, b=2, z=3), r"the names \['z'\] that the data set does not have, and without \['c'\]"),
-        (dict(a=1, b=2), r"without \['c'\]; set one number for each of \['a', 'b', 'c'\]"),
+        (dict(a=1, b=2, z=3), r"unknown names \['z'\] and missing names \['c'\]"),
+        (dict(a=1, b=2), r"missing names \['c'\]; expected one number for each of \['a', 'b', 'c'\]"),
         ([1, 2], 'class_counts has 2 entries, but the data set has 3 classes'),
         (dict(classes=['a', 'b', 'x'], counts=[1, 2, 3]), r"counts of the classes \['a', 'b', 'x'\]; expected"),
         (dict(counts=[1, 2]), r'class_counts .*counts\.json has 2 entries, but the data set has 3 classes'),

@@ -412,7 +412,7 @@ def test_forward_mode_gives_the_directional_derivative():
     torch.testing.assert_close(tangent, (gradient * direction).sum())
 
 
-def test_gradients_for_several_vectors_at_once_are_those_one_by_one():
+def test_batched_vector_gradients_equal_those_computed_one_by_one():
     logits, target = made((4, 3, 5))
     vectors = torch.randn(6, 3, dtype=logits.dtype)
 

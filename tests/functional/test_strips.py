@@ -199,7 +199,7 @@ def test_gradients_of_gradients_are_right(reduction):
     assert torch.autograd.gradgradcheck(losses, batch.logits)
 
 
-def test_gradients_for_several_vectors_at_once_are_those_one_by_one():
+def test_batched_vector_gradients_equal_those_computed_one_by_one():
     batch = made()
     vectors = torch.randn(6, 5, dtype=torch.float64)
     losses = class_sums(batch).losses

@@ -259,7 +259,7 @@ class TestEveryForm:
             torch.testing.assert_close(gradient[~mask], expected_gradient)
             assert gradient[mask].abs().sum() == 0
 
-    def test_all_ignored_or_empty_gives_zero_with_a_graph(self, name):
+    def test_an_ignored_or_empty_batch_gives_a_zero_loss_and_zero_gradients(self, name):
         for shape in ((3, CHANNELS), (2, CHANNELS, 4, 3), (0, CHANNELS), (2, CHANNELS, 0, 3)):
             for dtype in (torch.long, torch.float32):
                 target = torch.full(shape, 255, dtype=dtype)

@@ -46,7 +46,7 @@ def test_runs_are_called_as_the_user_says(repository, tmp_path):
     assert [row[0] for row in rows if row[1:2] == ['1']] == ['ours', 'baseline', 'CrossEntropyLoss']
     status, output = run('python', repository / TOOL, tmp_path / 'runs', '--labels', f'ours={tmp_path}/nowhere')
     assert status == 1
-    assert output.strip().endswith(f"expected a folder that is there; set one instead of '{tmp_path}/nowhere'")
+    assert output.strip().endswith(f"expected an existing folder; '{tmp_path}/nowhere' is none")
 
 
 def test_nothing_to_report_is_an_error_that_says_why(repository, tmp_path):

@@ -28,11 +28,11 @@ MODELS = tuple(_MODELS)
 
 @DATASETS.register_module()
 class SyntheticPixels(Dataset):
-    """Random images with labels of a long tail, as mmseg's transforms pack them.
+    """Random images with long-tailed labels, packed as by mmseg's transforms.
 
     Args:
         length: number of images.
-        num_classes: number of classes; a tenth of the pixels has the label 255 instead.
+        num_classes: number of classes; a tenth of the pixels are ignored (label 255).
         size: height and width.
     """
 

@@ -219,7 +219,7 @@ def _load_state(found: HeadLosses, state: dict[str, Tensor]) -> list[str]:
 
 
 def gradients_of_call(losses: Sequence[nn.Module], call: LossCall) -> ClassGradients:
-    """Compute the gradients of the sum of losses, with the arguments of a call of one of them."""
+    """Compute the gradients of the sum of losses, all called with the arguments of one recorded call."""
     logits, target, ignore_index = call.batch()
     # The logits have the size of the labels by now, and a loss of a toolbox knows no interpolation.
     named = [*list(call.arguments())[:2], *UPSAMPLING]

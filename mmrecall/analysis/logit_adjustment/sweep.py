@@ -90,7 +90,7 @@ def adjusted_scores(
 
 
 def prior_offsets(model: TrainedModel, counts: Sequence[int], tau: float) -> Tensor:
-    """Return the (C,) float64 numbers τ log π_c that the scores are lowered by.
+    """Return τ log π_c for every class, (C,) float64, to subtract from the scores; π_c is its training share.
 
     Raises:
         ValueError: a negative τ, counts of another number of classes, or a class without training samples.

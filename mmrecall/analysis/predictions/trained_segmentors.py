@@ -131,8 +131,8 @@ def check_comparable(segmentors: Sequence[TrainedSegmentor]) -> None:
         configs = f'{first.run.config} and {other.run.config}'
         if other.classes != first.classes:
             raise ValueError(
-                f'{configs} have different classes, {", ".join(first.classes)} and {", ".join(other.classes)}; '
-                'expected the same'
+                f'{configs} have different classes or another order of them, [{", ".join(first.classes)}] and '
+                f'[{", ".join(other.classes)}]; expected the same classes in the same order'
             )
         names, theirs = first.image_names, other.image_names
         if theirs != names:

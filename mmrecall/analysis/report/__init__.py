@@ -5,7 +5,9 @@ try:
     import pandas  # noqa: F401
     import seaborn  # noqa: F401
 except ImportError as error:
-    raise ImportError(f'got no {error.name}; the report needs it: pip install "mmrecall[report]"') from error
+    raise ImportError(
+        f'{error.name} is not installed, and the report needs it; run: pip install "mmrecall[report]"'
+    ) from error
 
 from mmrecall.analysis.report.labels import read_labels
 from mmrecall.analysis.report.report import write_report

@@ -1,4 +1,4 @@
-"""The labels of runs: those that the user gives, and those that the configs tell apart."""
+"""The labels of runs: given by the user, or derived from the differences between the configs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def _read_label(text: str) -> tuple[str, Path]:
         raise ValueError(f'got --labels {text!r}; expected LABEL=FOLDER; set "ours=work_dirs/ours", for example')
     found = [(label, Path(folder)) for label, folder in pairs if Path(folder).is_dir()]
     if not found:
-        raise ValueError(f'got --labels {text!r}; expected a folder that is there; set one instead of {pairs[0][1]!r}')
+        raise ValueError(f'got --labels {text!r}; expected an existing folder; {pairs[0][1]!r} is none')
     return found[0]
 
 
@@ -90,9 +90,8 @@ def _is_below(path: str | Path, folder: Path) -> bool:
 def labels_of(selected: Sequence[Selected], given: Mapping[int, str] | None = None) -> list[str]:
     """Return the label of every run: the given one, else its loss and what distinguishes it from the others.
 
-    Runs whose training and evaluation differ in the seed alone have the same label, unless their logs show other
-    data. A run without a result has the label
-    of a run with the same training.
+    Runs whose training and evaluation differ only in the seed have the same label, unless their logs show different
+    data. A run without a result has the label of a run with the same training.
     """
     given = given or {}
     kinds = _kinds(selected, [place for place in range(len(selected)) if place not in given])

@@ -172,7 +172,7 @@ def dataset_settings(dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 def evaluation_settings(evaluator: Any, dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of an evaluation that its numbers depend on: of the metrics, and of the transforms.
+    """Return the settings of the metrics and of the transforms, on which the numbers of an evaluation depend.
 
     Example:
         >>> evaluation_settings([dict(type='ShotAccuracy', many=100, out_dir='a')], dict(pipeline=[dict(scale=2)]))

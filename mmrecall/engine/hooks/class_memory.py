@@ -52,7 +52,7 @@ class ClassMemoryHook(Hook):
             raise ValueError(f'ClassMemoryHook is for an OLTRHead, but the head is a {type(head).__name__}')
         if not hasattr(model, 'attention'):
             raise ValueError(
-                f"an OLTRHead is for OLTR, but the model is a {type(model).__name__}; set model.type='mmrecall.OLTR'"
+                f"got a model of type {type(model).__name__} with an OLTRHead; set model.type='mmrecall.OLTR'"
             )
         if head.is_filled:
             return

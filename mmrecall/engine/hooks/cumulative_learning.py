@@ -10,7 +10,7 @@ from mmrecall.registry import HOOKS, register
 
 @register(HOOKS)
 class CumulativeLearningHook(Hook):
-    """Hook for cumulative learning: before every epoch a `BBNHead` gets the share of the training that is over.
+    """Hook for cumulative learning: before every epoch it gives a `BBNHead` the completed fraction of training.
 
     Epoch t of T, counted from 0: t/T, from which the head takes a = 1 - (t/T)². Zhou et al., CVPR 2020, section 4.3;
     T is the number of epochs of the training, as the paper says (the authors' code divides by 100 where it trains for

@@ -103,11 +103,11 @@ class ExactResumeHook(Hook):
         loop = runner.train_loop
         if not isinstance(loop, (IterBasedTrainLoop, EpochBasedTrainLoop)):
             raise ValueError(
-                f'ExactResumeHook knows the loops of mmengine, IterBasedTrainLoop and EpochBasedTrainLoop, but '
-                f'train_cfg has a {type(loop).__name__}; leave the hook out'
+                f"got train_cfg with a {type(loop).__name__}; expected mmengine's IterBasedTrainLoop or "
+                'EpochBasedTrainLoop, the loops that ExactResumeHook supports; leave the hook out'
             )
         if [type(hook) for hook in runner.hooks].count(type(self)) > 1:
-            raise ValueError('ExactResumeHook is there twice, in default_hooks and custom_hooks; leave one out')
+            raise ValueError('ExactResumeHook is there twice; keep one of them, in default_hooks or custom_hooks')
         endless = isinstance(loop, IterBasedTrainLoop)
         self._batches = seed_batches(loop.dataloader, runner.seed, runner.rank, endless)
         check_exact(runner)
@@ -131,8 +131,8 @@ class ExactResumeHook(Hook):
         if self._batches.endless:
             return
         skip = runner.iter - runner.epoch * len(self._batches)
-        # All batches are skipped if the checkpoint was written before the end of the epoch had its effects. A number
-        # outside the range comes from a checkpoint of a run with other batches.
+        # All batches are skipped if the checkpoint was written after the last batch of an epoch, but before the epoch
+        # was counted. A number outside the range comes from a checkpoint of a run with other batches.
         if not 0 <= skip <= len(self._batches):
             skip = 0
         self._batches.begin(runner.iter, runner.epoch, skip)
@@ -143,7 +143,7 @@ class ExactResumeHook(Hook):
             loop.run_iter = lambda index, batch: type(loop).run_iter(loop, index + skip, batch)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Undo what an epoch that began in the middle is numbered by; other hooks may load its batches now."""
+        """Number batches from 0 again, and let the loader begin the epoch anew, because other hooks may iterate now."""
         vars(runner.train_loop).pop('run_iter', None)
         if not self._batches.endless:
             self._batches.begin(self._begin_of_epoch, runner.epoch, skip=0)

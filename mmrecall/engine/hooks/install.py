@@ -15,15 +15,15 @@ _NEEDED = ((ClassCountsHook, automatic_counts), (ClassCountsHook, named_counts),
 
 
 def install_hooks_of_losses() -> None:
-    """Make every `Runner` add the hooks that the losses of its model need, and look at the losses before training.
+    """Make every `Runner` add the hooks that the losses of its model need, and check the losses before training.
 
-    `ClassCountsHook` for a loss that waits for counts or has those of named classes, `SkippedStepHook` for one with a
-    running recall. The model, whose ``type='mmrecall.…'`` imports this package, is built before the hooks are
-    registered: so one line in the config is enough. A hook that the config names is not doubled. Calling this again
-    changes nothing.
+    These are `ClassCountsHook` for a loss with ``class_counts='auto'`` or with a file of counts that has class names,
+    and `SkippedStepHook` for a loss with a running recall. The model, whose ``type='mmrecall.…'`` imports this package,
+    is built before the hooks are registered, so one line in the config is enough. A hook that the config names is not
+    added twice. Calling this again changes nothing.
 
-    Training begins with `check_losses`; a test does not need it. A `FlexibleRunner` builds its model when it begins to
-    train or to test, and gets the same then.
+    Training begins with `check_losses`; a test does not need it. A `FlexibleRunner` builds its model only when training
+    or testing starts, and gets the hooks and checks then.
     """
     register_hooks, train = Runner.register_hooks, Runner.train
     load_or_resume = FlexibleRunner.load_or_resume
@@ -40,7 +40,7 @@ def install_hooks_of_losses() -> None:
         check_losses(runner)
         return train(runner, *args, **kwargs)
 
-    # the first step after the strategy has built the model
+    # load_or_resume is the first call after the strategy has built the model
     @functools.wraps(load_or_resume)
     def check_and_load(runner: FlexibleRunner) -> None:
         _add_hooks(runner)

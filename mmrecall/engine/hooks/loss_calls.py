@@ -37,7 +37,7 @@ class LossCall(NamedTuple):
 
     @property
     def given(self) -> tuple[Any, Any]:
-        """Logits and target as they were passed, whatever names the loss has for them; None for one that was not."""
+        """Logits and target, the first two arguments of the call, whatever their names; None for one not passed."""
         logits, target = (*self.arguments().values(), None, None)[:2]
         return logits, target
 

@@ -1,4 +1,4 @@
-"""Checks before training: whether the heads of a model call the losses of this package as these expect."""
+"""Checks before training that the heads of a model call the losses of this package as the losses expect."""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches

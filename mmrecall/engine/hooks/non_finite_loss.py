@@ -50,7 +50,7 @@ class NonFiniteLossHook(Hook):
 
     def __init__(self, patience: int = 10) -> None:
         if patience < 1:
-            raise ValueError(f'patience is {patience}; it is a number of iterations, at least 1')
+            raise ValueError(f'got patience={patience}; expected a number of iterations of at least 1')
         self.patience = patience
 
     def before_train(self, runner: Runner) -> None:

@@ -24,7 +24,7 @@ _PAUSE = 0.1
 # seconds in which a training may save and end when the table is ended
 _GRACE = 20.0
 _LAST_BYTES = 65_536
-# Real-time signals have no names.
+# signals that have a name; real-time signals have none
 _SIGNALS = frozenset(signal.Signals)
 # the folder that this package is imported from
 _PACKAGES = Path(__file__).parents[3]
@@ -237,7 +237,7 @@ def _end(running: Sequence[_Job], signals: Sequence[int], display: Display) -> N
 def _kill(jobs: Sequence[_Job]) -> None:
     """Kill all processes of trainings, including workers that are still running after their training has ended."""
     for job in jobs:
-        # macOS refuses it for a group of which all have ended.
+        # macOS raises PermissionError for a group whose processes have all ended.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(job.process.pid, signal.SIGKILL)
         job.process.wait()

@@ -14,10 +14,10 @@ _LARGE = 2**25
 
 
 def empty_like_in_huge_pages(like: Tensor) -> Tensor:
-    """Return ``torch.empty_like(like)``, for which Linux is advised to use huge pages.
+    """Return ``torch.empty_like(like)`` and ask Linux to back a large tensor with huge pages.
 
-    It is advice only: where there are none, nothing else changes. PyTorch does the same for all its tensors if the
-    environment has THP_MEM_ALLOC_ENABLE=1.
+    This is only a hint: without huge pages it has no effect. PyTorch does the same for all tensors if the environment
+    has THP_MEM_ALLOC_ENABLE=1.
     """
     tensor = torch.empty_like(like)
     if tensor.device.type == 'cpu' and tensor.nbytes >= _LARGE:

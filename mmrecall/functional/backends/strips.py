@@ -143,7 +143,7 @@ class _Strip(NamedTuple):
         return Batch(strip, batch.target[self.samples], batch.ignore_index, weight, batch.reduction)
 
     def add_gradient(self, gradient: Tensor, of_strip: Tensor) -> None:
-        """Add the gradient with respect to the interpolated logits to that with respect to the logits."""
+        """Add the gradient of a strip, taken back through the interpolation, to ``gradient``, that of the logits."""
         of_strip = of_strip.to(self.columns.dtype).reshape(-1, *of_strip.shape[2:])
         wide = torch.bmm(self.rows.T.expand(len(of_strip), -1, -1), of_strip)
         low = gradient[self.source]
@@ -186,7 +186,7 @@ def interpolation_weights(low: int, size: int, align_corners: bool) -> Tensor:
     if align_corners:
         source = position * ((low - 1) / max(1, size - 1))
     else:
-        # pixels are areas; what lies before the centre of the first one has its value
+        # pixels are areas: positions before the centre of the first pixel take its value
         source = ((position + 0.5) * (low / size) - 0.5).clamp(min=0)
     first = source.long().clamp(max=low - 1)
     fraction = source - first

@@ -13,7 +13,7 @@ from mmrecall.registry import MODELS, register
 
 @register(MODELS)
 class BBN(ImageClassifier):
-    """Bilateral-branch network: one trunk, whose last residual block is there once for each of two samplings.
+    """Bilateral-branch network: one trunk with two copies of its last residual block, one for each sampling.
 
     Zhou et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition", CVPR 2020.
     In training, uniform images go through the conventional block, images of a reversed sampling through the
@@ -21,20 +21,21 @@ class BBN(ImageClassifier):
     three more lines: ``head=dict(type='mmrecall.BBNHead')``, ``sampler=dict(type='mmrecall.BilateralSampler')`` and
     ``custom_hooks=[dict(type='mmrecall.CumulativeLearningHook')]``. ``batch_size`` counts both kinds of images.
 
-    Other than in the authors' code, uniform and reversed images are one batch for the batch normalisation of the trunk
-    (there two, one after the other), and the weights of a plain checkpoint, as ``Pretrained`` or ``load_from``, go into
-    both blocks (there both begin at random); without a checkpoint both are random, and differ.
+    Unlike in the authors' code, uniform and reversed images form one batch for the batch normalisation of the trunk
+    (the authors run two, one after the other), and the weights of a plain checkpoint, as ``Pretrained`` or
+    ``load_from``, go into both blocks (the authors begin both at random); without a checkpoint both are random, and
+    differ.
 
     Args:
-        backbone: a `ResNet` or its kin, with the last stage as its only output, and not frozen.
+        backbone: a `ResNet` or a subclass, with the last stage as its only output, and not frozen.
         options: arguments of mmpretrain's `ImageClassifier`.
 
     Shape:
-        - inputs: (2N, 3, H, W) in training, uniform and reversed images in turn; (N, 3, H, W) in evaluation.
+        - inputs: (2N, 3, H, W) in training, uniform and reversed images alternating; (N, 3, H, W) in evaluation.
 
     Raises:
-        ValueError: another backbone or other outputs; batch augmentation, which would mix the images of both kinds; in
-            training, an odd number of images.
+        ValueError: a backbone that is no ResNet, or has other outputs than the last stage; batch augmentation, which
+            would mix the images of both kinds; in training, an odd number of images.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -102,8 +103,8 @@ def _double_last_block(backbone: nn.Module) -> None:
     stages = getattr(backbone, 'res_layers', None)
     if not stages:
         raise ValueError(
-            f'backbone is a {name}, without the res_layers of a ResNet, whose last block BBN doubles; take ResNet, '
-            'ResNeXt, SEResNet or another one that inherits from ResNet'
+            f'got a backbone of type {name}, which has no res_layers; expected ResNet or a subclass, such as ResNeXt '
+            'or SEResNet, because BBN duplicates its last residual block'
         )
     last = len(stages) - 1
     if tuple(backbone.out_indices) != (last,):

@@ -74,8 +74,8 @@ class SecondStageClassifier(ImageClassifier):
         self.check_features()
         if not any(parameter.requires_grad for parameter in self.head.parameters()):
             raise ValueError(
-                f'{type(self.head).__name__} has nothing that gradients train; see its docstring for the train_cfg that'
-                ' it needs'
+                f'{type(self.head).__name__} has no parameters that are trained with gradients; set the train_cfg that '
+                'its docstring shows'
             )
         return super().loss(inputs, data_samples)
 

@@ -189,7 +189,10 @@ def _build(model: dict[str, Any]) -> nn.Module:
     for name, module in built.named_modules():
         cls = type(module)
         if _root(cls) == 'mmrecall':
-            raise ValueError(f'{name} of the classifier is a {cls.__name__} of mmrecall; mmpretrain has no such module')
+            raise ValueError(
+                f'got {name or "a classifier"} of type mmrecall.{cls.__name__}; expected modules of mmpretrain, '
+                'because the exported classifier is a stock model'
+            )
     return built
 
 

@@ -22,11 +22,11 @@ def check_absent(*paths: str | Path) -> None:
 
 
 def write_weights(path: str | Path, weights: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
-    """Write a checkpoint with weights, and with the config and the class names of the one that they come from.
+    """Write a checkpoint with weights, and with the config and class names of their source checkpoint.
 
     Raises:
         FileExistsError: the file is there already.
-        OSError: the file cannot be written; names it.
+        OSError: the file cannot be written; the message names it.
     """
     path = Path(path)
     check_absent(path)

@@ -12,13 +12,13 @@ from mmrecall.registry import MODELS, register
 
 @register(MODELS)
 class BBNHead(LinearClsHead):
-    """The classifier of BBN, whose training goes from uniformly sampled images over to reversed ones.
+    """The classifier of BBN, whose training shifts gradually from uniformly sampled images to reversed sampling.
 
     With the features f_c of a uniform image in the conventional branch, f_r of a reversed one in the re-balancing
-    branch, and a = 1 - t², t the share of the training that is over: z = W (2 [a f_c, (1 - a) f_r]) + b and
-    loss = a L(z, y_c) + (1 - a) L(z, y_r). Prediction: z = W [f_c, f_r] + b, both of one image, which is a = 1/2. Zhou
-    et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition", CVPR 2020,
-    sections 4.3 and 4.4; factor 2 and bias are of the authors' code.
+    branch, and a = 1 - t², with t the completed fraction of the training: z = W (2 [a f_c, (1 - a) f_r]) + b and
+    loss = a L(z, y_c) + (1 - a) L(z, y_r). Prediction: z = W [f_c, f_r] + b with both features of the same image, which
+    corresponds to a = 1/2. Zhou et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual
+    Recognition", CVPR 2020, sections 4.3 and 4.4; factor 2 and bias are those of the authors' code.
 
     For a `BBN` with `CumulativeLearningHook`. A loss is called twice a step, so a running recall moves twice.
 

@@ -114,7 +114,8 @@ def complete_part(part: Mapping[str, Any] | None, **defaults: Any) -> dict[str, 
     for name, value in defaults.items():
         if name != 'loss' and given.get(name, value) != value:
             raise ValueError(
-                f'a part has {name}={given[name]}, but the SDNHead {name}={value}; leave it out of the part'
+                f'got {name}={given[name]} in feature_head or classifier_head, but {name}={value} in SDNHead; leave it '
+                'out of the inner head'
             )
     if isinstance(given.get('loss'), Mapping):
         given['loss'] = _without_delete_mark(given['loss'])
@@ -137,4 +138,4 @@ def _detach(feats: Any) -> Any:
         return feats.detach()
     if isinstance(feats, (list, tuple)):
         return type(feats)(_detach(item) for item in feats)
-    raise TypeError(f'features are {type(feats).__name__}; SDNHead detaches tensors, lists and tuples of tensors')
+    raise TypeError(f'got features of type {type(feats).__name__}; expected a tensor, or a list or tuple of tensors')

@@ -147,7 +147,7 @@ def test_a_running_recall_is_the_checkpoints_or_named_as_fresh(trained, tmp_path
         ('', dict(split='test'), 'has no test_dataloader'),
         ('', dict(head='decode_head'), 'got --head decode_head; expected a head with a loss, such as head'),
         ('model.head.num_classes = 4', {}, 'does not fit'),
-        ('model.backbone.depth = 34', {}, 'only in one of them'),
+        ('model.backbone.depth = 34', {}, 'in only one of the two'),
         ("model.head.loss = dict(type='mmrecall.RecallLoss', num_classes=5)", {}, '5 classes'),
     ],
 )

@@ -336,7 +336,7 @@ def test_a_label_without_a_folder_is_refused(text):
 
 
 def test_a_label_of_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a folder that is there; set one instead of 'nowhere'"):
+    with pytest.raises(ValueError, match=r"expected an existing folder; 'nowhere' is none"):
         read_labels(['ours=nowhere'])
 
 

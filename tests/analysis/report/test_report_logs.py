@@ -25,7 +25,7 @@ def test_the_table_of_mmseg_is_read_to_its_last_digit(tmp_path):
     np.testing.assert_allclose(table[['IoU', 'Acc']], expected, atol=0.00501)
 
 
-def test_a_class_that_is_nowhere_is_nan(tmp_path):
+def test_the_iou_of_a_class_in_neither_truth_nor_prediction_is_nan(tmp_path):
     new_logger(tmp_path / 'log')
     from mmseg.evaluation import IoUMetric
 

@@ -127,7 +127,7 @@ def test_the_page_needs_nothing_but_itself(report):
     assert '@import' not in text
 
 
-def test_all_that_the_page_names_is_there(report):
+def test_every_link_of_the_page_has_a_target(report):
     written, page, _ = report
     ids = [attributes['id'] for _, attributes in page.tags if 'id' in attributes]
     assert len(ids) == len(set(ids))

@@ -330,7 +330,7 @@ def test_the_diagnosis_moves_no_running_recall(tmp_path):
 
 @pytest.mark.parametrize('patience', [0, -1])
 def test_patience_is_at_least_one_iteration(patience):
-    with pytest.raises(ValueError, match=f'patience is {patience}'):
+    with pytest.raises(ValueError, match=f'got patience={patience}'):
         NonFiniteLossHook(patience)
 
 

@@ -174,7 +174,7 @@ def test_kin_of_resnet_have_branches_too(backbone, channels):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(backbone=dict(type='MobileNetV2')), 'backbone is a MobileNetV2, without the res_layers'),
+        (dict(backbone=dict(type='MobileNetV2')), 'backbone of type MobileNetV2, which has no res_layers'),
         (
             dict(backbone=dict(type='ResNet', depth=18, out_indices=(2, 3))),
             r'out_indices of the ResNet is \(2, 3\).*\(3,\)',

@@ -108,7 +108,7 @@ def test_a_checkpoint_of_the_second_stage_needs_no_first(tmp_path):
 
 def test_a_head_without_anything_to_train_says_so(tmp_path):
     path, _ = first_stage(tmp_path)
-    with pytest.raises(ValueError, match='TauNormHead has nothing that gradients train'):
+    with pytest.raises(ValueError, match='TauNormHead has no parameters that are trained with gradients'):
         build_second(TAU, path)(images(), samples(), mode='loss')
 
 

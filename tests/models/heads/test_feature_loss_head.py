@@ -81,7 +81,7 @@ def test_its_checkpoint_is_that_of_a_linear_classifier_and_a_first_stage(tmp_pat
     torch.testing.assert_close(second.head((x,)), network.head((x,)))
 
 
-def test_a_loss_of_features_in_place_of_one_of_logits_says_where_it_belongs():
+def test_a_feature_loss_in_place_of_a_logit_loss_says_which_head_it_belongs_to():
     head = LinearClsHead(num_classes=2, in_channels=3, loss=dict(type='mmrecall.RangeLoss'))
     with pytest.raises(TypeError, match=r'in a call of RangeLoss.*mmrecall\.FeatureLossClsHead'):
         head.loss((torch.zeros(2, 3),), samples([0, 1]))

@@ -169,7 +169,7 @@ def test_lists_of_tokens_are_detached_too():
 
 
 def test_features_that_cannot_be_detached_are_refused():
-    with pytest.raises(TypeError, match='features are dict'):
+    with pytest.raises(TypeError, match='features of type dict'):
         SDNHead(CLASSES, CHANNELS, dict(loss=CE), dict(loss=CE)).loss({-1: torch.randn(4, CHANNELS)}, samples())
 
 
@@ -237,5 +237,5 @@ def test_frozen_stages_stay_and_the_rest_learns(frozen):
 
 @pytest.mark.parametrize('name', ['num_classes', 'in_channels'])
 def test_a_part_for_another_number_of_classes_or_channels_is_refused(name):
-    with pytest.raises(ValueError, match=rf'a part has {name}=5, but the SDNHead {name}=4'):
+    with pytest.raises(ValueError, match=rf'got {name}=5 in .*, but {name}=4 in SDNHead'):
         SDNHead(num_classes=4, in_channels=4, feature_head={name: 5})

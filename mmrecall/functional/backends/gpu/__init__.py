@@ -72,8 +72,9 @@ def _can_start_kernels() -> bool:
         driver.active.utils  # noqa: B018
     except Exception as error:  # Triton passes on any error of the compiler and the loader.
         warnings.warn(
-            f'Triton cannot start kernels here ({type(error).__name__}: {error}), so that the losses take several '
-            'times as long on this GPU; install gcc or clang and the headers of Python, or set CC',
+            f'Triton cannot start kernels here ({type(error).__name__}: {error}), so the losses run as slower '
+            'operations of PyTorch and take several times as long on this GPU; install gcc or clang and the headers of '
+            'Python, or set CC',
             stacklevel=2,
         )
         return False

@@ -46,10 +46,10 @@ class Layout(NamedTuple):
 # For up to `_FEW_CLASSES` classes, and for more; the fastest that were measured.
 DENSE_TILES = (DenseTiles(512, 4, 512, 4), DenseTiles(128, 1, 256, 2))
 ROW_TILES = RowTiles()
-# Classes from which on logits whose classes are neighbours in memory have kernels of their own.
+# Number of classes from which on logits with contiguous classes use the row kernels.
 ROW_CLASSES = 64
 _FEW_CLASSES = 64
-# Scores of a thread of a row kernel.
+# Number of scores per thread in a row kernel.
 _PER_THREAD = 8
 # At most this part of the threads may be without a sample where blocks end with the images.
 _MAX_WASTE = 1 / 8

@@ -135,7 +135,8 @@ def low_resolution_backward(
     i = program % h
     image = (program // h).to(tl.int64)
     exists = (c < C) & (j < w)[None, :]
-    # clamped also so that the compiler sees no neighbours: it would give several to a thread, and labels to all threads
+    # clamping also hides from the compiler that addresses are consecutive: else it would give several to each thread,
+    # and the labels to all threads
     at = (image * C + tl.minimum(c, C - 1)) * h * w + i * w + tl.minimum(j, w - 1)[None, :]
     down = tl.where(i + 1 < h, w, 0)
     right = tl.where(j + 1 < w, 1, 0)[None, :]

@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 # Triton's functions carry no types.
-"""Kernels of logits whose classes are neighbours in memory: a program holds a few samples and goes through blocks of
-their classes, with the formulas of `dense_kernels`.
+"""Kernels for logits whose classes are contiguous in memory: each program handles a few samples and loops over blocks
+of their classes, with the formulas of `dense_kernels`.
 """
 
 import triton
