@@ -13,7 +13,7 @@
 # make package-onedl       the wheel tried beside the maintained forks: the demo, with few scenes; after make package
 # make package-openmmlab   the same beside the stock packages
 # make lint                ruff, mypy and import-linter
-# PYTHON=python3.10        another interpreter for new environments (3.10 to 3.12; stock: up to 3.11; the newest PyTorch:
+# PYTHON=python3.10        another interpreter for new environments (3.10 to 3.13; stock: up to 3.11; the newest PyTorch:
 #                          from 3.11); make clean first
 
 PYTHON ?= python3
@@ -120,7 +120,7 @@ MINOR := 10
 
 # the stamp comes last: an interrupted installation starts again
 define install_onedl
-	@$(PYTHON) -c 'import sys; (3, $(MINOR)) <= sys.version_info[:2] <= (3, 12) or sys.exit("Python %d.%d: this needs 3.$(MINOR) to 3.12; call make with PYTHON=python3.11" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; (3, $(MINOR)) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python %d.%d: this needs 3.$(MINOR) to 3.13; call make with PYTHON=python3.11" % sys.version_info[:2])'
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes $(foreach file,$(filter %.txt,$^),-r $(file))

@@ -138,6 +138,8 @@ _KNOWN: dict[tuple[str, str], Any] = {
         ('datetime', kind.__name__): KnownFunction(kind)
         for kind in (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone)
     },
-    **{('numpy', name): kind for kind in _NUMBERS for name in {kind.__name__, np.dtype(kind).name}},
+    # A class's own name comes last and wins: the dtype of numpy.longlong is named int64 too.
+    **{('numpy', np.dtype(kind).name): kind for kind in _NUMBERS},
+    **{('numpy', kind.__name__): kind for kind in _NUMBERS},
     ('numpy', 'bool_'): np.bool_,
 }

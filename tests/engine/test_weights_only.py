@@ -237,7 +237,7 @@ ALLOWED = {
     'nested defaultdict': defaultdict(dict, a=defaultdict(list, b=[1])),
     **{f'scalar of {kind}': np.dtype(kind).type(1) for kind in ('bool', 'i2', 'u8', 'f2', 'f4', 'f8', 'c8', 'U3')},
     **{f'type of {kind}': np.dtype(kind) for kind in ('bool', 'i2', '>i4', 'u8', 'f4', 'U3')},
-    **{f'class of {kind}': np.dtype(kind).type for kind in ('bool', 'i2', 'u8', 'f4', 'f8', 'c16')},
+    **{f'class {kind.__name__}': kind for kind in np.ScalarType if issubclass(kind, (np.number, np.bool_))},
 }
 
 
