@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from mmrecall import upstream
+from mmrecall.installed_files import similar_configs
 from mmrecall.io.plain_yaml import read_plain_yaml
 
 upstream.require('mmengine.config')
@@ -92,12 +94,20 @@ def _read(path: str | Path) -> Config:
     except ImportError:
         raise
     except FileNotFoundError as error:
-        if not Path(path).is_file():
-            raise
-        raise FileNotFoundError(f'{path}: {error}') from error
+        raise FileNotFoundError(f'{path}: {error}' if Path(path).is_file() else missing_config(path)) from error
     # A config is a program, which raises errors of any type.
     except Exception as error:
         raise ValueError(_mistake(error)) from error
+
+
+def missing_config(path: str | Path) -> str:
+    """Return the message for a config that is no file, which leads to the configs of this package."""
+    similar = similar_configs(str(path))
+    if similar:
+        advice = f'`mmrecall configs copy {similar[0]}` copies the most similar one of this package'
+    else:
+        advice = '`mmrecall configs list` prints those of this package, and `mmrecall configs copy NAME` copies one'
+    return f'{path}: there is no such config file; {advice}'
 
 
 def _mistake(error: Exception) -> str:
@@ -137,11 +147,12 @@ def _mistake(error: Exception) -> str:
 
 
 @contextmanager
-def naming_unknown_types(config: Config) -> Iterator[None]:
-    """Name the file and the line of a type that no registry has, in a block that builds parts of a config.
+def naming_mistakes(config: Config) -> Iterator[None]:
+    """Name the file and the line of a setting that is at fault, in a block that builds parts of a config.
 
     Raises:
-        ValueError: in place of the KeyError of a registry.
+        ValueError: in place of the KeyError of a registry, for a type that no registry has.
+        FileNotFoundError: a file that a setting names is missing.
     """
     try:
         yield
@@ -149,12 +160,17 @@ def naming_unknown_types(config: Config) -> Iterator[None]:
         unknown = _UNKNOWN_TYPE.search(str(error))
         if unknown is None:
             raise
-        raise ValueError(f'{_place_of(unknown[1], config)}: {error.args[0]}') from error
+        raise ValueError(f'{_place_of(unknown[1], config) or config.filename}: {error.args[0]}') from error
+    except FileNotFoundError as error:
+        place = error.filename and _place_of(Path(os.fsdecode(error.filename)).name, config)
+        if not place:
+            raise
+        raise FileNotFoundError(f'{place}: {error.filename} is missing') from error
 
 
-def _place_of(name: str, config: Config) -> str:
-    """Return the file and the line of a name in a config and its bases, or the file alone."""
-    place, file, number = str(config.filename), str(config.filename), 0
+def _place_of(name: str, config: Config) -> str | None:
+    """Return the file and the line of a name in a config and its bases, or None where it is in none of them."""
+    place, file, number = None, str(config.filename), 0
     # mmengine joins the texts, a base before what is built on it, each after the path of its file.
     for line in config.text.splitlines():
         if line.startswith('/') and Path(line).is_file():

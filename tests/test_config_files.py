@@ -5,7 +5,7 @@ from commands import run
 
 pytest.importorskip('mmengine')
 
-from mmrecall.config_files import check_option_names, naming_unknown_types, read_config
+from mmrecall.config_files import check_option_names, naming_mistakes, read_config
 
 MISTAKES = {
     'bad.yaml': (b'model:\n  type: A\n  head: [1, 2\nx: 1\n', r":4: no YAML: expected ',' or '\]'"),
@@ -47,7 +47,7 @@ def test_a_mistake_is_named_with_file_and_line(name, child, tmp_path):
 
 
 def test_a_missing_config_and_a_missing_base_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none\.py'):
+    with pytest.raises(FileNotFoundError, match=rf'^{tmp_path}/none\.py: there is no such config file; .*configs list'):
         read_config(tmp_path / 'none.py')
     (tmp_path / 'config.py').write_text("_base_ = ['none.py']\n")
     with pytest.raises(FileNotFoundError, match=r'^.*/config\.py: .*none\.py'):
@@ -125,10 +125,21 @@ def test_an_unknown_type_is_named_with_file_and_line(tmp_path):
     config = read_config(tmp_path / 'config.py')
     for part, place in ((config.data, 'base.py:2'), (config.other, 'config.py:3')):
         message = rf'^{tmp_path}/{place}: .*is not in the .* registry'
-        with pytest.raises(ValueError, match=message), naming_unknown_types(config):
+        with pytest.raises(ValueError, match=message), naming_mistakes(config):
             DATASETS.build(part)
-    with pytest.raises(KeyError, match='other'), naming_unknown_types(config):
+    with pytest.raises(KeyError, match='other'), naming_mistakes(config):
         {}['other']
+
+
+def test_a_missing_file_is_named_with_the_line_of_its_setting(tmp_path):
+    (tmp_path / 'base.py').write_text("data = dict(\n    ann_file='tags.json')\n")
+    (tmp_path / 'config.py').write_text("_base_ = ['base.py']\n")
+    config = read_config(tmp_path / 'config.py')
+    message = rf'^{tmp_path}/base\.py:2: data/tags\.json is missing'
+    with pytest.raises(FileNotFoundError, match=message), naming_mistakes(config):
+        open('data/tags.json')
+    with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\].*'data/others\.json'"), naming_mistakes(config):
+        open('data/others.json')
 
 
 @pytest.mark.parametrize('tool', ['dataset_converters/long_tail_list.py', 'analysis_tools/class_statistics.py'])

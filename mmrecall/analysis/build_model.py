@@ -7,7 +7,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmrecall.config_files import naming_unknown_types
+from mmrecall.config_files import naming_mistakes
 
 
 def build_model(config: Config) -> nn.Module:
@@ -25,5 +25,5 @@ def build_model(config: Config) -> nn.Module:
     model.pop('pretrained', None)
     if config.get('data_preprocessor'):
         model.setdefault('data_preprocessor', config.data_preprocessor)
-    with naming_unknown_types(config):
+    with naming_mistakes(config):
         return revert_sync_batchnorm(MODELS.build(model))

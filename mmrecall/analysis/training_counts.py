@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
-from mmrecall.config_files import naming_unknown_types
+from mmrecall.config_files import naming_mistakes
 from mmrecall.datasets import ImageCounts, LabelCounts, count_images, count_labels
 
 
@@ -55,7 +55,7 @@ def _training_set(config: Config, workers: int | None) -> tuple[Any, dict[str, A
         # The last head of a cascade predicts; 255 is mmseg's default.
         head = model.decode_head[-1] if isinstance(model.decode_head, list) else model.decode_head
         ignore_index = head.get('ignore_index', 255)
-    with naming_unknown_types(config):
+    with naming_mistakes(config):
         dataset = DATASETS.build(loader.dataset)
     return dataset, dict(
         ignore_index=ignore_index, num_classes=head.get('num_classes'), num_workers=workers, progress=True

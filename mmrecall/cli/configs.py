@@ -9,11 +9,10 @@ import argparse
 import ast
 import shutil
 from collections.abc import Iterator
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mmrecall.installed_files import installed_folder
+from mmrecall.installed_files import config_names, installed_folder, similar_configs
 
 _BASES = '_base_'
 
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(folder: Path, arguments: argparse.Namespace) -> None:
-    names = [name for name in _names(folder) if fnmatchcase(name, f'*{arguments.pattern}*')]
+    names = [name for name in config_names() if fnmatchcase(name, f'*{arguments.pattern}*')]
     if not names:
         raise ValueError(f'got the pattern {arguments.pattern}; expected a part of a name: mmrecall configs list')
     print('\n'.join(names))
@@ -84,25 +83,19 @@ def _same(one: Path, other: Path) -> bool:
     return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
-def _names(folder: Path) -> list[str]:
-    paths = (path.relative_to(folder) for path in folder.rglob('*.py'))
-    return sorted(path.with_suffix('').as_posix() for path in paths if path.parts[0] != _BASES)
-
-
 def _find(folder: Path, name: str) -> Path:
     """Return the path of a config.
 
     Raises:
         ValueError: no config has this name, or several have.
     """
-    names, wanted = _names(folder), name.removeprefix('configs/').removesuffix('.py')
+    names, wanted = config_names(), name.removeprefix('configs/').removesuffix('.py')
     found = [one for one in names if one == wanted or one.endswith(f'/{wanted}')]
     if len(found) == 1:
         return folder / f'{found[0]}.py'
     if found:
         raise ValueError(f'got {name}, the name of several configs; expected one of {", ".join(found)}')
-    lasts = {one.rpartition('/')[2]: one for one in names}
-    similar = ', '.join(lasts[one] for one in get_close_matches(wanted.rpartition('/')[2], lasts))
+    similar = ', '.join(similar_configs(name))
     hint = f'; similar names are {similar}' if similar else ''
     raise ValueError(f'got {name}; expected a name that `mmrecall configs list` prints{hint}')
 

@@ -12,7 +12,7 @@ import argparse
 from mmengine.config import DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
-from mmrecall.config_files import naming_unknown_types, read_config
+from mmrecall.config_files import naming_mistakes, read_config
 from mmrecall.datasets.failures import whole_message
 from mmrecall.datasets.subsampling import PROFILES, write_long_tail
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         if 'train_dataloader' not in config:
             raise ValueError(f'{config.filename} has no train_dataloader; expected train_dataloader=dict(dataset=...)')
         init_default_scope(config.get('default_scope', 'mmpretrain'))
-        with naming_unknown_types(config):
+        with naming_mistakes(config):
             dataset = DATASETS.build(config.train_dataloader.dataset)
         counts = write_long_tail(dataset, arguments.out, arguments.ratio, progress=True, **options)
     except (OSError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmrecall.config_files import check_option_names, naming_unknown_types, read_config
+from mmrecall.config_files import check_option_names, missing_config, naming_mistakes, read_config
 from mmrecall.engine.hooks.checkpoint import AtomicCheckpointHook
 from mmrecall.engine.hooks.class_order import checking_class_order
 from mmrecall.engine.ranks import init_cpu_ranks, slurm_rendezvous
@@ -38,8 +38,8 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '', p
 
     Raises:
         SystemExit: no config among the arguments, one with a mistake, or one without a toolbox's ``default_scope``; an
-            option of ``--cfg-options`` that nothing reads; a toolbox that is not installed, or is without its tools; or
-            after ``--help``.
+            option of ``--cfg-options`` that nothing reads; a toolbox that is not installed, or is without its tools; a
+            missing file of the data or checkpoint; or after ``--help``.
         ValueError: the config has a type that no registry has.
     """
     path = _config_path(arguments)
@@ -65,8 +65,14 @@ def run_stock_tool(name: str, arguments: Sequence[str], description: str = '', p
         os.environ.update(slurm_rendezvous(os.environ))
     sys.argv = [str(tool), *arguments]
     locking = _locking_before_config() if name == 'train' else nullcontext()
-    with naming_unknown_types(config), checking_class_order(), locking:
-        runpy.run_path(str(tool), run_name='__main__')
+    try:
+        with naming_mistakes(config), checking_class_order(), locking:
+            runpy.run_path(str(tool), run_name='__main__')
+    except FileNotFoundError as error:
+        # The number is that of the operating system, whose message says nothing of what asked for the file.
+        if error.errno is not None:
+            raise
+        raise SystemExit(str(error)) from error
 
 
 def toolbox_of(config: Config) -> str:
@@ -108,13 +114,16 @@ def _locking_before_config() -> Iterator[None]:
 def _config_path(arguments: Sequence[str]) -> str | None:
     """Return the config among the arguments, or None if no argument looks like one."""
     candidates = [word for word in arguments if word.endswith(CONFIG_SUFFIXES)]
+    if not candidates:
+        # The name of a config may have been typed for its path.
+        candidates = [word for word in arguments[:1] if not word.startswith('-')]
     for candidate in candidates:
         if Path(candidate).is_file():
             return candidate
     # An option of --cfg-options may end like a config.
     missing = [word for word in candidates if '=' not in word or word == arguments[0]]
     if missing:
-        raise SystemExit(f'{missing[0]}: there is no such config file')
+        raise SystemExit(missing_config(missing[0]))
     return None
 
 
@@ -123,6 +132,7 @@ def _print_usage(name: str, program: str, arguments: Sequence[str], description:
     usage = (
         f"usage: {program} CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {program} CONFIG --help lists them\n'
+        '       `mmrecall configs list` prints the configs of this package, `mmrecall configs copy NAME` copies one\n'
         f'       {program} CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded'
     )
     if not {'-h', '--help'} & set(arguments):

@@ -20,9 +20,20 @@ def test_no_config_says_how_the_tool_is_used():
         run_stock_tool('train', ['--resume'])
 
 
-def test_a_config_that_is_not_there_is_named():
-    with pytest.raises(SystemExit, match=r'nowhere.py: there is no such config'):
-        run_stock_tool('train', ['nowhere.py'])
+@pytest.mark.parametrize(
+    ('typed', 'advice'),
+    [
+        ('nowhere.py', '`mmrecall configs list` prints'),
+        ('nowhere', '`mmrecall configs list` prints'),
+        ('configs/sdn_resnet18w16_1xb32-ce-30e_digits-lt.py', '`mmrecall configs copy sdn/{}` copies'),
+        ('sdn_resnet18w16_1xb32-ce-30e_digits-lt', '`mmrecall configs copy sdn/{}` copies'),
+        ('sdn_resnet18w16_1xb32-ec-30e_digits-lt', '`mmrecall configs copy sdn/{}` copies'),
+    ],
+)
+def test_a_config_that_is_not_there_leads_to_those_of_the_package(typed, advice):
+    advice = advice.format('sdn_resnet18w16_1xb32-ce-30e_digits-lt')
+    with pytest.raises(SystemExit, match=f'^{typed}: there is no such config file; {advice}'):
+        run_stock_tool('train', [typed, '--resume'])
 
 
 def test_a_config_without_a_toolbox_is_named(tmp_path):
@@ -130,6 +141,26 @@ def test_a_mistake_in_the_config_is_named_with_file_and_line(handed_over, tmp_pa
     monkeypatch.setattr('mmrecall.engine.stock_tools.runpy.run_path', build)
     with pytest.raises(ValueError, match=rf'^{config}:3: .*NoSuchDataset is not in the'):
         run_stock_tool('train', [str(config)])
+
+
+def test_an_error_that_explains_a_missing_file_ends_the_tool_without_a_traceback(handed_over, tmp_path, monkeypatch):
+    config = tmp_path / 'x.py'
+    config.write_text("default_scope = 'mmseg'\nann_file = 'a.txt'\n")
+
+    def fail(error):
+        def tool(path, **options):
+            raise error
+
+        monkeypatch.setattr('mmrecall.engine.stock_tools.runpy.run_path', tool)
+        run_stock_tool('train', [str(config)])
+
+    with pytest.raises(SystemExit, match=r'^data is missing; unpack it$'):
+        fail(FileNotFoundError('data is missing; unpack it'))
+    with pytest.raises(SystemExit, match=rf'^{config}:2: data/a\.txt is missing$'):
+        fail(FileNotFoundError(2, 'No such file or directory', 'data/a.txt'))
+    # which code wanted it is known from the traceback alone
+    with pytest.raises(FileNotFoundError, match='No such file'):
+        fail(FileNotFoundError(2, 'No such file or directory', 'data/b.txt'))
 
 
 CONFIG = 'deeplabv3_r18w32-d16_1xb8-recall-ema0.1-1k_camvid-180x240.py'

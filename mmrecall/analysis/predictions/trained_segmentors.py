@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS
 from mmrecall.analysis.build_model import build_model
 from mmrecall.analysis.predictions.disagreement import ComparedImage
 from mmrecall.analysis.trained_runs import TrainedRun
-from mmrecall.config_files import naming_unknown_types, read_config
+from mmrecall.config_files import naming_mistakes, read_config
 from mmrecall.io import load_weights
 from mmrecall.upstream import require
 
@@ -60,7 +60,7 @@ class TrainedSegmentor:
         loader = config.get(f'{split}_dataloader') or {}
         if 'dataset' not in loader:
             raise ValueError(f'{run.config} has no {split}_dataloader with a dataset; choose another --split')
-        with naming_unknown_types(config):
+        with naming_mistakes(config):
             self.dataset = DATASETS.build(loader['dataset'])
         self.classes = tuple(self.dataset.metainfo.get('classes') or ())
         if not self.classes:
