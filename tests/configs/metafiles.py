@@ -122,7 +122,8 @@ def model(config, values, collection):
     if paths := logs_of(config):
         seeds, hardware, logged = zip(*map(read_log, paths), strict=True)
         metadata['Training Resources'] = ', '.join(sorted(set(hardware)))
-        metadata['Seeds'] = list(seeds)
+        # `mim search` joins the parts of a list, which must be texts
+        metadata['Seeds'] = [str(seed) for seed in seeds]
         entry['Results'] = [result(data, logged)]
         entry['Training Log'] = [path.relative_to(ROOT).as_posix() for path in paths]
     return entry

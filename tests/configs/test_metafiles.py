@@ -65,6 +65,13 @@ def test_the_reader_of_mmpretrain_finds_no_mistake(loaded):
     assert all((ROOT / collection.readme).is_file() for collection in loaded.collections)
 
 
+def test_mim_can_search_the_models(loaded):
+    # `mim search` joins every list of the metadata to a text
+    for part in (*loaded.collections, *loaded.models):
+        lists = [value for value in part.metadata.data.values() if isinstance(value, list)]
+        assert all(isinstance(one, str) for value in lists for one in value), (part.name, lists)
+
+
 def test_every_runnable_config_is_listed_once_and_in_its_folder(loaded):
     assert sorted(model.config for model in loaded.models) == [f'configs/{name}' for name in runnable()]
     for model in loaded.models:
