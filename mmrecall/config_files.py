@@ -104,7 +104,7 @@ def missing_config(path: str | Path) -> str:
     """Return the message for a config that is no file, which leads to the configs of this package."""
     similar = similar_configs(str(path))
     if similar:
-        advice = f'`mmrecall configs copy {similar[0]}` copies the most similar one of this package'
+        advice = f'`mmrecall configs copy {similar[0]}` copies the one of this package with the most similar name'
     else:
         advice = '`mmrecall configs list` prints those of this package, and `mmrecall configs copy NAME` copies one'
     return f'{path}: there is no such config file; {advice}'
@@ -160,16 +160,25 @@ def naming_mistakes(config: Config) -> Iterator[None]:
         unknown = _UNKNOWN_TYPE.search(str(error))
         if unknown is None:
             raise
-        raise ValueError(f'{_place_of(unknown[1], config) or config.filename}: {error.args[0]}') from error
+        place = _place_of(rf'(?<![\w.]){re.escape(unknown[1])}(?!\w)', config) or config.filename
+        raise ValueError(f'{place}: {error.args[0]}') from error
     except FileNotFoundError as error:
-        place = error.filename and _place_of(Path(os.fsdecode(error.filename)).name, config)
-        if not place:
+        place = _place_of_file(error.filename or '', config)
+        if place is None:
             raise
         raise FileNotFoundError(f'{place}: {error.filename} is missing') from error
 
 
-def _place_of(name: str, config: Config) -> str | None:
-    """Return the file and the line of a name in a config and its bases, or None where it is in none of them."""
+def _place_of_file(path: str | bytes, config: Config) -> str | None:
+    """Return the place of the setting that is the end of a path, the longest such end, or None if there is none."""
+    parts = Path(os.fsdecode(path)).parts
+    ends = (str(Path(*parts[first:])) for first in range(len(parts)))
+    places = (_place_of(rf'["\']{re.escape(end)}/?["\']', config) for end in ends)
+    return next(filter(None, places), None)
+
+
+def _place_of(pattern: str, config: Config) -> str | None:
+    """Return the file and the line of a text in a config and its bases, or None where it is in none of them."""
     place, file, number = None, str(config.filename), 0
     # mmengine joins the texts, a base before what is built on it, each after the path of its file.
     for line in config.text.splitlines():
@@ -177,6 +186,6 @@ def _place_of(name: str, config: Config) -> str | None:
             file, number = line, 0
             continue
         number += 1
-        if re.search(rf'(?<![\w.]){re.escape(name)}(?!\w)', line):
+        if re.search(pattern, line):
             place = f'{file}:{number}'
     return place

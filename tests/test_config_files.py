@@ -132,12 +132,13 @@ def test_an_unknown_type_is_named_with_file_and_line(tmp_path):
 
 
 def test_a_missing_file_is_named_with_the_line_of_its_setting(tmp_path):
-    (tmp_path / 'base.py').write_text("data = dict(\n    ann_file='tags.json')\n")
-    (tmp_path / 'config.py').write_text("_base_ = ['base.py']\n")
+    (tmp_path / 'base.py').write_text("data = dict(\n    ann_file='tags.json',\n    img='images/train/')\n")
+    (tmp_path / 'config.py').write_text("_base_ = ['base.py']\n# tags.json, train\nother = dict(img='train')\n")
     config = read_config(tmp_path / 'config.py')
-    message = rf'^{tmp_path}/base\.py:2: data/tags\.json is missing'
-    with pytest.raises(FileNotFoundError, match=message), naming_mistakes(config):
-        open('data/tags.json')
+    for file, line in (('data/tags.json', 2), ('data/images/train', 3)):
+        message = rf'^{tmp_path}/base\.py:{line}: {file} is missing'
+        with pytest.raises(FileNotFoundError, match=message), naming_mistakes(config):
+            open(file)
     with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\].*'data/others\.json'"), naming_mistakes(config):
         open('data/others.json')
 
