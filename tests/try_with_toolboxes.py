@@ -1,4 +1,4 @@
-"""Run the demo and train a copied config from an installed wheel, with the toolboxes. Called by fresh_environment.py."""
+"""Run the demo and train a copied config, with a wheel and the toolboxes installed. Called by fresh_environment.py."""
 
 import subprocess
 import sys
