@@ -22,9 +22,10 @@ _BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
 def lock_folder(folder: str | Path) -> None:
     """Lock a folder for this process, until `unlock_folder` or the end of the process.
 
-    The kernel knows whether a process of this machine holds it, so that a run that was killed leaves no lock behind.
-    For other machines, the file ``training.lock`` says which process on which host does. A run that
-    was killed leaves it behind, and only a job that Slurm has requeued since can check it from another host.
+    The kernel knows whether a process of this machine has the lock: a run that was killed here leaves it free.
+    For other machines, the file ``training.lock`` names the process and the host that have it. A killed run leaves
+    this file behind. Another host takes the lock over if Slurm has requeued that job as the new run, or if ``squeue``
+    says that the job has ended; otherwise the new run is refused.
 
     Args:
         folder: is created if it is missing.

@@ -141,12 +141,12 @@ def compute_from_samples(sums: Sums, reduction: str) -> Tensor:
 
 
 def divide_loss(total: Tensor, divisor: Tensor) -> Tensor:
-    """Return ``total / divisor``, and 0 with its graph for a divisor of 0."""
+    """Return ``total / divisor``; for a divisor of 0, 0 that has a gradient."""
     return total * reciprocal(divisor).to(total.dtype)
 
 
 def mean_over_classes(losses: Tensor, weights: Tensor, is_counted: Tensor) -> Tensor:
-    """Return the mean of losses (..., C) over the classes that count, weighted by (C,); 0 with its graph for none."""
+    """Return the mean of losses (..., C) over the counted classes, weighted by (C,); if none, 0 that has a gradient."""
     shares = torch.where(is_counted, weights, 0)
     # relative to the largest, because float32 has no number for a weight of 1e-50, nor for a sum of 1e50
     largest = shares.amax(dim=-1, keepdim=True)

@@ -52,10 +52,10 @@ _COMMON = ('mmengine', 'mmcv', 'torch', 'torchvision')
 
 
 def plain_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config with the names of its classes as a config of texts has them.
+    """Return a config whose Python classes are named as in an old-style config: ``FCNHead``, without its module.
 
-    A new-style config, which imports its classes, is saved with the modules of the classes, and one that was made in a
-    program with the classes themselves.
+    A new-style config imports its classes and is saved with their modules, and one that was made in a program with the
+    classes themselves.
 
     Example:
         >>> model = dict(decode_head=dict(type='mmseg.models.decode_heads.FCNHead'), loss='mmrecall.losses.RecallLoss')

@@ -24,8 +24,8 @@ class DeferredReweightingHook(Hook):
         by_epoch: whether ``begin`` is an epoch.
 
     Raises:
-        ValueError: ``begin`` is negative, no loss of the model has ``reweighting``, or epochs are asked of a loop that
-            counts iterations.
+        ValueError: ``begin`` is negative, no loss with ``reweighting`` has a ``class_weight``, or epochs are asked of a
+            loop that counts iterations.
 
     Example:
         >>> DeferredReweightingHook(begin=160).begin

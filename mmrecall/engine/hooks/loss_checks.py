@@ -93,7 +93,7 @@ def check_named_losses(config: Any, model: nn.Module) -> None:
 
 
 def complete_query_heads(model: nn.Module) -> None:
-    """Set ``class_weight`` of the heads that read it from the config of ``loss_cls``, where that is a loss of ours.
+    """Set ``class_weight`` to ones in the heads that expect it in the config of ``loss_cls``, if that loss is ours.
 
     Mask2Former and MaskFormer add it up over the queries, for ``avg_factor``. With ones that is the number of queries,
     which is what the losses here understand by it; a scheme or a dict could not be added up.
