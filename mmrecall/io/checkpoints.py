@@ -256,7 +256,7 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -
     wrong = [name for name in (*missing, *unknown) if '.loss_' not in name]
     if wrong:
         raise ValueError(
-            f'{checkpoint} does not fit {config}: {len(wrong)} weights are in only one of the two, for example '
-            f'{wrong[0]}'
+            f'{checkpoint} does not fit {config}: weights are in only one of the two ({len(wrong)} in all, such as '
+            f'{wrong[0]})'
         )
     return weights

@@ -133,7 +133,7 @@ def ranks_of_low_resolution(rank, world_size):
     ('logits', 'target', 'message'),
     [
         ((2, 4), (2, 9, 14), r'expected logits \(N, C, h, w\)'),
-        ((2, 4, 3, 4), (2, 0, 14), 'no size of 0'),
+        ((2, 4, 3, 4), (2, 0, 14), 'all sizes above 0'),
         ((2, 4, 3, 4), (3, 9, 14), r'target of shape \(3, 9, 14\)'),
     ],
 )

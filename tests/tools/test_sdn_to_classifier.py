@@ -221,7 +221,7 @@ BAD = {
     'no head': (dict(text=CONFIG.replace(NETWORK, 'head=None')), 'the head of its config is None'),
     'cosine': (
         dict(text=CONFIG.replace('alpha=0.5', "classifier_head=dict(type='CosineClsHead')")),
-        'head of the classifier is a CosineClsHead of mmrecall',
+        'got head of type mmrecall.CosineClsHead; expected modules of mmpretrain',
     ),
     'weights of another network': (dict(state_dict={}), r'(?s)does not fit its config.*Missing.*"head.fc.weight"'),
     'no weights': (dict(text=CONFIG), "has no 'state_dict'"),
