@@ -1,5 +1,7 @@
 """Configs with mistakes: the error names the file and the line."""
 
+from pathlib import Path
+
 import pytest
 from commands import run
 
@@ -138,9 +140,9 @@ def test_a_missing_file_is_named_with_the_line_of_its_setting(tmp_path):
     for file, line in (('data/tags.json', 2), ('data/images/train', 3)):
         message = rf'^{tmp_path}/base\.py:{line}: {file} is missing'
         with pytest.raises(FileNotFoundError, match=message), naming_mistakes(config):
-            open(file)
+            Path(file).read_text()
     with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\].*'data/others\.json'"), naming_mistakes(config):
-        open('data/others.json')
+        Path('data/others.json').read_text()
 
 
 @pytest.mark.parametrize('tool', ['dataset_converters/long_tail_list.py', 'analysis_tools/class_statistics.py'])

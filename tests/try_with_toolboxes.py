@@ -1,4 +1,4 @@
-"""Run the demo and train a copied config from an installed wheel, with the toolboxes. Called by fresh_environment.py."""
+"""Run the demo and train a copied config from an installed wheel, beside toolboxes. Called by fresh_environment.py."""
 
 import subprocess
 import sys

@@ -132,8 +132,8 @@ def _print_usage(name: str, program: str, arguments: Sequence[str], description:
     usage = (
         f"usage: {program} CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {program} CONFIG --help lists them\n'
-        f'       {program} CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded\n'
-        '       `mmrecall configs list` prints the configs of this package, and `mmrecall configs copy NAME` copies one'
+        f'       {program} CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded'
+        '\n       `mmrecall configs list` prints the configs of this package, and `mmrecall configs copy NAME` copies one'
     )
     if not {'-h', '--help'} & set(arguments):
         raise SystemExit(usage)
