@@ -133,7 +133,7 @@ def _print_usage(name: str, program: str, arguments: Sequence[str], description:
         f"usage: {program} CONFIG [arguments of the {name} tool of the config's toolbox]\n"
         f'       {program} CONFIG --help lists them\n'
         f'       {program} CONFIG {TRUST}: checkpoints may hold any object of Python, and run code when they are loaded'
-        '\n       `mmrecall configs list` prints the configs of this package, and `mmrecall configs copy NAME` copies one'
+        '\n       `mmrecall configs list` prints the configs of this package, `mmrecall configs copy NAME` copies one'
     )
     if not {'-h', '--help'} & set(arguments):
         raise SystemExit(usage)
