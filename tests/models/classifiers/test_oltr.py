@@ -225,7 +225,7 @@ def test_the_hook_refuses_a_model_without_attention(tmp_path):
     plain = config(path, type='mmrecall.SecondStageClassifier')
     del plain['feature_size']
     one = second_runner(tmp_path, None, path, hooks=[memory_hook(tmp_path)], model=plain)
-    with pytest.raises(ValueError, match=r"got a model of type SecondStageClassifier with an OLTRHead; set model\.type='mmrecall\.OLTR'"):
+    with pytest.raises(ValueError, match=r"SecondStageClassifier with an OLTRHead; set model\.type='mmrecall\.OLTR'"):
         one.train()
 
 
