@@ -18,7 +18,7 @@ from mmrecall.rank_zero import run_on_rank_zero
 # a group that is not destroyed aborts a part of the pairs
 @pytest.mark.parametrize('how', STATUS)
 def test_all_pairs_of_ranks_end_with_their_own_status(how):
-    pairs = 10 if how == 'returns' else 4
+    pairs = 20 if how == 'returns' else 5
     script = Path(__file__).with_name('forked_ranks.py')
     status, output = run('python', '-u', script, how, pairs, PYTHONPATH=script.parents[1], CUDA_VISIBLE_DEVICES='')
     assert status == 0, output[-3000:]
