@@ -46,7 +46,7 @@ test-gpu-kernels: $(ONEDL)/.ready
 
 # not in the environment itself: mmseg would import mmdet wherever it is imported
 test-mmdet: $(ONEDL)/mmdet/.ready
-	PYTHONPATH=$(CURDIR)/$(ONEDL)/mmdet $(ONEDL)/bin/python -m pytest tests/detection
+	PYTHONPATH=$(CURDIR)/$(ONEDL)/mmdet $(ONEDL)/bin/python -m pytest $(PYTEST_ARGS) tests/detection
 
 $(ONEDL)/mmdet/.ready: requirements/mmdet.txt $(ONEDL)/.ready
 	rm -rf $(@D)

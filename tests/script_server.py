@@ -53,6 +53,7 @@ if __name__ == '__main__':
             import_module(library)
     # a fork that collects garbage among these libraries, at its end at the latest, takes twice as long
     gc.freeze()
+    gc.set_threshold(20_000)
     if call := serve():
         become(**call)
         runpy.run_path(call['words'][0], run_name='__main__')

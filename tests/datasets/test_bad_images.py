@@ -72,8 +72,11 @@ def test_a_truncated_image_is_named_from_a_worker_too(tmp_path):
     data = long_tail(tmp_path, '.jpg')
     path = tmp_path / 'b.jpg'
     path.write_bytes(path.read_bytes()[:-40])
+    items = iter(DataLoader(data, batch_size=None, num_workers=1, collate_fn=lambda item: item))
     with pytest.raises(ValueError, match=r'(?s)worker process 0.*b\.jpg is not an image'):
-        list(DataLoader(data, batch_size=None, num_workers=1, collate_fn=lambda item: item))
+        list(items)
+    # Garbage collection would wait five seconds for the worker.
+    items._shutdown_workers()
 
 
 def test_what_is_behind_the_end_of_a_jpeg_does_no_harm(tmp_path):

@@ -164,8 +164,11 @@ def test_a_label_that_cannot_be_used_is_named_in_training(case, camvid, tmp_path
 
 def test_a_bad_label_is_named_from_a_worker_too(camvid, tmp_path):
     truncate(tmp_path / 'trainannot' / 'b.png')
+    items = iter(DataLoader(camvid, batch_size=None, num_workers=1, collate_fn=lambda item: item))
     with pytest.raises(ValueError, match=r'(?s)worker process 0.*trainannot/b\.png is not an image'):
-        list(DataLoader(camvid, batch_size=None, num_workers=1, collate_fn=lambda item: item))
+        list(items)
+    # Garbage collection would wait five seconds for the worker.
+    items._shutdown_workers()
 
 
 def test_an_image_to_predict_has_no_label(camvid, tmp_path):

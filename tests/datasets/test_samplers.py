@@ -248,6 +248,9 @@ def train(work_dir, loop, checkpoint, loader=None, hooks=(), **options):
         **options,
     )  # fmt: skip
     runner.train()
+    if runner.train_dataloader.persistent_workers:
+        # Garbage collection would wait five seconds for every worker.
+        runner.train_dataloader._iterator._shutdown_workers()
     return seen.items
 
 

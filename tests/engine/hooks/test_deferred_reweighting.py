@@ -23,7 +23,9 @@ def test_weights_begin_with_the_given_epoch(tmp_path):
     assert seen(tmp_path, DeferredReweightingHook(begin=2)) == [False] * 4 + [True] * 4
 
 
-def test_weights_begin_with_the_given_iteration(tmp_path):
+def test_weights_begin_with_the_given_iteration(tmp_path, monkeypatch):
+    # the loop over iterations waits two seconds after every pass
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda seconds: None)
     hook = dict(type='mmrecall.DeferredReweightingHook', begin=3, by_epoch=False)
     assert seen(tmp_path, hook, ITERATIONS) == [False] * 3 + [True] * 2
 

@@ -360,8 +360,8 @@ def trained(root, *hooks, **options):
     runner = Runner(
         model=model,
         work_dir=str(root),
-        experiment_name=root.name,
-        train_dataloader=dict(dataset=Streets(), batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False)),
+        experiment_name=f'{root.parent.name}-{root.name}',
+        train_dataloader=dict(dataset=Streets(), batch_size=2, sampler=dict(type='InfiniteSampler', shuffle=False)),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=3),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05), **options),
         custom_hooks=[dict(type='mmrecall.ClassWeightHook', interval=1), dict(type='mmrecall.NonFiniteLossHook')]
