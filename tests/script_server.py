@@ -14,6 +14,8 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
+from yapf_cache import format_every_text_once
+
 LIBRARIES = (
     'cv2', 'matplotlib.pyplot', 'numpy', 'rich.console', 'scipy.stats', 'timm', 'torch', 'torch._dynamo',
     'torch.distributed.fsdp', 'torch.distributed.optim', 'torch.utils.data', 'torch.utils.tensorboard', 'torchvision',
@@ -51,6 +53,7 @@ if __name__ == '__main__':
     for library in LIBRARIES:
         with suppress(ImportError):
             import_module(library)
+    format_every_text_once()
     # a fork that collects garbage among these libraries, at its end at the latest, takes twice as long
     gc.freeze()
     gc.set_threshold(20_000)
