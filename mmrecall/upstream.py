@@ -46,7 +46,7 @@ def require(module: str) -> None:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of PyTorch, NumPy and the packages of both families that are installed, by their names."""
+    """Return the installed versions of PyTorch, NumPy and OpenMMLab's packages, stock or forks, by package name."""
     found = {}
     for name in ('torch', 'numpy', *_PACKAGES, *_FORKS):
         try:

@@ -135,7 +135,7 @@ def test_the_ranges_of_the_headline_are_those_of_its_losses():
     recall = ('recall', 'recall-ema0.1')
     text = prose(HEADLINE)
     assert f'{gains("mIoU", "weighted-ce", "balanced-ce")} points of mean IoU' in text
-    assert f'gains {gains("mAcc", *recall)} points of mean accuracy, and {gains("mAcc_rare", *recall)} on the' in text
+    assert f'gains {gains("mAcc", *recall)} points of mean accuracy, {gains("mAcc_rare", *recall)} on the' in text
 
 
 def test_the_comparisons_of_the_choice_are_those_of_the_logs():

@@ -144,7 +144,7 @@ def _measure_synthetic(arguments: argparse.Namespace) -> str:
 def _check_synthetic(arguments: argparse.Namespace) -> None:
     unknown = set(arguments.synthetic) - set(MODELS)
     if unknown:
-        raise ValueError(f'got --synthetic {" ".join(sorted(unknown))}; expected {", ".join(MODELS)}')
+        raise ValueError(f'got --synthetic {" ".join(sorted(unknown))}; expected one or more of {", ".join(MODELS)}')
     if arguments.configs or arguments.class_weights:
         raise ValueError('got --synthetic with configs or --class-weights; set one of them')
     if arguments.device == 'cpu' and 'bfloat16' in (arguments.dtype or []):

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """List, show or copy."""
+    """List, show or copy configs, as the arguments say."""
     try:
         arguments.act(installed_folder('configs'), arguments)
     except (ImportError, OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 50 images of each digit are the test set; a long-tailed subset of the others is the training set, in which the digit
 with the most images stays the largest class. The same seed gives the same files. Needs scikit-learn:
-pip install "mmrecall[demo]".
+pip install scikit-learn.
 
 Example: mmrecall make-digits --out data/digits-lt
 """

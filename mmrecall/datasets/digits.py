@@ -68,7 +68,7 @@ def _load() -> _Digits:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            f'scikit-learn, which contains the digits, cannot be imported ({error}); pip install "mmrecall[demo]"'
+            f'scikit-learn, which contains the digits, cannot be imported ({error}); run: pip install scikit-learn'
         ) from error
     images, labels = load_digits(return_X_y=True)
     # scikit-learn has 17 grey levels, 0 to 16

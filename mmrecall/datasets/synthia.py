@@ -68,7 +68,7 @@ class SynthiaSequenceDataset(ReadableImages, BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:
-        """Return the class index of every id of SYNTHIA; ids that are not a class are ignored.
+        """Return the class index of every id of SYNTHIA; an id that is not a class maps to 255, which is ignored.
 
         Example:
             >>> SynthiaSequenceDataset.get_label_map(('road', 'bicycle'))[11]

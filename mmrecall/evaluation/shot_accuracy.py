@@ -182,7 +182,7 @@ class ShotAccuracy(BaseMetric):
         if labels.min() < lowest or labels.max() >= num_classes:
             wrong = int(labels[(labels < lowest) | (labels >= num_classes)][0])
             way_out = '; set open_set_threshold for images of unknown classes' if wrong == UNKNOWN_LABEL else ''
-            raise ValueError(f'an image has the label {wrong}, but classes are 0 to {num_classes - 1}{way_out}')
+            raise ValueError(f'got an image with the label {wrong}; expected 0 to {num_classes - 1}{way_out}')
 
     def _log_absent_figures(self, metrics: dict[str, float]) -> None:
         without = [name for name in _GROUPS if name not in metrics]

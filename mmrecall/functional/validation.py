@@ -55,7 +55,8 @@ def check_shapes(
             raise TypeError(f'got {name} of type {type(value).__name__}; expected a tensor')
         if value is not None and value.device != logits.device:
             raise ValueError(
-                f'got {name} on {value.device} and logits on {logits.device}; expected one device for both'
+                f'got {name} on {value.device} and logits on {logits.device}; expected one device; move {name} to '
+                f'{logits.device}'
             )
     if logits.dtype not in FLOATING_POINT:
         raise TypeError(
@@ -288,7 +289,11 @@ def check_per_class(name: str, value: Tensor, num_classes: int, highest: float =
             'logits'
         )
     if not bool(((value >= 0) & (value <= highest)).all()):
-        raise ValueError(f'got {name}={value.tolist()}; expected numbers between 0 and {highest}')
+        wrong = value[~((value >= 0) & (value <= highest))]
+        bounds = 'of at least 0' if highest == float('inf') else f'between 0 and {highest}'
+        raise ValueError(
+            f'got {name} with {len(wrong)} wrong number(s), such as {wrong[0].item():g}; expected numbers {bounds}'
+        )
 
 
 def check_per_label(name: str, value: Tensor, num_channels: int, highest: float = float('inf')) -> None:

@@ -10,7 +10,10 @@ from mmrecall.io.checkpoints import KnownFunction
 
 
 class PickledDtype:
-    """Type of a plain array; numpy's, restored from a pickle, may say that bytes are pointers to objects."""
+    """Stand-in for `numpy.dtype` in a pickle, for types of numbers and texts only.
+
+    A `numpy.dtype` that is restored from a pickle could declare the bytes of an array to be pointers to objects.
+    """
 
     def __init__(self, name: str, *flags: Any) -> None:
         if not re.fullmatch(r'[biufcSU]\d+', name):

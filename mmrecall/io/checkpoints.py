@@ -251,12 +251,12 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path) -
     try:
         missing, unknown = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise ValueError(f'{checkpoint} does not fit {config}: {error}') from error
+        raise ValueError(f'{checkpoint} does not fit {config}; give the config of its training ({error})') from error
     # The state of a loss is no weight of the model, so the loss of the training may be another one.
     wrong = [name for name in (*missing, *unknown) if '.loss_' not in name]
     if wrong:
         raise ValueError(
-            f'{checkpoint} does not fit {config}: weights are in only one of the two ({len(wrong)} in all, such as '
-            f'{wrong[0]})'
+            f'{checkpoint} does not fit {config}: {len(wrong)} weight(s) are in only one of them, such as {wrong[0]}; '
+            'give the config of its training'
         )
     return weights

@@ -19,15 +19,17 @@ class ClassWeightedLoss(BaseLoss):
     """Base of the losses with a fixed weight per class, given or computed from the class counts of the training set.
 
     Args:
-        class_weight: see `WeightedCrossEntropyLoss`, as all that follow.
-        class_counts: for the schemes.
-        beta: of ``'effective_number'``.
+        class_weight: the weights, or the name of a scheme. `WeightedCrossEntropyLoss` describes this argument and those
+            down to ``num_classes``.
+        class_counts: class counts, for the schemes.
+        beta: beta of ``'effective_number'``.
         power: exponent of the weights of a scheme.
         min_weight: smallest weight of a scheme.
         max_weight: largest weight of a scheme.
         classes: the class names in order, for weights by name.
         num_classes: C, with ``use_sigmoid`` the number of channels.
-        use_sigmoid: see `BaseLoss`, as all others.
+        use_sigmoid: see `BaseLoss`.
+        **common: further arguments of `BaseLoss`.
 
     Raises:
         ValueError: arguments that do not belong together.

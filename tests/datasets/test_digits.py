@@ -114,5 +114,5 @@ def test_a_folder_that_exists_is_not_touched(tmp_path):
 
 def test_without_scikit_learn_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
-    with pytest.raises(ImportError, match=r'scikit-learn.*pip install "mmrecall\[demo\]"'):
+    with pytest.raises(ImportError, match=r'scikit-learn.*run: pip install scikit-learn$'):
         digits.write_digits(tmp_path / 'digits')

@@ -190,8 +190,8 @@ def test_autocast_in_bfloat16_equals_float32():
         (dict(recall=torch.zeros(5)), 'recall of shape'),
         (dict(recall=torch.zeros(3), metric='iou'), 'got recall together with metric='),
         (dict(class_weight=torch.ones(2)), 'class_weight of shape'),
-        (dict(class_weight=-torch.ones(3)), r'class_weight=.*expected numbers between 0'),
-        (dict(recall=torch.full((3,), 1.5)), r'recall=.*expected numbers between 0 and 1'),
+        (dict(class_weight=-torch.ones(3)), r'class_weight with 3 wrong .*-1; expected numbers of at least 0'),
+        (dict(recall=torch.full((3,), 1.5)), r'recall with 3 wrong .*1\.5; expected numbers between 0 and 1'),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -45,7 +45,7 @@ def test_weights_of_another_length_or_sign_are_named():
     logits, target = torch.zeros(2, 3), torch.tensor([0, 1])
     with pytest.raises(ValueError, match='class_weight of shape'):
         weighted_cross_entropy(logits, target, torch.ones(4))
-    with pytest.raises(ValueError, match=r'class_weight=.*expected numbers between 0'):
+    with pytest.raises(ValueError, match=r'class_weight with 3 wrong .*-1; expected numbers of at least 0'):
         weighted_cross_entropy(logits, target, -torch.ones(3))
 
 

@@ -123,7 +123,7 @@ def test_synthetic_models_have_no_checkpoint_and_no_synchronized_norm():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--synthetic', 'vgg'], 'got --synthetic vgg; expected deeplabv3-r50, segformer-b0'),
+        (['--synthetic', 'vgg'], 'got --synthetic vgg; expected one or more of deeplabv3-r50, segformer-b0'),
         (['ce.py'], 'expected two or more with different names'),
         (['ce.py', 'nowhere.py'], 'nowhere.py'),
         (['ce.py', REPOSITORY / 'configs/_base_/losses/recall.py'], 'no train_dataloader or no optim_wrapper'),

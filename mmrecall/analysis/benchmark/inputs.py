@@ -46,8 +46,8 @@ class LossInput(NamedTuple):
     logits: Tensor
     """(N, C) or (N, C, h, w)."""
     target: Tensor
-    """(N,) or (N, H, W) int64; a tenth of the pixels is ignored, and no sample of a classifier. Of `as_entries` in the
-    shape of the logits."""
+    """(N,) or (N, H, W) int64. A tenth of the pixels is ignored; image labels (N,) are never ignored. `as_entries`
+    gives it the shape of the logits."""
     counts: list[int]
     """Training samples of every class, for the losses that need them."""
 

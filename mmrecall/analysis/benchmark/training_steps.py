@@ -18,10 +18,11 @@ Name = TypeVar('Name', bound=Hashable)
 
 
 def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_classes: bool = False) -> Step:
-    """Return a call that trains a config's model, from random weights, on the next of its first batches in turn.
+    """Return a function that runs one training step of a config's model, which starts from random weights.
 
-    No hook is called but those of the config that change what a step computes, `ClassCountsHook` and
-    `LowResolutionLossHook`, and with ``log_classes`` `ClassWeightHook`, which then logs every step.
+    Each call takes the next of the first ``num_batches`` batches, in a cycle. Of the config's hooks, only
+    `ClassCountsHook` and `LowResolutionLossHook` are called, because they change what a step computes; with
+    ``log_classes`` also `ClassWeightHook`, which then logs every step.
 
     Args:
         path: path of the config.
@@ -31,7 +32,7 @@ def make_step(path: Path, device: str, num_batches: int, work_dir: Path, log_cla
         log_classes: call `ClassWeightHook`.
 
     Raises:
-        ValueError: a config without training data or optimizer, or with fewer batches.
+        ValueError: a config without training data or optimizer, or with fewer than ``num_batches`` batches.
     """
     return make_config_step(read_config(path), path.stem, device, num_batches, work_dir, log_classes)
 

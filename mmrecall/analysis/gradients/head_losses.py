@@ -33,7 +33,10 @@ def choose_head_losses(model: nn.Module, source: str, head: str | None = None) -
         raise ValueError(f'no head of the model of {source} has a loss; expected {" or ".join(_NAMES)}')
     wanted = head if head in found else next(iter(found)) if len(found) == 1 else 'decode_head'
     if wanted not in found:
-        raise ValueError(f'{source} has several heads with a loss, {", ".join(found)}; choose one with --head')
+        raise ValueError(
+            f'got {"no --head" if head is None else f"--head {head}"} for {source}, whose model has several heads with '
+            f'a loss; expected --head with one of {", ".join(found)}'
+        )
     if getattr(model.get_submodule(wanted), 'sampler', None) is not None:
         raise ValueError(
             f'the {wanted} of {source} has a sampler of pixels outside of its loss; for OHEM set '

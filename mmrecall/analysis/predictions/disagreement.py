@@ -44,7 +44,9 @@ class Window(NamedTuple):
 
 
 def zoom_window(differs: Array) -> Window:
-    """Return the window, a third of the height and the width, with the most marked pixels; the first of equals by rows.
+    """Return the window, a third of the image in height and width, that contains the most True pixels.
+
+    Of several such windows it is the topmost, and of these the leftmost.
 
     Args:
         differs: (H, W) bool.
@@ -74,7 +76,7 @@ class ComparedImage:
         truth: (H, W) integer classes.
         predictions: (H, W) integer classes by each model.
         num_classes: C, the number of classes.
-        ignore_index: number in the truth of unlabelled pixels, which do not count.
+        ignore_index: value of unlabelled pixels in ``truth``; these pixels do not count.
 
     Example:
         >>> truth = np.array([[0, 0, 1, 255]])

@@ -103,7 +103,10 @@ def read_run(work_dir: Path) -> Run:
     scalars = reduce(Scalars.continued_by, [start.scalars for start in training])
     scalars = scalars._replace(training=with_total_loss(config, scalars.training))
     if not (len(scalars.training) or len(scalars.validation) or scalars.classes):
-        raise ValueError(f'{_scalars_file(logged[-1])} holds no line that can be read')
+        raise ValueError(
+            f'{_scalars_file(logged[-1])} has no line that can be read; expected one JSON object per line, as mmengine '
+            'writes them'
+        )
     validation, environment = _read_validation(work_dir, training, scalars, config, problems)
     test = _read_test(work_dir, config, latest, problems)
     results = [result for result in (test, validation) if result is not None]

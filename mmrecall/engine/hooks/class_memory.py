@@ -16,11 +16,12 @@ from mmrecall.registry import HOOKS, register
 class ClassMemoryHook(Hook):
     """Hook that fills the memory of an `OLTRHead` with the mean feature of every class, before the first iteration.
 
-    One pass over the training set on all ranks, in evaluation mode. A memory that came with a checkpoint, of a resumed
-    training for example, stays as it is. Liu et al., "Large-scale long-tailed recognition in an open world", CVPR 2019.
+    The means take one pass over the training set on all ranks, in evaluation mode. A memory that came with a
+    checkpoint, of a resumed training for example, stays as it is. Liu et al., "Large-scale long-tailed recognition in
+    an open world", CVPR 2019.
 
     Args:
-        dataloader: config of the loader: every training image once, with the pipeline of the test.
+        dataloader: config of a loader that yields every training image once, with the test pipeline.
 
     Raises:
         ValueError: before training, another head, a sampler that repeats or leaves out images, a label that is no

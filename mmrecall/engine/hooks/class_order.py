@@ -21,7 +21,10 @@ class ClassOrderHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Compare the names, where both have any; warn of other names, because classes may have been renamed."""
+        """Compare the class names of the checkpoint and of the data sets, if both have names.
+
+        Different names give only a warning, because classes may have been renamed.
+        """
         trained = ((checkpoint.get('meta') or {}).get('dataset_meta') or {}).get('classes')
         if trained is None:
             return

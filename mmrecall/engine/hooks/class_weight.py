@@ -68,7 +68,7 @@ class ClassWeightHook(Hook):
 
     def __init__(self, interval: int = 50) -> None:
         if interval < 1:
-            raise ValueError(f'interval is {interval}; it is a number of iterations, at least 1')
+            raise ValueError(f'got interval={interval}; expected a number of iterations, at least 1')
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:

@@ -34,7 +34,7 @@ class DeferredReweightingHook(Hook):
 
     def __init__(self, begin: int, by_epoch: bool = True) -> None:
         if begin < 0:
-            raise ValueError(f'begin is {begin}; it is an epoch or iteration, at least 0')
+            raise ValueError(f'got begin={begin}; expected an epoch or iteration, at least 0')
         self.begin = begin
         self.by_epoch = by_epoch
 
@@ -43,7 +43,7 @@ class DeferredReweightingHook(Hook):
         if not _losses(runner.model):
             raise ValueError(
                 'DeferredReweightingHook found no loss with class weights to defer; use WeightedCrossEntropyLoss or '
-                "LDAMLoss with class_weight='effective_number', or leave the hook out"
+                "LDAMLoss with class_weight='effective_number' and class_counts='auto', or leave the hook out"
             )
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ValueError(

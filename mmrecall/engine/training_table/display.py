@@ -9,7 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Display:
-    """A bar of all runs and one of every run that is trained now, on standard error.
+    """Progress of a table on standard error: a line for each run that ends and, on a terminal, progress bars.
+
+    One bar is for all runs, and one for each run in training.
 
     Args:
         runs: number of runs.

@@ -118,7 +118,7 @@ def _parsed(options: Sequence[str]) -> dict[str, Any]:
 
 
 def write_list(root: Path, runs: Sequence[TableRun]) -> None:
-    """Write ``ROOT/runs.tsv``, which the report reads; runs of earlier tables in the same folder stay on it.
+    """Write ``ROOT/runs.tsv``, which the report reads; it keeps the runs of earlier tables in the same folder.
 
     Raises:
         BlockingIOError: another process writes it at this moment.

@@ -83,7 +83,8 @@ class SecondStageClassifier(ImageClassifier):
         """Raise ValueError if neither a first stage nor a checkpoint gave backbone and neck their weights."""
         if not self._has_features:
             raise ValueError(
-                'the backbone has random weights; set model.first_stage to the checkpoint of the first stage'
+                'the backbone has no weights of a first stage; set model.first_stage to the checkpoint of the first '
+                'stage, or load a checkpoint of this stage'
             )
 
     def _features(self) -> list[nn.Module]:

@@ -147,7 +147,7 @@ def test_a_running_recall_is_the_checkpoints_or_named_as_fresh(trained, tmp_path
         ('', dict(split='test'), 'has no test_dataloader'),
         ('', dict(head='decode_head'), 'got --head decode_head; expected a head with a loss, such as head'),
         ('model.head.num_classes = 4', {}, 'does not fit'),
-        ('model.backbone.depth = 34', {}, 'in only one of the two'),
+        ('model.backbone.depth = 34', {}, 'are in only one of them, such as'),
         ("model.head.loss = dict(type='mmrecall.RecallLoss', num_classes=5)", {}, '5 classes'),
     ],
 )
@@ -205,8 +205,10 @@ def test_the_losses_are_those_of_the_head_that_is_asked_for_else_of_the_only_one
 
 def test_several_heads_no_head_and_a_sampler_are_refused():
     two = model_with(first=nn.CrossEntropyLoss(), second=nn.CrossEntropyLoss())
-    with pytest.raises(ValueError, match=r'a\.py has several heads with a loss, first, second; choose one with --head'):
+    with pytest.raises(ValueError, match=r'no --head for a\.py, .* several heads with a loss; .* one of first, second'):
         choose_head_losses(two, 'a.py')
+    with pytest.raises(ValueError, match=r'got --head third for a\.py'):
+        choose_head_losses(two, 'a.py', 'third')
     with pytest.raises(ValueError, match=r'no head of the model of a\.py has a loss'):
         choose_head_losses(nn.Linear(1, 1), 'a.py')
     sampling = model_with(decode_head=nn.CrossEntropyLoss())

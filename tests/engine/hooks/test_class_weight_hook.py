@@ -251,7 +251,7 @@ def test_nothing_watches_the_losses_after_the_training(tmp_path):
 
 
 def test_interval_zero_is_refused():
-    with pytest.raises(ValueError, match='interval is 0'):
+    with pytest.raises(ValueError, match='got interval=0'):
         ClassWeightHook(interval=0)
 
 

@@ -58,7 +58,7 @@ def test_epochs_are_refused_where_iterations_are_counted(tmp_path):
 
 
 def test_a_negative_begin_is_refused():
-    with pytest.raises(ValueError, match='begin is -1'):
+    with pytest.raises(ValueError, match='got begin=-1'):
         DeferredReweightingHook(begin=-1)
 
 

@@ -33,7 +33,7 @@ GEOMETRY = ('h', 'w', 'A_y', 'B_y', 'D_y', 'A_x', 'B_x', 'D_x')
 
 @triton.jit
 def find_source(pixel, A, B, D, size):
-    """Return the two positions between which output pixels lie, and the part of the way to the upper one."""
+    """Return the lower and upper positions between which output pixels lie, and the fraction of the way."""
     numerator = tl.maximum(pixel * A + B, 0)
     lower = numerator // D
     return lower, tl.minimum(lower + 1, size - 1), (numerator - lower * D) * (1.0 / D)
