@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
 torch.set_num_threads(1)
-# among the objects of the imported libraries, a collection takes a third of a second
+# a full collection goes through all objects of the imported libraries
 gc.set_threshold(20_000)
 # a busy machine is no failure
 settings.register_profile('any speed', deadline=None)

@@ -1,4 +1,4 @@
-"""A cache of yapf, because a runner formats its config up to five times, half of the time of a small training."""
+"""A cache of yapf, because a runner formats its config several times, half of the time of a small training."""
 
 from yapf.yapflib import yapf_api
 

@@ -288,8 +288,9 @@ def check_per_class(name: str, value: Tensor, num_classes: int, highest: float =
             f'got {name} of shape {tuple(value.shape)}; expected {(num_classes,)}, one number for every class of the '
             'logits'
         )
-    if not bool(((value >= 0) & (value <= highest)).all()):
-        wrong = value[~((value >= 0) & (value <= highest))]
+    valid = (value >= 0) & (value <= highest)
+    if not bool(valid.all()):
+        wrong = value[~valid]
         bounds = 'of at least 0' if highest == float('inf') else f'between 0 and {highest}'
         raise ValueError(
             f'got {name} with {len(wrong)} wrong number(s), such as {wrong[0].item():g}; expected numbers {bounds}'
